@@ -1,0 +1,33 @@
+//! Every type that crosses a trust boundary, with its limits and its encoding.
+//!
+//! Pure: no I/O, clock, environment or randomness; `no_std` with `alloc`. A reader of
+//! `docs/spec` finds one module here for each page there. What is deliberately not here:
+//! appraisal (the `verifier` crate), sockets (the programs), and TON cells other than the one
+//! hash that a voucher's signature needs.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod boot;
+pub mod codec;
+pub mod digest;
+pub mod endorsements;
+pub mod engine_ipc;
+pub mod evidence;
+pub mod framing;
+pub mod host_control;
+pub mod launch_configuration;
+pub mod merkle;
+pub mod nano;
+pub mod quote_socket;
+pub mod receipt;
+pub mod reference_values;
+pub mod serving;
+pub mod statement;
+pub mod tee;
+pub mod ton;
+pub mod verity;
+pub mod voucher;

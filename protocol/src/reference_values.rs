@@ -1,0 +1,373 @@
+//! Reference values: what a release is expected to measure as, per machine shape. Made by
+//! `measurements`, pinned by clients, compared by the verifier. `docs/spec/evidence.md` §6.
+//!
+//! JSON, strict: unknown members are refused.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::digest::{LaunchDigest, MeasurementKey, ModelDigest, Mrtd, Rtmr};
+
+/// The document is at most this long.
+pub const MAX_BYTES: usize = 1024 * 1024;
+const KEY_DOMAIN: &[u8] = b"cocoon/measurement/v1\0";
+
+/// Version of an image, `major.minor.patch`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageVersion {
+    /// Changes with incompatible protocols.
+    pub major: u16,
+    /// Changes with features.
+    pub minor: u16,
+    /// Changes with repairs.
+    pub patch: u16,
+}
+
+/// Text that is not a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a version of the form `major.minor.patch`")]
+pub struct VersionError;
+
+impl ImageVersion {
+    /// Writes 6 bytes.
+    pub fn write(&self, out: &mut Writer) {
+        out.u16(self.major).u16(self.minor).u16(self.patch);
+    }
+
+    /// Reads 6 bytes.
+    ///
+    /// # Errors
+    /// `Truncated`.
+    pub fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            major: from.u16()?,
+            minor: from.u16()?,
+            patch: from.u16()?,
+        })
+    }
+}
+
+impl core::str::FromStr for ImageVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let mut parts = text
+            .split('.')
+            .map(|part| part.parse::<u16>().map_err(|_| VersionError));
+        let mut next = || parts.next().ok_or(VersionError)?;
+        let version = Self {
+            major: next()?,
+            minor: next()?,
+            patch: next()?,
+        };
+        if parts.next().is_some() {
+            Err(VersionError)
+        } else {
+            Ok(version)
+        }
+    }
+}
+
+impl fmt::Display for ImageVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl fmt::Debug for ImageVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for ImageVersion {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageVersion {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whether an image is meant for clients or for research.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// For clients.
+    Release,
+    /// Reports come from a simulated TEE; only research programs take it.
+    Research,
+}
+
+/// How a value came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Computed from the artifacts alone.
+    Computed,
+    /// Read from a running machine of that shape.
+    Captured,
+}
+
+/// A register's expected value and how it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedRtmr {
+    /// The value.
+    pub value: Rtmr,
+    /// How it is known.
+    pub origin: Origin,
+}
+
+/// Expected registers of one machine shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "tee", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ExpectedRegisters {
+    /// AMD SEV-SNP.
+    SevSnp {
+        /// QEMU's name of the vCPU model.
+        vcpu_type: String,
+        /// SEV_FEATURES of the guest.
+        guest_features: u64,
+        /// The launch measurement.
+        launch_digest: LaunchDigest,
+    },
+    /// Intel TDX; RTMR3 must be zero.
+    Tdx {
+        /// Build-time measurement.
+        mrtd: Mrtd,
+        /// Firmware configuration: the machine's shape.
+        rtmr0: ExpectedRtmr,
+        /// Kernel.
+        rtmr1: ExpectedRtmr,
+        /// Command line and initrd.
+        rtmr2: ExpectedRtmr,
+    },
+}
+
+impl ExpectedRegisters {
+    /// The 256-bit key by which the registry contract names these registers.
+    #[must_use]
+    pub fn key(&self) -> MeasurementKey {
+        match self {
+            Self::SevSnp { launch_digest, .. } => snp_measurement_key(launch_digest),
+            Self::Tdx {
+                mrtd,
+                rtmr0,
+                rtmr1,
+                rtmr2,
+            } => tdx_measurement_key(mrtd, &rtmr0.value, &rtmr1.value, &rtmr2.value),
+        }
+    }
+}
+
+/// Registry key of a SEV-SNP machine.
+#[must_use]
+pub fn snp_measurement_key(digest: &LaunchDigest) -> MeasurementKey {
+    let hash = Sha256::new().chain_update(KEY_DOMAIN).chain_update([1]);
+    MeasurementKey(hash.chain_update(digest.0).finalize().into())
+}
+
+/// Registry key of a TDX machine.
+#[must_use]
+pub fn tdx_measurement_key(
+    mrtd: &Mrtd,
+    rtmr0: &Rtmr,
+    rtmr1: &Rtmr,
+    rtmr2: &Rtmr,
+) -> MeasurementKey {
+    let hash = Sha256::new()
+        .chain_update(KEY_DOMAIN)
+        .chain_update([2])
+        .chain_update(mrtd.0);
+    let hash = hash
+        .chain_update(rtmr0.0)
+        .chain_update(rtmr1.0)
+        .chain_update(rtmr2.0);
+    MeasurementKey(hash.finalize().into())
+}
+
+/// One machine shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShapeReference {
+    /// Name of the shape, as the host agent launches it.
+    pub shape: String,
+    /// Number of vCPUs.
+    pub vcpus: u16,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// What its registers must hold.
+    pub registers: ExpectedRegisters,
+}
+
+/// A model that clients accept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelReference {
+    /// Its usual name.
+    pub name: String,
+    /// Its digest.
+    pub digest: ModelDigest,
+}
+
+/// The reference values of one release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceValues {
+    /// Version of the document, 1.
+    pub version: u16,
+    /// Version of the image.
+    pub image: ImageVersion,
+    /// What the image is meant for.
+    pub profile: Profile,
+    /// Accepted shapes; an empty list accepts nothing.
+    pub shapes: Vec<ShapeReference>,
+    /// Accepted models; an empty list accepts nothing.
+    pub models: Vec<ModelReference>,
+}
+
+/// Reference values that are not of the specified form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceValuesError {
+    /// Longer than [`MAX_BYTES`].
+    #[error("reference values longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// Not JSON of the specified members.
+    #[error("reference values are not of the specified form (line {line}, column {column})")]
+    Malformed {
+        /// Line of the first offence.
+        line: usize,
+        /// Column of the first offence.
+        column: usize,
+    },
+    /// Another version of the document.
+    #[error("reference values of version {found}; this program reads version 1")]
+    Version {
+        /// The version found.
+        found: u16,
+    },
+}
+
+impl ReferenceValues {
+    /// Parses the document.
+    ///
+    /// # Errors
+    /// See [`ReferenceValuesError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReferenceValuesError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ReferenceValuesError::TooLong);
+        }
+        let values: Self =
+            serde_json::from_slice(bytes).map_err(|error| ReferenceValuesError::Malformed {
+                line: error.line(),
+                column: error.column(),
+            })?;
+        if values.version != 1 {
+            return Err(ReferenceValuesError::Version {
+                found: values.version,
+            });
+        }
+        Ok(values)
+    }
+
+    /// The document, indented, with a final newline.
+    ///
+    /// # Errors
+    /// Those of the serialiser, which these types do not raise.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    fn values() -> ReferenceValues {
+        let captured = |byte| ExpectedRtmr {
+            value: Rtmr([byte; 48]),
+            origin: Origin::Captured,
+        };
+        ReferenceValues {
+            version: 1,
+            image: ImageVersion {
+                major: 0,
+                minor: 1,
+                patch: 0,
+            },
+            profile: Profile::Research,
+            shapes: std::vec![
+                ShapeReference {
+                    shape: "cpu-2".to_string(),
+                    vcpus: 2,
+                    memory_mib: 2048,
+                    registers: ExpectedRegisters::SevSnp {
+                        vcpu_type: "EPYC-Genoa".to_string(),
+                        guest_features: 1,
+                        launch_digest: LaunchDigest([1; 48]),
+                    },
+                },
+                ShapeReference {
+                    shape: "cpu-2".to_string(),
+                    vcpus: 2,
+                    memory_mib: 2048,
+                    registers: ExpectedRegisters::Tdx {
+                        mrtd: Mrtd([2; 48]),
+                        rtmr0: captured(3),
+                        rtmr1: captured(4),
+                        rtmr2: captured(5),
+                    },
+                },
+            ],
+            models: std::vec![ModelReference {
+                name: "m".to_string(),
+                digest: ModelDigest([6; 32]),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_document_round_trips() {
+        let text = values().to_json().unwrap();
+        assert_eq!(ReferenceValues::parse(text.as_bytes()), Ok(values()));
+    }
+
+    #[test]
+    fn refuses_unknown_members_at_every_level() {
+        let text = values().to_json().unwrap();
+        for member in [
+            "\"version\"",
+            "\"shape\"",
+            "\"vcpu_type\"",
+            "\"value\"",
+            "\"digest\"",
+        ] {
+            let with = text.replacen(member, &("\"extra\": 1, ".to_string() + member), 1);
+            assert_ne!(with, text);
+            assert!(ReferenceValues::parse(with.as_bytes()).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn keys_differ_between_register_sets() {
+        let values = values();
+        assert_ne!(
+            values.shapes[0].registers.key(),
+            values.shapes[1].registers.key()
+        );
+    }
+}
