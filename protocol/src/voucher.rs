@@ -201,7 +201,8 @@ impl BitWriter {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::digest::AccountId;
+    use crate::digest::{AccountId, parse_hex};
+    use alloc::string::String;
 
     pub(crate) fn signed() -> SignedVoucher {
         let voucher = Voucher {
@@ -216,6 +217,107 @@ pub(crate) mod tests {
             valid_until: 1_800_000_000,
         };
         voucher.sign(&SigningKey::from_bytes(&[42; 32]))
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Vectors {
+        seed: String,
+        public_key: PayerKey,
+        vectors: Vec<Vector>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        name: String,
+        network: NetworkId,
+        channel: TonAddress,
+        epoch: u32,
+        cumulative: String,
+        receipts_root: ReceiptsRoot,
+        valid_until: u32,
+        cell_hash: String,
+        signed: String,
+    }
+
+    fn vectors() -> Vectors {
+        let text = include_str!("../../tests/fixtures/voucher/vectors.json");
+        serde_json::from_str(text).expect("the fixture is of this form")
+    }
+
+    impl Vector {
+        fn voucher(&self) -> Voucher {
+            Voucher {
+                network: self.network,
+                channel: self.channel,
+                epoch: self.epoch,
+                cumulative: Nano::new(self.cumulative.parse().unwrap()).unwrap(),
+                receipts_root: self.receipts_root,
+                valid_until: self.valid_until,
+            }
+        }
+    }
+
+    /// docs/spec/voucher.md §2: the vectors were made with @ton/core.
+    #[test]
+    fn the_cell_hash_is_that_of_a_cell_library() {
+        for vector in vectors().vectors {
+            let hash = vector.voucher().representation_hash();
+            let expected = parse_hex(&vector.cell_hash).unwrap();
+            assert_eq!(hash, expected, "{}", vector.name);
+        }
+    }
+
+    /// docs/spec/voucher.md §3: signatures and wire bytes were made with @ton/crypto.
+    #[test]
+    fn signature_and_wire_form_are_those_of_another_implementation() {
+        let all = vectors();
+        let key = SigningKey::from_bytes(&parse_hex(&all.seed).unwrap());
+        for vector in all.vectors {
+            let wire: [u8; SIGNED_BYTES] = parse_hex(&vector.signed).unwrap();
+            let signed = vector.voucher().sign(&key);
+            assert_eq!(signed.encode(), wire, "{}", vector.name);
+            let decoded = SignedVoucher::decode(&wire).unwrap();
+            assert_eq!(decoded.payer_key, all.public_key);
+            assert_eq!(decoded.verify(), Ok(&vector.voucher()), "{}", vector.name);
+        }
+    }
+
+    /// No amount above 2^120 - 1 exists on the chain.
+    #[test]
+    fn refuses_an_amount_that_no_cell_can_hold() {
+        let mut bytes = signed().encode();
+        bytes[41..57].copy_from_slice(&(1u128 << 120).to_le_bytes());
+        let refused = DecodeError::OutOfRange { field: "amount" };
+        assert_eq!(SignedVoucher::decode(&bytes), Err(refused));
+    }
+
+    #[test]
+    fn refuses_every_other_length() {
+        let mut bytes = signed().encode();
+        for end in 0..bytes.len() {
+            let refused = SignedVoucher::decode(&bytes[..end]).unwrap_err();
+            assert_eq!(refused.code(), "decode-truncated", "{end} bytes");
+        }
+        bytes.push(0);
+        let refused = SignedVoucher::decode(&bytes).unwrap_err();
+        assert_eq!(refused.code(), "decode-trailing");
+    }
+
+    /// The identity point as a key verifies anything under lax rules.
+    #[test]
+    fn refuses_keys_of_small_order() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let forged = SignedVoucher {
+            payer_key: PayerKey(identity),
+            signature: Signature({
+                let mut bytes = [0; 64];
+                bytes[0] = 1;
+                bytes
+            }),
+            ..signed()
+        };
+        assert_eq!(forged.verify(), Err(VoucherSignatureInvalid));
     }
 
     #[test]
