@@ -1,0 +1,262 @@
+//! From an image directory to reference values: the one module here that reads files.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use protocol::reference_values::{
+    ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
+    ReferenceValues, ShapeReference,
+};
+use protocol::verity::VerityParameters;
+use serde::Deserialize;
+
+use crate::firmware::{Firmware, FirmwareError, MAX_FIRMWARE_BYTES};
+use crate::snp::{self, DirectBoot, SnpError, SnpShape};
+use crate::snp_vmsa::UnknownVcpuType;
+use crate::tdx::{self, PageOrder, TdxError};
+
+/// Kernels and initrds are at most this long.
+const MAX_BOOT_FILE_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_TEXT_BYTES: u64 = 64 * 1024;
+
+/// Why reference values cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file is longer than is accepted.
+    #[error("`{}` is longer than {limit} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// A text file is not UTF-8 or not of the specified form.
+    #[error("`{}` is not of the specified form", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The firmware cannot be measured.
+    #[error("firmware")]
+    Firmware(#[from] FirmwareError),
+    /// No SEV-SNP launch digest.
+    #[error("launch digest")]
+    Snp(#[from] SnpError),
+    /// A vCPU model is not known.
+    #[error(transparent)]
+    VcpuType(#[from] UnknownVcpuType),
+    /// No TDX registers.
+    #[error("TDX registers")]
+    Tdx(#[from] TdxError),
+}
+
+/// The artifacts that a machine of any shape boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootArtifacts {
+    /// The firmware's bytes.
+    pub firmware: Vec<u8>,
+    /// The kernel's bytes.
+    pub kernel: Vec<u8>,
+    /// The initrd's bytes.
+    pub initrd: Vec<u8>,
+    /// The command line, without a final newline.
+    pub command_line: String,
+}
+
+/// Where the artifacts lie.
+#[derive(Debug, Clone)]
+pub struct ArtifactPaths {
+    /// The firmware file.
+    pub firmware: PathBuf,
+    /// The kernel file.
+    pub kernel: PathBuf,
+    /// The initrd file.
+    pub initrd: PathBuf,
+    /// A file with the command line.
+    pub command_line: PathBuf,
+}
+
+impl BootArtifacts {
+    /// Reads the four files.
+    ///
+    /// # Errors
+    /// `Read`, `TooLong` or `Malformed`.
+    pub fn read(paths: &ArtifactPaths) -> Result<Self, ReleaseError> {
+        let firmware_limit = u64::try_from(MAX_FIRMWARE_BYTES).unwrap_or(u64::MAX);
+        let text = read_bounded(&paths.command_line, MAX_TEXT_BYTES)?;
+        let text = String::from_utf8(text).map_err(|_| ReleaseError::Malformed {
+            path: paths.command_line.clone(),
+        })?;
+        Ok(Self {
+            firmware: read_bounded(&paths.firmware, firmware_limit)?,
+            kernel: read_bounded(&paths.kernel, MAX_BOOT_FILE_BYTES)?,
+            initrd: read_bounded(&paths.initrd, MAX_BOOT_FILE_BYTES)?,
+            command_line: text.strip_suffix('\n').unwrap_or(&text).to_owned(),
+        })
+    }
+
+    /// What boots inside the firmware.
+    #[must_use]
+    pub fn boot(&self) -> DirectBoot<'_> {
+        DirectBoot {
+            kernel: &self.kernel,
+            initrd: &self.initrd,
+            command_line: &self.command_line,
+        }
+    }
+}
+
+/// A shape as the host agent launches it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Its name.
+    pub name: String,
+    /// Number of vCPUs.
+    pub vcpus: u16,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// QEMU's name of the vCPU model, for SEV-SNP.
+    pub vcpu_type: String,
+    /// SEV_FEATURES of the guest.
+    pub guest_features: u64,
+    /// RTMR0 of that shape as captured; without it the shape has no TDX entry.
+    pub captured_rtmr0: Option<protocol::digest::Rtmr>,
+}
+
+/// A model image's description, as `image/build-model` writes it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelDescription {
+    /// The model's usual name.
+    pub name: String,
+    /// Parameters of its image.
+    pub verity: VerityParameters,
+}
+
+/// The reference values of an image over the given shapes and models.
+///
+/// # Errors
+/// See [`ReleaseError`].
+pub fn reference_values(
+    artifacts: &BootArtifacts,
+    image: ImageVersion,
+    profile: Profile,
+    shapes: &[Shape],
+    models: &[ModelDescription],
+) -> Result<ReferenceValues, ReleaseError> {
+    let mut references = Vec::new();
+    for shape in shapes {
+        references.push(snp_reference(artifacts, shape)?);
+        if let Some(rtmr0) = shape.captured_rtmr0 {
+            references.push(tdx_reference(artifacts, shape, rtmr0)?);
+        }
+    }
+    let models = models.iter().map(|model| ModelReference {
+        name: model.name.clone(),
+        digest: model.verity.model_digest(),
+    });
+    Ok(ReferenceValues {
+        version: 1,
+        image,
+        profile,
+        shapes: references,
+        models: models.collect(),
+    })
+}
+
+fn snp_reference(artifacts: &BootArtifacts, shape: &Shape) -> Result<ShapeReference, ReleaseError> {
+    let firmware = Firmware::parse(&artifacts.firmware)?;
+    let snp_shape = SnpShape {
+        vcpus: shape.vcpus,
+        vcpu_type: shape.vcpu_type.parse()?,
+        guest_features: shape.guest_features,
+    };
+    let launch_digest = snp::launch_digest(&firmware, Some(&artifacts.boot()), &snp_shape)?;
+    Ok(in_shape(
+        shape,
+        ExpectedRegisters::SevSnp {
+            vcpu_type: shape.vcpu_type.clone(),
+            guest_features: shape.guest_features,
+            launch_digest,
+        },
+    ))
+}
+
+fn tdx_reference(
+    artifacts: &BootArtifacts,
+    shape: &Shape,
+    rtmr0: protocol::digest::Rtmr,
+) -> Result<ShapeReference, ReleaseError> {
+    let firmware = Firmware::parse(&artifacts.firmware)?;
+    let computed = |value| ExpectedRtmr {
+        value,
+        origin: Origin::Computed,
+    };
+    let boot = artifacts.boot();
+    Ok(in_shape(
+        shape,
+        ExpectedRegisters::Tdx {
+            mrtd: tdx::mrtd(&firmware, PageOrder::SinglePass)?,
+            rtmr0: ExpectedRtmr {
+                value: rtmr0,
+                origin: Origin::Captured,
+            },
+            rtmr1: computed(tdx::replay(&tdx::rtmr1_events(&boot)?)),
+            rtmr2: computed(tdx::replay(&tdx::rtmr2_events(&boot))),
+        },
+    ))
+}
+
+fn in_shape(shape: &Shape, registers: ExpectedRegisters) -> ShapeReference {
+    ShapeReference {
+        shape: shape.name.clone(),
+        vcpus: shape.vcpus,
+        memory_mib: shape.memory_mib,
+        registers,
+    }
+}
+
+/// A whole file, refused when it is longer than `limit`.
+///
+/// # Errors
+/// `Read` or `TooLong`.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, ReleaseError> {
+    let cannot = |source| ReleaseError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    let read = file
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > limit {
+        return Err(ReleaseError::TooLong {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+/// Reads a JSON document of at most 64 KiB.
+///
+/// # Errors
+/// `Read`, `TooLong` or `Malformed`.
+pub fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ReleaseError> {
+    serde_json::from_slice(&read_bounded(path, MAX_TEXT_BYTES)?).map_err(|_| {
+        ReleaseError::Malformed {
+            path: path.to_owned(),
+        }
+    })
+}
