@@ -1,1 +1,110 @@
-//! layering.
+//! The house's own rules as data, and a walk over its sources. The checks are in `tests/`.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+/// Which workspace crates a crate may name in `[dependencies]`. What is not listed is forbidden.
+/// The table is design.md §2: guest knows no host, host knows no guest, protocol knows nobody.
+pub const EDGES: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("verifier", &["protocol"]),
+    ("measurements", &["protocol"]),
+    ("contracts", &["protocol"]),
+    (
+        "client",
+        &["protocol", "verifier", "measurements", "contracts"],
+    ),
+    (
+        "host-agent",
+        &["protocol", "verifier", "measurements", "contracts"],
+    ),
+    ("sys", &["protocol"]),
+    ("attest", &["protocol", "sys"]),
+    ("init", &["protocol", "verifier", "sys", "attest"]),
+    ("serve", &["protocol", "sys", "attest"]),
+    ("engine", &["protocol", "sys"]),
+    ("layering", &[]),
+    ("e2e", &[]),
+    ("mock-tee", &["protocol"]),
+    ("research-anchors", &["protocol", "verifier"]),
+    ("init-research", &["protocol", "init", "attest", "sys"]),
+    (
+        "serve-research",
+        &["protocol", "serve", "sys", "research-anchors"],
+    ),
+    (
+        "cocoon-research",
+        &["protocol", "client", "verifier", "research-anchors"],
+    ),
+    ("stack-guest", &["protocol", "init", "attest", "sys"]),
+    ("probe", &["protocol", "sys"]),
+];
+
+/// Crates that may only be development dependencies of the named crates.
+pub const DEV_EDGES: &[(&str, &[&str])] = &[
+    ("verifier", &["mock-tee", "research-anchors"]),
+    ("client", &["mock-tee", "research-anchors", "verifier"]),
+    ("mock-tee", &["verifier", "research-anchors"]),
+    ("research-anchors", &["mock-tee"]),
+    ("init", &["probe"]),
+    ("e2e", &["protocol", "contracts"]),
+];
+
+/// Folders in which `unsafe` may stand.
+pub const UNSAFE_ROOMS: &[&str] = &["guest/sys/src", "guest/engine/src/kernels"];
+
+/// Words that say nothing about what a file or crate is for.
+pub const EMPTY_NAMES: &[&str] = &[
+    "util", "utils", "common", "helpers", "misc", "core", "shared",
+];
+
+/// Lines of production code in one file, at most.
+pub const MAX_FILE_LINES: usize = 500;
+
+/// Columns of one line, at most.
+pub const MAX_COLUMNS: usize = 100;
+
+/// The workspace's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Every Rust source that is not generated, relative to the root, in order.
+///
+/// # Errors
+/// Those of reading a directory.
+pub fn sources() -> std::io::Result<Vec<PathBuf>> {
+    let root = root();
+    let mut found = Vec::new();
+    let mut waiting = vec![root.clone()];
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            if path.is_dir() {
+                if !matches!(name, "target" | ".git" | "node_modules" | "out") {
+                    waiting.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.strip_prefix(&root).map(Path::to_owned).unwrap_or(path));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The part of a source before its test module.
+#[must_use]
+pub fn production(text: &str) -> &str {
+    let tests = text.find("\n#[cfg(test)]\nmod ").or_else(|| {
+        text.find("\n#[cfg(test)]\npub(crate) mod ")
+            .or_else(|| text.find("\n#[cfg(test)]\n#["))
+    });
+    tests.and_then(|at| text.get(..at)).unwrap_or(text)
+}
