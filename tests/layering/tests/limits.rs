@@ -7,9 +7,6 @@
     clippy::arithmetic_side_effects,
     reason = "tests state claims; a panic is the failure"
 )]
-    clippy::arithmetic_side_effects,
-    reason = "tests state claims; a panic is the failure"
-)]
 
 use layering::{EMPTY_NAMES, MAX_COLUMNS, MAX_FILE_LINES, UNSAFE_ROOMS, production, root, sources};
 

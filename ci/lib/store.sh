@@ -1,0 +1,65 @@
+# Sourced after say.sh: locked inputs, and a store of files named by their SHA-256.
+# Nothing is used whose hash does not stand in a committed lock; where it came from does not matter.
+
+STORE="${COCOON_STORE:-$CACHE/store}"
+
+# stored SHA256: the path of that file in the store, whether it is there or not.
+stored() { printf '%s/%s' "$STORE" "$1"; }
+
+# store_file FILE SHA256: moves a downloaded file into the store, or stops when it is another file.
+store_file() {
+  local found
+  found=$(sha256sum <"$1" | cut -d' ' -f1)
+  [ "$found" = "$2" ] || die "$1: SHA-256 is $found, the lock says $2"
+  chmod 0644 "$1"
+  mv -f "$1" "$(stored "$2")"
+}
+
+# host_archive main|security: the mirror that this machine's own apt uses for that archive.
+host_archive() {
+  local uris base
+  uris=$(apt-get update --print-uris 2>/dev/null | sed -n "s/^'\([^']*\)\/dists\/\([^/]*\)\/InRelease'.*/\2 \1/p")
+  case "$1" in
+    main) base=$(awk '$1 !~ /-/ { print $2; exit }' <<<"$uris") ;;
+    security) base=$(awk '$1 ~ /-security$/ { print $2; exit }' <<<"$uris") ;;
+    *) die "no archive is called $1" ;;
+  esac
+  [ -n "$base" ] || die "apt on this machine names no Debian $1 archive (see apt-get update --print-uris)"
+  printf '%s' "$base"
+}
+
+# A lock has one line per Debian package: set, archive, name, version, size, SHA-256, path.
+lock_lines() { grep -v '^#' "$1"; }
+
+# fetch_debian LOCK: brings every package of the lock into the store.
+fetch_debian() {
+  local lock=$1 archive name version size hash path missing=0 bytes=0 part
+  mkdir -p "$STORE"
+  while read -r archive name version size hash path; do
+    [ -e "$(stored "$hash")" ] && continue
+    missing=$((missing + 1)) bytes=$((bytes + size))
+  done < <(lock_lines "$lock")
+  [ "$missing" -gt 0 ] || return 0
+  say "fetching $missing Debian packages of $(basename "$lock"): $((bytes / 1000000)) MB, into $STORE"
+  local -A base=()
+  while read -r archive name version size hash path; do
+    [ -e "$(stored "$hash")" ] && continue
+    [ -n "${base[$archive]:-}" ] || base[$archive]=$(host_archive "$archive")
+    part=$(mktemp "$STORE/part.XXXXXX")
+    # The path of a pool file is percent-encoded in its URI as apt does it.
+    /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
+      "${base[$archive]}/$(sed 's/+/%2b/g; s/~/%7e/g' <<<"$path")" "$part" "SHA256:$hash" >&2 ||
+      die "$name $version is not on the mirror any more; take it from a filled store" \
+        "(COCOON_STORE, docs: image/README.md) or renew the locks with ci/relock"
+    store_file "$part" "$hash"
+  done < <(lock_lines "$lock")
+}
+
+# unpack_debian LOCK DIR: unpacks every package; no maintainer script ever runs.
+unpack_debian() {
+  local lock=$1 into=$2 archive name version size hash path
+  mkdir -p "$into"
+  while read -r archive name version size hash path; do
+    dpkg-deb -x "$(stored "$hash")" "$into" || die "cannot unpack $name $version"
+  done < <(lock_lines "$lock")
+}
