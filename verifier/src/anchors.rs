@@ -1,0 +1,128 @@
+//! Trust anchors: the pinned digests of vendors' root certificates.
+//!
+//! `PRODUCTION` is a constant. Anchors made by any other means are of the research profile: with
+//! them only reference values of research images are accepted, and only certificates that carry
+//! the research marker. So no program can add a root to the production set.
+
+use der::asn1::ObjectIdentifier;
+use protocol::reference_values::Profile;
+use sha2::{Digest as _, Sha256};
+
+use crate::snp::Product;
+
+/// Marks every certificate of a simulated TEE, as a critical extension. Enterprise number 32473 is
+/// the one that RFC 5612 reserves for documentation, so the marker belongs to nobody.
+pub const RESEARCH_MARKER: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.7357.1");
+
+/// SHA-256 of a certificate's DER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CertificateDigest(pub [u8; 32]);
+
+impl CertificateDigest {
+    /// The digest of a certificate.
+    #[must_use]
+    pub fn of(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).into())
+    }
+}
+
+/// Roots of one vendor's product lines, AMD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AmdRoots {
+    /// ARK of Milan.
+    pub milan: CertificateDigest,
+    /// ARK of Genoa, Bergamo and Siena.
+    pub genoa: CertificateDigest,
+    /// ARK of Turin.
+    pub turin: CertificateDigest,
+}
+
+/// The roots that a verifier believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustAnchors {
+    profile: Profile,
+    amd: AmdRoots,
+    intel: CertificateDigest,
+}
+
+impl TrustAnchors {
+    /// The vendors' production roots.
+    ///
+    /// AMD: the ARKs that AMD's key distribution service hands out. Intel: the SGX/TDX
+    /// provisioning root. `verifier/README.md` says how to check each digest.
+    pub const PRODUCTION: Self = Self {
+        profile: Profile::Release,
+        amd: AmdRoots {
+            milan: CertificateDigest(hex(
+                b"69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
+            )),
+            genoa: CertificateDigest(hex(
+                b"4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",
+            )),
+            turin: CertificateDigest(hex(
+                b"1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
+            )),
+        },
+        intel: CertificateDigest(hex(
+            b"44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3",
+        )),
+    };
+
+    /// Anchors of a simulated TEE. They never make a verdict of the release profile.
+    #[must_use]
+    pub const fn research(amd: AmdRoots, intel: CertificateDigest) -> Self {
+        Self {
+            profile: Profile::Research,
+            amd,
+            intel,
+        }
+    }
+
+    /// Which profile of images these anchors are for.
+    #[must_use]
+    pub const fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(crate) const fn amd_root(&self, product: Product) -> CertificateDigest {
+        match product {
+            Product::Milan => self.amd.milan,
+            Product::Genoa => self.amd.genoa,
+            Product::Turin => self.amd.turin,
+        }
+    }
+
+    pub(crate) const fn intel_root(&self) -> CertificateDigest {
+        self.intel
+    }
+}
+
+/// Reads 64 hex digits at compile time; anything else does not compile.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated at compile time only, where an offence is a compile error"
+)]
+const fn hex(text: &[u8; 64]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        out[at] = (digit(text[at * 2]) << 4) | digit(text[at * 2 + 1]);
+        at += 1;
+    }
+    out
+}
+
+#[allow(
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated at compile time only, where an offence is a compile error"
+)]
+const fn digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        _ => panic!("not a lower-case hex digit"),
+    }
+}

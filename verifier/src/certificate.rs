@@ -1,0 +1,177 @@
+//! X.509 certificates as this crate needs them: bounded, parsed once, with the signed bytes kept.
+//!
+//! Only the algorithms of AMD's chains are verified here: RSA-PSS with SHA-384 under 4096-bit
+//! keys. Intel's certificates are `dcap-qvl`'s part.
+
+use der::asn1::ObjectIdentifier;
+use der::{Decode as _, Encode as _, Reader as _, SliceReader};
+use protocol::reference_values::Profile;
+use rsa::RsaPublicKey;
+use rsa::pkcs1::RsaPssParams;
+use rsa::pkcs8::DecodePublicKey as _;
+use rsa::pss::{Signature, VerifyingKey};
+use rsa::signature::Verifier as _;
+use rsa::traits::PublicKeyParts as _;
+use sha2::Sha384;
+use x509_cert::Certificate;
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
+use x509_cert::spki::AlgorithmIdentifierOwned;
+
+use crate::anchors::RESEARCH_MARKER;
+use crate::rejection::Rejection;
+use crate::time::UnixTime;
+
+/// A certificate is at most this long; AMD's are below 2 KiB.
+const MAX_BYTES: usize = 8 * 1024;
+/// Modulus of AMD's authorities, in bytes.
+const RSA_BYTES: usize = 512;
+
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
+const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const SHA384_SALT_BYTES: u8 = 48;
+
+/// A parsed certificate and the exact bytes under its signature.
+#[derive(Debug)]
+pub(crate) struct ParsedCertificate<'a> {
+    pub(crate) parsed: Certificate,
+    signed: &'a [u8],
+}
+
+impl<'a> ParsedCertificate<'a> {
+    /// Parses one certificate in DER, without anything behind it.
+    pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Rejection> {
+        if der.len() > MAX_BYTES {
+            return Err(Rejection::CertificateMalformed);
+        }
+        let malformed = |_| Rejection::CertificateMalformed;
+        Ok(Self {
+            parsed: Certificate::from_der(der).map_err(malformed)?,
+            signed: signed_part(der).map_err(malformed)?,
+        })
+    }
+
+    /// Refuses a certificate of the other profile: the marker must be there exactly in research.
+    pub(crate) fn check_profile(&self, profile: Profile) -> Result<(), Rejection> {
+        let marked = self.extensions().any(|e| e.extn_id == RESEARCH_MARKER);
+        match (profile, marked) {
+            (Profile::Release, true) => Err(Rejection::ResearchCertificate),
+            (Profile::Research, false) => Err(Rejection::ResearchMarkerMissing),
+            (Profile::Release, false) | (Profile::Research, true) => Ok(()),
+        }
+    }
+
+    /// Refuses critical extensions that nobody here looks at.
+    pub(crate) fn check_critical(&self) -> Result<(), Rejection> {
+        let known = [BASIC_CONSTRAINTS, KEY_USAGE, RESEARCH_MARKER];
+        if self
+            .extensions()
+            .any(|e| e.critical && !known.contains(&e.extn_id))
+        {
+            return Err(Rejection::CertificateCritical);
+        }
+        Ok(())
+    }
+
+    /// The certificate may issue others.
+    pub(crate) fn check_authority(&self) -> Result<(), Rejection> {
+        let tbs = &self.parsed.tbs_certificate;
+        let malformed = |_| Rejection::CertificateMalformed;
+        let constraints = tbs.get::<BasicConstraints>().map_err(malformed)?;
+        let usage = tbs.get::<KeyUsage>().map_err(malformed)?;
+        match (constraints, usage) {
+            (Some((_, constraints)), Some((_, usage)))
+                if constraints.ca && usage.key_cert_sign() =>
+            {
+                Ok(())
+            }
+            _ => Err(Rejection::CertificateNotAuthority),
+        }
+    }
+
+    /// `at` is within the validity.
+    pub(crate) fn check_dates(&self, at: UnixTime) -> Result<(), Rejection> {
+        let validity = &self.parsed.tbs_certificate.validity;
+        if at.0 < validity.not_before.to_unix_duration().as_secs() {
+            return Err(Rejection::CertificateNotYetValid);
+        }
+        if at > self.not_after() {
+            return Err(Rejection::CertificateExpired);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn not_after(&self) -> UnixTime {
+        let validity = &self.parsed.tbs_certificate.validity;
+        UnixTime(validity.not_after.to_unix_duration().as_secs())
+    }
+
+    /// The certificate names `issuer` and carries its signature.
+    pub(crate) fn check_issued_by(&self, issuer: &Self) -> Result<(), Rejection> {
+        if self.parsed.tbs_certificate.issuer != issuer.parsed.tbs_certificate.subject {
+            return Err(Rejection::CertificateIssuer);
+        }
+        let algorithm = &self.parsed.signature_algorithm;
+        if *algorithm != self.parsed.tbs_certificate.signature {
+            return Err(Rejection::CertificateAlgorithm);
+        }
+        let signature = self.parsed.signature.as_bytes();
+        let verified = issuer.verify(algorithm, self.signed, signature)?;
+        verified
+            .then_some(())
+            .ok_or(Rejection::CertificateSignature)
+    }
+
+    /// Whether `signature` over `message` is this certificate's key's; an error when the
+    /// algorithm or the key is not of AMD's kind.
+    pub(crate) fn verify(
+        &self,
+        algorithm: &AlgorithmIdentifierOwned,
+        message: &[u8],
+        signature: Option<&[u8]>,
+    ) -> Result<bool, Rejection> {
+        if !is_pss_sha384(algorithm) {
+            return Err(Rejection::CertificateAlgorithm);
+        }
+        let key = self.rsa_key().ok_or(Rejection::CertificateAlgorithm)?;
+        let signature = signature.and_then(|bytes| Signature::try_from(bytes).ok());
+        let key = VerifyingKey::<Sha384>::new(key);
+        Ok(signature.is_some_and(|signature| key.verify(message, &signature).is_ok()))
+    }
+
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = &Extension> {
+        self.parsed.tbs_certificate.extensions.iter().flatten()
+    }
+
+    fn rsa_key(&self) -> Option<RsaPublicKey> {
+        let info = &self.parsed.tbs_certificate.subject_public_key_info;
+        let key = RsaPublicKey::from_public_key_der(&info.to_der().ok()?).ok()?;
+        (key.size() == RSA_BYTES).then_some(key)
+    }
+}
+
+/// The first element of an outer SEQUENCE: what the signature covers, as it lies in the input.
+pub(crate) fn signed_part(der: &[u8]) -> der::Result<&[u8]> {
+    let mut outer = SliceReader::new(der)?;
+    der::Header::decode(&mut outer)?;
+    outer.tlv_bytes()
+}
+
+/// RSASSA-PSS with SHA-384, MGF1 with SHA-384, a salt of 48 bytes and trailer 0xbc.
+fn is_pss_sha384(algorithm: &AlgorithmIdentifierOwned) -> bool {
+    let Some(parameters) = &algorithm.parameters else {
+        return false;
+    };
+    let Ok(parameters) = parameters.decode_as::<RsaPssParams<'_>>() else {
+        return false;
+    };
+    let mgf_hash = parameters.mask_gen.parameters;
+    algorithm.oid == RSASSA_PSS
+        && parameters.hash.oid == SHA384
+        && parameters.mask_gen.oid == MGF1
+        && mgf_hash.is_some_and(|hash| hash.oid == SHA384)
+        && parameters.salt_len == SHA384_SALT_BYTES
+}

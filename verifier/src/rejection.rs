@@ -1,0 +1,133 @@
+//! Why evidence was refused: one variant, one stable code and one line in
+//! `docs/spec/rejections.md` for each reason.
+//!
+//! A rejection carries no bytes of the evidence, so it may be logged. Malformed outer bytes are
+//! `protocol::codec::DecodeError`'s, before anything comes here.
+
+use core::fmt;
+
+/// Declares the enum, its codes and its texts in one place, so that none can be forgotten.
+macro_rules! rejections {
+    ($($(#[$doc:meta])* $name:ident = $code:literal: $text:literal;)*) => {
+        /// Why evidence was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Rejection {
+            $(#[doc = $text] $(#[$doc])* $name,)*
+        }
+
+        impl Rejection {
+            /// Every rejection, in the order of the specification.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable code.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl core::error::Error for Rejection {}
+
+rejections! {
+    // What is asked for.
+    ClassNotAccepted = "class-not-accepted": "the policy does not take this class of evidence";
+    ProfileMismatch = "profile-mismatch": "reference values and trust anchors are of two profiles";
+    HostTimeImplausible = "host-time-implausible": "the host's clock is too far from the client's";
+
+    // Certificates of either vendor.
+    EndorsementMissing = "endorsement-missing": "a certificate or collateral was not stapled";
+    CertificateMalformed = "certificate-malformed": "a certificate is not of the specified form";
+    CertificateAlgorithm = "certificate-algorithm": "a certificate uses another algorithm or key size";
+    CertificateRoot = "certificate-root": "the root certificate is not a pinned one";
+    CertificateIssuer = "certificate-issuer": "a certificate does not name its issuer";
+    CertificateNotAuthority = "certificate-not-authority": "an issuer is not a certificate authority";
+    CertificateCritical = "certificate-critical": "a certificate has an unknown critical extension";
+    CertificateSignature = "certificate-signature": "a certificate's signature does not verify";
+    CertificateNotYetValid = "certificate-not-yet-valid": "a certificate is not valid yet";
+    CertificateExpired = "certificate-expired": "a certificate is not valid any more";
+    ResearchCertificate = "research-certificate": "a certificate is marked as research only";
+    ResearchMarkerMissing = "research-marker-missing": "research anchors, but an unmarked certificate";
+    CrlMissing = "crl-missing": "no revocation list was stapled";
+    CrlMalformed = "crl-malformed": "a revocation list is not of the specified form";
+    CrlIssuer = "crl-issuer": "a revocation list is another issuer's";
+    CrlSignature = "crl-signature": "a revocation list's signature does not verify";
+    CrlNotYetValid = "crl-not-yet-valid": "a revocation list is not valid yet";
+    CrlExpired = "crl-expired": "a revocation list is out of date";
+    CertificateRevoked = "certificate-revoked": "a certificate is revoked";
+
+    // The SEV-SNP report: form and signature.
+    SnpReportLength = "snp-report-length": "the report is not 1184 bytes long";
+    SnpReportVersion = "snp-report-version": "the report's version is not accepted";
+    SnpReportReserved = "snp-report-reserved": "a reserved field of the report is not zero";
+    SnpSignatureAlgorithm = "snp-signature-algorithm": "the report is not signed by ECDSA P-384";
+    SnpSigningKey = "snp-signing-key": "the report is not signed by the chip's own key (VCEK)";
+    SnpProductUnknown = "snp-product-unknown": "the report names a processor without a root";
+    SnpProductMismatch = "snp-product-mismatch": "report, VCEK and root name different products";
+    SnpVcekExtension = "snp-vcek-extension": "an extension of the VCEK is missing or malformed";
+    SnpChipMismatch = "snp-chip-mismatch": "the VCEK is another chip's";
+    SnpTcbMismatch = "snp-tcb-mismatch": "the VCEK is for another firmware level than the report's";
+    SnpSignatureInvalid = "snp-signature-invalid": "the report's signature does not verify";
+
+    // The SEV-SNP report: what it says.
+    SnpMilan = "snp-milan": "Milan's root seed can be extracted; the policy does not tolerate it";
+    SnpDebug = "snp-debug": "the guest policy allows the host to debug the guest";
+    SnpMigratable = "snp-migratable": "the guest policy allows a migration agent";
+    SnpGuestPolicy = "snp-guest-policy": "the guest policy has an unknown or missing bit";
+    SnpVmpl = "snp-vmpl": "the report was not requested at VMPL 0";
+    SnpChipKeyMasked = "snp-chip-key-masked": "the chip's identity is masked";
+    SnpIdBlock = "snp-id-block": "the guest was launched with an identity block of somebody else";
+    SnpMigrationAgent = "snp-migration-agent": "a migration agent is associated with the guest";
+    SnpTcbOrder = "snp-tcb-order": "the report's firmware levels contradict each other";
+    SnpTcbUnlisted = "snp-tcb-unlisted": "the policy lists no minimum for this processor";
+    SnpTcbBelowMinimum = "snp-tcb-below-minimum": "a firmware level is below the policy's minimum";
+    SnpAliasCheck = "snp-alias-check": "memory was not checked for aliases since the last reset";
+    SnpSmt = "snp-smt": "simultaneous multithreading is on and not tolerated";
+    SnpCiphertextVisible = "snp-ciphertext-visible": "ciphertext is readable by the host";
+    SnpRaplReadable = "snp-rapl-readable": "the host can read the processor's energy counters";
+    ChipNotAccepted = "chip-not-accepted": "the chip is not on the policy's list, or is denied";
+
+    // What the report binds.
+    ReportDataMismatch = "report-data-mismatch": "the report does not carry this Statement";
+    FreshnessMismatch = "freshness-mismatch": "the Statement is not fresh for this challenge";
+    TlsKeyMismatch = "tls-key-mismatch": "the Statement names another TLS key than the connection's";
+    ConfigurationMismatch = "configuration-mismatch": "the launch configuration is not the measured one";
+    ConfigurationMalformed = "configuration-malformed": "the launch configuration is not canonical";
+    ModelsMismatch = "models-mismatch": "the Statement names other models than the configuration";
+    ModelNotPinned = "model-not-pinned": "a loaded model is not among the reference values";
+    RegistersUnknown = "registers-unknown": "the measured registers are of no known machine shape";
+    EventLogUnexpected = "event-log-unexpected": "an event log where the TEE has none";
+    EventLogMismatch = "event-log-mismatch": "the event log is not the Statement's";
+    GpuEvidenceUnexpected = "gpu-evidence-unexpected": "GPU evidence where the shape has no GPU";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_kebab_case_and_unique() {
+        let codes: BTreeSet<_> = Rejection::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), Rejection::ALL.len());
+        for code in codes {
+            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            assert!(code.bytes().all(allowed), "{code}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What an appraisal found. Only `appraise` makes one, so whoever holds one holds a verdict.
+
+use core::fmt;
+
+use protocol::digest::{ChipId, MeasurementKey, ModelDigest, write_hex};
+use protocol::launch_configuration::LaunchConfiguration;
+use protocol::statement::Statement;
+use protocol::tee::TeeKind;
+
+use crate::time::UnixTime;
+
+/// Identity of the processor, as its endorsement names it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChipIdentity {
+    /// CHIP_ID of an AMD processor.
+    SevSnp(ChipId),
+    /// PPID of an Intel platform.
+    Tdx([u8; 16]),
+}
+
+impl fmt::Display for ChipIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SevSnp(chip) => write_hex(chip.as_bytes(), f),
+            Self::Tdx(ppid) => write_hex(ppid, f),
+        }
+    }
+}
+
+impl fmt::Debug for ChipIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChipIdentity({self})")
+    }
+}
+
+/// Accepted evidence, for one connection and until one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationResult {
+    pub(crate) statement: Statement,
+    pub(crate) launch_configuration: LaunchConfiguration,
+    pub(crate) models: Vec<ModelDigest>,
+    pub(crate) shape: String,
+    pub(crate) chip: ChipIdentity,
+    pub(crate) measurement_key: MeasurementKey,
+    pub(crate) not_after: UnixTime,
+}
+
+impl AttestationResult {
+    /// What the machine says of itself, covered by the hardware report.
+    #[must_use]
+    pub const fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// The launch configuration whose digest the machine's register holds.
+    #[must_use]
+    pub const fn launch_configuration(&self) -> &LaunchConfiguration {
+        &self.launch_configuration
+    }
+
+    /// Digests of the loaded models, in the order of the configuration; all are pinned.
+    #[must_use]
+    pub fn models(&self) -> &[ModelDigest] {
+        &self.models
+    }
+
+    /// Name of the machine shape in the reference values.
+    #[must_use]
+    pub fn shape(&self) -> &str {
+        &self.shape
+    }
+
+    /// The kind of the hardware report.
+    #[must_use]
+    pub const fn tee(&self) -> TeeKind {
+        self.statement.tee
+    }
+
+    /// Identity of the processor.
+    #[must_use]
+    pub const fn chip(&self) -> &ChipIdentity {
+        &self.chip
+    }
+
+    /// The key by which the registry contract names these registers.
+    #[must_use]
+    pub const fn measurement_key(&self) -> &MeasurementKey {
+        &self.measurement_key
+    }
+
+    /// From this time on the result must not be used any more: the earliest end of the policy's
+    /// lifetime and of every endorsement's validity.
+    #[must_use]
+    pub const fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+}

@@ -1,0 +1,57 @@
+//! AMD's product lines, as roots, reports and VCEKs name them.
+
+use serde::{Deserialize, Serialize};
+
+/// A product line with a root (ARK) of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    /// EPYC 7003.
+    Milan,
+    /// EPYC 9004 and 8004: Genoa, Bergamo and Siena share one root.
+    Genoa,
+    /// EPYC 9005.
+    Turin,
+}
+
+/// The processor that a report of version 3 or later names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cpuid {
+    pub(crate) family: u8,
+    pub(crate) model: u8,
+    pub(crate) stepping: u8,
+}
+
+impl Cpuid {
+    pub(crate) const fn from_bytes([family, model, stepping]: [u8; 3]) -> Self {
+        Self {
+            family,
+            model,
+            stepping,
+        }
+    }
+}
+
+impl Product {
+    /// Every product line.
+    pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
+
+    /// The product of a CPUID family and model, AMD publication 57230.
+    pub(crate) const fn of(cpuid: Cpuid) -> Option<Self> {
+        match (cpuid.family, cpuid.model) {
+            (0x19, 0x00..=0x0f) => Some(Self::Milan),
+            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(Self::Genoa),
+            (0x1a, 0x00..=0x1f) => Some(Self::Turin),
+            _ => None,
+        }
+    }
+
+    /// Whether a VCEK's product name, without its stepping, is of this line.
+    pub(crate) fn has_name(self, name: &str) -> bool {
+        match self {
+            Self::Milan => name == "Milan",
+            Self::Genoa => matches!(name, "Genoa" | "Bergamo" | "Siena"),
+            Self::Turin => name == "Turin",
+        }
+    }
+}
