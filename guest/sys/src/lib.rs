@@ -8,8 +8,16 @@
     reason = "this crate is the one place for it: one operation per block, each with its fact"
 )]
 
+pub mod credentials;
 pub mod descriptor;
+pub mod device_mapper;
+pub mod entropy;
+pub mod memory;
+pub mod mount;
+pub mod power;
+pub mod process;
 pub mod socket;
+pub mod tee;
 
 pub use descriptor::adopt;
 
