@@ -6,6 +6,7 @@
 
 mod quote_client;
 pub mod report;
+pub mod tsm;
 
 pub use quote_client::{QuoteClient, QuoteError, Quoted, Registered};
 pub use report::{ConfigRegister, Report, ReportError, ReportSource};
