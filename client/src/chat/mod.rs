@@ -1,0 +1,227 @@
+//! Asking: what is sent, what streams back, what is signed for it.
+//!
+//! [`Chat`] holds one payment channel and one attested connection, made anew when it ends. Prices
+//! are looked at before content is sent; the rules of money are `payment`'s, those of trust
+//! `session`'s and the verifier's.
+
+mod answer;
+mod events;
+mod request;
+mod till;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use protocol::launch_configuration::ModelEntry;
+use protocol::nano::{AmountOverflow, Nano};
+use protocol::receipt::TokenPrices;
+use protocol::ton::TonAddress;
+use tokio::sync::Mutex;
+
+use crate::channel::RequestError;
+use crate::deployment::NoRandomness;
+use crate::payment::{PaymentRefusal, ReceiptRefusal};
+use crate::session::{AttestError, Attester, Session};
+use crate::wallet::LedgerError;
+
+pub use answer::{Answering, Settled};
+pub use events::{Chunk, Event, EventReader, StreamError, stable_code};
+pub use request::{ChatRequest, ChatRequestError, Delivery, Question};
+pub use till::Till;
+
+/// Why there is no answer, or not the whole of it.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No attested connection.
+    #[error("cannot attest the machine")]
+    Attest(#[from] AttestError),
+    /// The attested configuration has no such model.
+    #[error("the machine serves no model of that name")]
+    UnknownModel,
+    /// The price is above the client's limit. Nothing was sent.
+    #[error("{price} nano per million tokens is above the limit of {limit}")]
+    PriceAboveLimit {
+        /// The dearest class of tokens.
+        price: Nano,
+        /// The client's limit.
+        limit: Nano,
+    },
+    /// The machine pays somebody else than the channel does.
+    #[error("the machine is paid at {payee}, which this channel does not pay")]
+    OtherPayee {
+        /// The attested payee.
+        payee: TonAddress,
+    },
+    /// An amount left the range of coins.
+    #[error(transparent)]
+    Overflow(#[from] AmountOverflow),
+    /// The client does not sign.
+    #[error("not signed")]
+    Payment(#[from] PaymentRefusal),
+    /// The ledger failed.
+    #[error("the ledger failed")]
+    Ledger(#[from] LedgerError),
+    /// No salt.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The request was not sent, or the connection ended.
+    #[error("the request failed")]
+    Request(#[from] RequestError),
+    /// The server refused the request.
+    #[error("the server refused with status {status}: {code}")]
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// Its stable code.
+        code: String,
+        /// Seconds after which it may be asked again.
+        retry_after: Option<u32>,
+    },
+    /// The server refused a voucher in the middle of an answer.
+    #[error("the server refused a voucher with status {status}: {code}")]
+    VoucherRefused {
+        /// HTTP status.
+        status: StatusCode,
+        /// Its stable code.
+        code: String,
+    },
+    /// The server gave up in the middle of an answer.
+    #[error("the server gave up: {code}")]
+    Failed {
+        /// Its stable code.
+        code: String,
+    },
+    /// The stream is not one.
+    #[error("the answer's stream is unusable")]
+    Stream(#[from] StreamError),
+    /// Nothing came for too long.
+    #[error("nothing came for {seconds} s")]
+    Silent {
+        /// How long.
+        seconds: u64,
+    },
+    /// The receipt is not taken.
+    #[error("the receipt is refused")]
+    Receipt(#[from] ReceiptRefusal),
+    /// The answer ended without a receipt.
+    #[error("the answer came without a receipt")]
+    NoReceipt,
+}
+
+impl AskError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Attest(error) => error.code(),
+            Self::UnknownModel => "model_not_found",
+            Self::PriceAboveLimit { .. } => "price-above-limit",
+            Self::OtherPayee { .. } => "payment-other-payee",
+            Self::Overflow(_) => "price-overflow",
+            Self::Payment(refusal) => refusal.code(),
+            Self::Ledger(error) => error.code(),
+            Self::Randomness(_) => "no-randomness",
+            Self::Request(error) => error.code(),
+            Self::Refused { code, .. }
+            | Self::VoucherRefused { code, .. }
+            | Self::Failed { code } => code,
+            Self::Stream(error) => error.code(),
+            Self::Silent { .. } => "stream-silent",
+            Self::Receipt(refusal) => refusal.code(),
+            Self::NoReceipt => "receipt-missing",
+        }
+    }
+}
+
+/// The dearest class of tokens, per million tokens: what the client's limit is compared with.
+///
+/// # Errors
+/// `AmountOverflow`.
+pub fn price_per_million(prices: &TokenPrices) -> Result<Nano, AmountOverflow> {
+    let dearest = prices.prompt.max(prices.cached).max(prices.completion);
+    Nano::from_u64(dearest).times(1_000_000)
+}
+
+/// One payment channel and the machine that it pays.
+#[derive(Debug)]
+pub struct Chat {
+    attester: Attester,
+    till: Arc<Till>,
+    limit: Nano,
+    session: Mutex<Arc<Session>>,
+}
+
+impl Chat {
+    /// Joins an attested connection with the till that pays its payee. `limit` is the highest
+    /// price that is taken, in nano units per million tokens.
+    ///
+    /// # Errors
+    /// `OtherPayee`.
+    pub fn new(
+        attester: Attester,
+        session: Session,
+        till: Till,
+        limit: Nano,
+    ) -> Result<Self, AskError> {
+        let payee = session.configuration().payee;
+        if till.payee() != payee {
+            return Err(AskError::OtherPayee { payee });
+        }
+        Ok(Self {
+            attester,
+            till: Arc::new(till),
+            limit,
+            session: Mutex::new(Arc::new(session)),
+        })
+    }
+
+    /// A connection that is attested now: the one that is open, attested again when that is due,
+    /// or a new one.
+    ///
+    /// # Errors
+    /// See [`AttestError`]; `OtherPayee` when another machine answers.
+    pub async fn session(&self) -> Result<Arc<Session>, AskError> {
+        let mut held = self.session.lock().await;
+        if !held.channel().is_closed() && held.renew_if_due(&self.attester).await.is_ok() {
+            return Ok(Arc::clone(&held));
+        }
+        let fresh = self.attester.connect().await?;
+        let payee = fresh.configuration().payee;
+        if self.till.payee() != payee {
+            return Err(AskError::OtherPayee { payee });
+        }
+        *held = Arc::new(fresh);
+        Ok(Arc::clone(&held))
+    }
+
+    /// Checks a model's attested prices against the client's limit.
+    ///
+    /// # Errors
+    /// `UnknownModel`, `PriceAboveLimit`.
+    pub fn acceptable<'s>(
+        &self,
+        session: &'s Session,
+        model: &str,
+    ) -> Result<&'s ModelEntry, AskError> {
+        let entry = session.configuration().model(model);
+        let entry = entry.ok_or(AskError::UnknownModel)?;
+        let price = price_per_million(&entry.prices)?;
+        if price > self.limit {
+            return Err(AskError::PriceAboveLimit {
+                price,
+                limit: self.limit,
+            });
+        }
+        Ok(entry)
+    }
+
+    /// Sends a request, if its price is acceptable, and returns its answer to be read.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(&self, request: &ChatRequest) -> Result<Answering, AskError> {
+        let session = self.session().await?;
+        let entry = self.acceptable(&session, request.model())?.clone();
+        Answering::begin(self.attester.clone(), session, &self.till, &entry, request).await
+    }
+}

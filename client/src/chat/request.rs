@@ -1,0 +1,289 @@
+//! A chat request, as it will be sent byte for byte, and what of it the client must know itself.
+//!
+//! The body is OpenAI's. It is read here only as far as money and the receipt need; everything else
+//! is the server's to take or refuse. Content: does not print.
+
+use core::fmt;
+
+use bytes::Bytes;
+use protocol::serving::MAX_REQUEST_BYTES;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::payment::RequestedSampling;
+
+/// Why a body is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChatRequestError {
+    /// Longer than the other side reads.
+    #[error("the request is longer than {MAX_REQUEST_BYTES} bytes")]
+    TooLong,
+    /// Not a JSON object.
+    #[error("the request is not a JSON object")]
+    NotAnObject,
+    /// A member has another type or range than it should.
+    #[error("`{member}` is missing or not of its type")]
+    Member {
+        /// The member.
+        member: &'static str,
+    },
+}
+
+impl ChatRequestError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong => "request-too-long",
+            Self::NotAnObject => "request-malformed",
+            Self::Member { .. } => "request-invalid-member",
+        }
+    }
+}
+
+/// How the asker wants the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// As a stream of chunks.
+    Streamed,
+    /// In one piece.
+    Whole,
+}
+
+/// A request that may be sent.
+#[derive(Clone)]
+pub struct ChatRequest {
+    body: Bytes,
+    model: String,
+    sampling: RequestedSampling,
+    delivery: Delivery,
+}
+
+impl fmt::Debug for ChatRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChatRequest({} bytes)", self.body.len())
+    }
+}
+
+/// One question, with what the command line can say about sampling.
+#[derive(Clone, Serialize)]
+pub struct Question {
+    /// Name of the model.
+    pub model: String,
+    /// The prompt.
+    #[serde(skip)]
+    pub prompt: String,
+    /// Completion tokens at most.
+    pub max_tokens: u32,
+    /// Temperature, 0 to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Seed of the sampler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Question({} bytes)", self.prompt.len())
+    }
+}
+
+impl ChatRequest {
+    /// The request of one question.
+    ///
+    /// # Errors
+    /// See [`ChatRequestError`].
+    pub fn of_question(question: &Question) -> Result<Self, ChatRequestError> {
+        let Ok(Value::Object(mut body)) = serde_json::to_value(question) else {
+            return Err(ChatRequestError::NotAnObject);
+        };
+        let message = json!({ "role": "user", "content": question.prompt });
+        body.insert("messages".to_owned(), json!([message]));
+        body.insert("stream".to_owned(), Value::Bool(true));
+        Self::of_object(body, Delivery::Streamed)
+    }
+
+    /// A request as an OpenAI client posts it. One that wants no stream is made to stream: only a
+    /// stream can be acknowledged piece by piece. One that streams is sent as it is.
+    ///
+    /// # Errors
+    /// See [`ChatRequestError`].
+    pub fn of_openai(body: &Bytes) -> Result<Self, ChatRequestError> {
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err(ChatRequestError::TooLong);
+        }
+        let Ok(Value::Object(mut object)) = serde_json::from_slice(body) else {
+            return Err(ChatRequestError::NotAnObject);
+        };
+        match object.get("stream") {
+            Some(Value::Bool(true)) => {
+                let mut request = Self::of_object(object, Delivery::Streamed)?;
+                request.body = body.clone();
+                Ok(request)
+            }
+            None | Some(Value::Null | Value::Bool(false)) => {
+                object.insert("stream".to_owned(), Value::Bool(true));
+                let usage = json!({ "include_usage": true });
+                object.insert("stream_options".to_owned(), usage);
+                Self::of_object(object, Delivery::Whole)
+            }
+            Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+                Err(ChatRequestError::Member { member: "stream" })
+            }
+        }
+    }
+
+    fn of_object(object: Map<String, Value>, delivery: Delivery) -> Result<Self, ChatRequestError> {
+        let member = |member| ChatRequestError::Member { member };
+        let model = object.get("model").and_then(Value::as_str);
+        let model = model.ok_or(member("model"))?.to_owned();
+        let max_tokens = match optional(&object, "max_completion_tokens") {
+            Some(value) => Some(count(value).ok_or(member("max_completion_tokens"))?),
+            None => optional(&object, "max_tokens")
+                .map(|value| count(value).ok_or(member("max_tokens")))
+                .transpose()?,
+        };
+        let sampling = RequestedSampling {
+            temperature_milli: thousandths(&object, "temperature")?,
+            top_p_milli: thousandths(&object, "top_p")?,
+            seed: optional(&object, "seed")
+                .map(|value| seed(value).ok_or(member("seed")))
+                .transpose()?,
+            max_tokens,
+        };
+        let body = serde_json::to_vec(&object).map_err(|_| ChatRequestError::NotAnObject)?;
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err(ChatRequestError::TooLong);
+        }
+        Ok(Self {
+            body: body.into(),
+            model,
+            sampling,
+            delivery,
+        })
+    }
+
+    /// What is sent.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Name of the model.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// What it asks of the sampler.
+    #[must_use]
+    pub const fn sampling(&self) -> &RequestedSampling {
+        &self.sampling
+    }
+
+    /// How the asker wants the answer.
+    #[must_use]
+    pub const fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+}
+
+/// `null` stands for an absent member, as SDKs send it.
+fn optional<'o>(object: &'o Map<String, Value>, member: &str) -> Option<&'o Value> {
+    object.get(member).filter(|value| !value.is_null())
+}
+
+fn count(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|count| u32::try_from(count).ok())
+}
+
+/// OpenAI's seeds are signed; both ranges of 64 bits are taken.
+fn seed(value: &Value) -> Option<u64> {
+    value
+        .as_u64()
+        .or_else(|| value.as_i64().map(i64::cast_unsigned))
+}
+
+/// A small number as thousandths, half rounded away from zero: as receipts state it.
+fn thousandths(
+    object: &Map<String, Value>,
+    member: &'static str,
+) -> Result<Option<u32>, ChatRequestError> {
+    let Some(value) = optional(object, member) else {
+        return Ok(None);
+    };
+    let refused = ChatRequestError::Member { member };
+    let number = value.as_f64().ok_or(refused)?;
+    if !(0.0..=2.0).contains(&number) {
+        return Err(refused);
+    }
+    // No lossless cast from floats exists; the text of a whole number is exact.
+    let text = format!("{:.0}", (number * 1000.0).round().abs());
+    text.parse().map(Some).map_err(|_| refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openai(text: &str) -> Result<ChatRequest, ChatRequestError> {
+        ChatRequest::of_openai(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_streaming_request_is_sent_byte_for_byte() {
+        let text = r#"{ "model":"m", "stream":true, "messages":[],"temperature":0.7005 }"#;
+        let request = openai(text).unwrap();
+        assert_eq!(request.body().as_ref(), text.as_bytes());
+        assert_eq!(request.sampling().temperature_milli, Some(701));
+        assert_eq!(request.delivery(), Delivery::Streamed);
+    }
+
+    #[test]
+    fn a_request_for_a_whole_answer_is_made_to_stream_and_to_count() {
+        let request = openai(r#"{"model":"m","messages":[],"max_tokens":5,"seed":-1}"#).unwrap();
+        let sent: Value = serde_json::from_slice(request.body()).unwrap();
+        assert_eq!(sent["stream"], Value::Bool(true));
+        assert_eq!(sent["stream_options"]["include_usage"], Value::Bool(true));
+        assert_eq!(request.delivery(), Delivery::Whole);
+        assert_eq!(request.sampling().max_tokens, Some(5));
+        assert_eq!(request.sampling().seed, Some(u64::MAX));
+    }
+
+    #[test]
+    fn refuses_what_money_or_the_receipt_could_not_be_checked_against() {
+        let code = |text: &str| openai(text).unwrap_err().code();
+        assert_eq!(code("[]"), "request-malformed");
+        assert_eq!(code(r#"{"messages":[]}"#), "request-invalid-member");
+        assert_eq!(code(r#"{"model":"m","stream":1}"#), "request-invalid-member");
+        for member in [
+            "\"max_tokens\":-1",
+            "\"temperature\":2.1",
+            "\"temperature\":\"0\"",
+            "\"seed\":1.5",
+        ] {
+            let text = format!("{{\"model\":\"m\",{member}}}");
+            assert_eq!(code(&text), "request-invalid-member", "{member}");
+        }
+        let long = Bytes::from(vec![b' '; MAX_REQUEST_BYTES + 1]);
+        assert_eq!(
+            ChatRequest::of_openai(&long).unwrap_err(),
+            ChatRequestError::TooLong
+        );
+    }
+
+    #[test]
+    fn neither_request_nor_question_prints_its_prompt() {
+        let question = Question {
+            model: "m".to_owned(),
+            prompt: "secret".to_owned(),
+            max_tokens: 16,
+            temperature: Some(0.0),
+            seed: None,
+        };
+        let request = ChatRequest::of_question(&question).unwrap();
+        assert!(!format!("{question:?}{request:?}").contains("secret"));
+        assert_eq!(request.sampling().temperature_milli, Some(0));
+    }
+}

@@ -1,0 +1,155 @@
+//! What the client takes: the reference values of a file, narrowed by the registry on the chain.
+//!
+//! The registry can only take away: a shape or model that it does not list as valid now is dropped
+//! before anything is appraised, and nothing that the file lacks is ever added. Reads of the chain
+//! are trusted in this version (`contracts::toncenter`): a lying endpoint can hide a revocation,
+//! but cannot make the client take what its file does not name. `docs/spec/evidence.md` §5.
+
+use contracts::registry::{Listed, Validity};
+use contracts::toncenter::{ChainError, Toncenter};
+use protocol::reference_values::{Profile, ReferenceValues, ReferenceValuesError};
+use protocol::ton::TonAddress;
+
+/// Why there are no pins.
+#[derive(Debug, thiserror::Error)]
+pub enum PinsError {
+    /// The file is not one.
+    #[error(transparent)]
+    File(#[from] ReferenceValuesError),
+    /// The file is for the other kind of program.
+    #[error("reference values of profile {found:?}; this program takes {expected:?}")]
+    Profile {
+        /// The file's.
+        found: Profile,
+        /// The program's.
+        expected: Profile,
+    },
+    /// The registry cannot be read.
+    #[error("cannot read the registry")]
+    Registry(#[from] ChainError),
+}
+
+impl PinsError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::File(ReferenceValuesError::TooLong) => "reference-values-too-long",
+            Self::File(ReferenceValuesError::Malformed { .. }) => "reference-values-malformed",
+            Self::File(ReferenceValuesError::Version { .. }) => "reference-values-version",
+            Self::Profile { .. } => "reference-values-profile",
+            Self::Registry(error) => error.code(),
+        }
+    }
+}
+
+/// A pin of the file that the registry does not list as valid now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// The shape's or the model's name in the file.
+    pub name: String,
+    /// What the registry says.
+    pub validity: Validity,
+}
+
+impl Dropped {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self.validity {
+            Validity::Unknown => "registry-not-listed",
+            Validity::Pending { .. } => "registry-pending",
+            Validity::Revoked { .. } => "registry-revoked",
+            Validity::Valid => "registry-valid",
+        }
+    }
+}
+
+/// The pins of one run.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    references: ReferenceValues,
+    dropped: Vec<Dropped>,
+}
+
+impl Pins {
+    /// Reads the bytes of a reference-values file for a program of this profile.
+    ///
+    /// # Errors
+    /// See [`PinsError`].
+    pub fn parse(bytes: &[u8], expected: Profile) -> Result<Self, PinsError> {
+        let references = ReferenceValues::parse(bytes)?;
+        if references.profile != expected {
+            return Err(PinsError::Profile {
+                found: references.profile,
+                expected,
+            });
+        }
+        Ok(Self {
+            references,
+            dropped: Vec::new(),
+        })
+    }
+
+    /// Drops whatever the registry does not list as valid at the chain's own time.
+    ///
+    /// # Errors
+    /// `Registry`: a registry that was asked for and cannot be read refuses everything.
+    pub async fn narrowed_by(
+        self,
+        chain: &Toncenter,
+        registry: &TonAddress,
+    ) -> Result<Self, PinsError> {
+        let now = u64::from(chain.chain_time().await?);
+        let Self {
+            mut references,
+            mut dropped,
+        } = self;
+        let mut shapes = Vec::new();
+        for shape in references.shapes {
+            let listed = Listed::Measurement(shape.registers.key());
+            let entry = chain.registry_entry(registry, &listed).await?;
+            keep(entry.validity(now), shape.shape.clone(), shape, &mut shapes, &mut dropped);
+        }
+        let mut models = Vec::new();
+        for model in references.models {
+            let entry = chain
+                .registry_entry(registry, &Listed::Model(model.digest))
+                .await?;
+            keep(entry.validity(now), model.name.clone(), model, &mut models, &mut dropped);
+        }
+        references.shapes = shapes;
+        references.models = models;
+        Ok(Self {
+            references,
+            dropped,
+        })
+    }
+
+    /// What is accepted.
+    #[must_use]
+    pub const fn references(&self) -> &ReferenceValues {
+        &self.references
+    }
+
+    /// What the registry took away.
+    #[must_use]
+    pub fn dropped(&self) -> &[Dropped] {
+        &self.dropped
+    }
+}
+
+fn keep<T>(
+    validity: Validity,
+    name: String,
+    pin: T,
+    kept: &mut Vec<T>,
+    dropped: &mut Vec<Dropped>,
+) {
+    match validity {
+        Validity::Valid => kept.push(pin),
+        Validity::Unknown | Validity::Pending { .. } | Validity::Revoked { .. } => {
+            dropped.push(Dropped { name, validity });
+        }
+    }
+}
