@@ -37,7 +37,12 @@ async function open(world: World, changes: Partial<wire.Terms> = {}): Promise<De
     return { world, address, init };
 }
 
-function topUp(d: Deployed, amount: bigint, from = PAYER, value = amount + MARGIN): Promise<Outcome> {
+function topUp(
+    d: Deployed,
+    amount: bigint,
+    from = PAYER,
+    value = amount + MARGIN,
+): Promise<Outcome> {
     return d.world.send({ from, to: d.address, value, body: wire.topUp(amount), init: d.init });
 }
 
@@ -58,7 +63,11 @@ async function voucher(d: Deployed, changes: Partial<wire.Voucher> = {}): Promis
     };
 }
 
-async function claim(d: Deployed, changes: Partial<wire.Voucher> = {}, from = PAYEE): Promise<Outcome> {
+async function claim(
+    d: Deployed,
+    changes: Partial<wire.Voucher> = {},
+    from = PAYEE,
+): Promise<Outcome> {
     const body = wire.claim(wire.voucherCell(await voucher(d, changes)), KEY.secretKey);
     return d.world.send({ from, to: d.address, value: FEE_VALUE, body });
 }
@@ -119,9 +128,19 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
 
         test('a_bounced_message_changes_nothing', async () => {
             const data = await d.world.dataOf(d.address);
-            const body = beginCell().storeUint(0xffffffff, 32).storeSlice(wire.startClose().asSlice()).endCell();
+            const body = beginCell()
+                .storeUint(0xffffffff, 32)
+                .storeSlice(wire.startClose().asSlice())
+                .endCell();
             const to = d.address;
-            const result = await d.world.send({ from: PAYER, to, value: COIN, body, bounce: false, bounced: true });
+            const result = await d.world.send({
+                from: PAYER,
+                to,
+                value: COIN,
+                body,
+                bounce: false,
+                bounced: true,
+            });
             assert.equal(result.exit, 0);
             assert.ok((await d.world.dataOf(d.address)).equals(data));
         });
@@ -221,15 +240,24 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         test('refuses_a_voucher_with_more_in_it', async () => {
             const good = wire.voucherCell(await voucher(d));
             const longer = beginCell().storeSlice(good.beginParse()).storeBit(0).endCell();
-            const withRef = beginCell().storeSlice(good.beginParse()).storeRef(Cell.EMPTY).endCell();
+            const withRef = beginCell()
+                .storeSlice(good.beginParse())
+                .storeRef(Cell.EMPTY)
+                .endCell();
             await refused(d, 9, () => sendBody(d, wire.claim(longer, KEY.secretKey), PAYEE));
             await refused(d, 9, () => sendBody(d, wire.claim(withRef, KEY.secretKey), PAYEE));
         });
 
         test('refuses_unknown_and_cut_messages', async () => {
-            await refused(d, 0xffff, () => sendBody(d, beginCell().storeUint(0x43480009, 32).endCell(), PAYER));
-            await refused(d, 0xffff, () => sendBody(d, beginCell().storeUint(1, 7).endCell(), PAYER));
-            await refused(d, 9, () => sendBody(d, beginCell().storeUint(wire.OP_TOP_UP, 32).endCell(), PAYER));
+            await refused(d, 0xffff, () =>
+                sendBody(d, beginCell().storeUint(0x43480009, 32).endCell(), PAYER),
+            );
+            await refused(d, 0xffff, () =>
+                sendBody(d, beginCell().storeUint(1, 7).endCell(), PAYER),
+            );
+            await refused(d, 9, () =>
+                sendBody(d, beginCell().storeUint(wire.OP_TOP_UP, 32).endCell(), PAYER),
+            );
         });
 
         test('refuses_a_top_up_that_does_not_cover_its_amount', async () => {
@@ -276,7 +304,10 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         });
 
         test('a_channel_opened_again_takes_no_voucher_of_the_time_before', async () => {
-            const old = wire.claim(wire.voucherCell(await voucher(d, { validUntil: 2 ** 32 - 1 })), KEY.secretKey);
+            const old = wire.claim(
+                wire.voucherCell(await voucher(d, { validUntil: 2 ** 32 - 1 })),
+                KEY.secretKey,
+            );
             await sendBody(d, wire.startClose(), PAYER);
             d.world.advance(WINDOW);
             await sendBody(d, wire.finishClose(), PAYER);
@@ -297,7 +328,10 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         });
 
         test('a_channel_deployed_anew_after_deletion_takes_no_old_voucher', async () => {
-            const old = wire.claim(wire.voucherCell(await voucher(d, { validUntil: 2 ** 32 - 1 })), KEY.secretKey);
+            const old = wire.claim(
+                wire.voucherCell(await voucher(d, { validUntil: 2 ** 32 - 1 })),
+                KEY.secretKey,
+            );
             await d.world.erase(d.address);
             d.world.advance(20 * 365 * 86400);
             assert.equal((await topUp(d, DEPOSIT)).exit, 0);
@@ -312,10 +346,27 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             ];
             for (const changes of bad) {
                 const init = wire.channelInit(terms(changes));
-                const result = await topUp({ world: d.world, address: addressOf(init), init }, DEPOSIT);
+                const result = await topUp(
+                    { world: d.world, address: addressOf(init), init },
+                    DEPOSIT,
+                );
                 assert.equal(result.exit, 116);
                 assert.ok(result.bounced);
             }
+        });
+
+        test('refuses_to_open_on_the_masterchain', async () => {
+            const init = wire.channelInit(terms());
+            const address = addressOf(init, -1);
+            const value = 10n * DEPOSIT; // prices there are far higher
+            const result = await topUp({ world: d.world, address, init }, DEPOSIT, PAYER, value);
+            assert.equal(result.exit, 116);
+            assert.ok(result.bounced);
+        });
+
+        test('opens_with_the_longest_window', async () => {
+            const longest = await open(d.world, { window: 90 * 86400 });
+            assert.equal((await stored(longest)).closeAt, wire.OPEN);
         });
 
         test('refuses_to_open_without_storage_reserve', async () => {
@@ -329,9 +380,17 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         test('takes_no_claim_before_it_was_opened', async () => {
             const init = wire.channelInit(terms({ window: 1 }));
             const address = addressOf(init);
-            const cell = wire.voucherCell(await voucher(d, { channel: address, epoch: 0, cumulative: 0n }));
+            const cell = wire.voucherCell(
+                await voucher(d, { channel: address, epoch: 0, cumulative: 0n }),
+            );
             const body = wire.claim(cell, KEY.secretKey);
-            const result = await d.world.send({ from: PAYEE, to: address, value: FEE_VALUE, body, init });
+            const result = await d.world.send({
+                from: PAYEE,
+                to: address,
+                value: FEE_VALUE,
+                body,
+                init,
+            });
             assert.equal(result.exit, 110);
         });
 
@@ -343,7 +402,7 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             assert.ok(d.world.balance(d.address) > 0n);
         });
 
-        test('a_claim_on_an_eroded_channel_bounces_whole_and_a_plain_transfer_mends_it', async () => {
+        test('a_claim_on_an_eroded_channel_bounces_and_a_plain_transfer_mends_it', async () => {
             await d.world.decree(d.address, COIN / 2n);
             const data = await d.world.dataOf(d.address);
             const result = await claim(d);
@@ -357,7 +416,12 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         test('a_claim_that_pays_too_little_for_gas_changes_nothing', async () => {
             const data = await d.world.dataOf(d.address);
             const body = wire.claim(wire.voucherCell(await voucher(d)), KEY.secretKey);
-            const result = await d.world.send({ from: PAYEE, to: d.address, value: 200_000n, body });
+            const result = await d.world.send({
+                from: PAYEE,
+                to: d.address,
+                value: 200_000n,
+                body,
+            });
             assert.ok(result.exit !== 0);
             assert.ok((await d.world.dataOf(d.address)).equals(data));
         });
@@ -366,7 +430,8 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             await topUp(d, 100_000_000n * COIN);
             await claim(d, { cumulative: 99_999_999n * COIN });
             await sendBody(d, wire.startClose(), PAYER);
-            const used = (await d.world.chain.getContract(d.address)).account.account?.storageStats.used;
+            const used = (await d.world.chain.getContract(d.address)).account.account?.storageStats
+                .used;
             assert.ok(used);
             assert.ok(used.bits <= 9000n, `${used.bits} bits`);
             assert.ok(used.cells <= 32n, `${used.cells} cells`);
@@ -382,5 +447,7 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
 
 function storageFee(result: Outcome): bigint {
     const description = result.transactions[0]!.description;
-    return description.type === 'generic' ? description.storagePhase?.storageFeesCollected ?? 0n : 0n;
+    return description.type === 'generic'
+        ? (description.storagePhase?.storageFeesCollected ?? 0n)
+        : 0n;
 }

@@ -25,7 +25,12 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             world = await World.create(prices);
             init = registryInit({ adder: ADDER, revoker: REVOKER, delay: DELAY });
             address = addressOf(init);
-            const result = await world.send({ from: STRANGER, to: address, value: COIN / 10n, init });
+            const result = await world.send({
+                from: STRANGER,
+                to: address,
+                value: COIN / 10n,
+                init,
+            });
             assert.equal(result.exit, 0);
             moment = world.snapshot();
         });
@@ -115,19 +120,37 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         });
 
         test('refuses_an_addition_that_does_not_pay_for_its_storage', async () => {
-            await refused(206, () => send(ADDER, add(MEASUREMENT, IMAGE), 11_000_000n / (prices === 'since-2026' ? 6n : 1n)));
+            await refused(206, () =>
+                send(
+                    ADDER,
+                    add(MEASUREMENT, IMAGE),
+                    11_000_000n / (prices === 'since-2026' ? 6n : 1n),
+                ),
+            );
         });
 
         test('refuses_an_unknown_kind_and_unknown_messages', async () => {
             await refused(207, () => send(ADDER, add(2, IMAGE)));
             await refused(207, () => send(REVOKER, revoke(255, IMAGE)));
-            await refused(0xffff, () => send(ADDER, beginCell().storeUint(0x52470003, 32).endCell()));
+            await refused(0xffff, () =>
+                send(ADDER, beginCell().storeUint(0x52470003, 32).endCell()),
+            );
         });
 
         test('a_bounced_message_changes_nothing', async () => {
             const data = await world.dataOf(address);
-            const body = beginCell().storeUint(0xffffffff, 32).storeSlice(add(MODEL, IMAGE).asSlice()).endCell();
-            const result = await world.send({ from: ADDER, to: address, value: VALUE, body, bounce: false, bounced: true });
+            const body = beginCell()
+                .storeUint(0xffffffff, 32)
+                .storeSlice(add(MODEL, IMAGE).asSlice())
+                .endCell();
+            const result = await world.send({
+                from: ADDER,
+                to: address,
+                value: VALUE,
+                body,
+                bounce: false,
+                bounced: true,
+            });
             assert.equal(result.exit, 0);
             assert.ok((await world.dataOf(address)).equals(data));
         });
@@ -143,7 +166,9 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         test('many_entries_stay_within_their_gas_and_pay_their_own_rent', async () => {
             let most = 0n;
             for (let index = 0; index < 120; index += 1) {
-                const hash = BigInt(`0x${beginCell().storeUint(index, 32).endCell().hash().toString('hex')}`);
+                const hash = BigInt(
+                    `0x${beginCell().storeUint(index, 32).endCell().hash().toString('hex')}`,
+                );
                 const result = await send(ADDER, add(MEASUREMENT, hash));
                 assert.equal(result.exit, 0);
                 if (result.gas > most) most = result.gas;
@@ -153,7 +178,8 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             const result = await world.send({ from: STRANGER, to: address, value: COIN / 10n });
             assert.equal(result.exit, 0);
             assert.ok(world.balance(address) > 0n, 'five years of rent were paid');
-            const due = (await world.chain.getContract(address)).account.account?.storageStats.duePayment;
+            const due = (await world.chain.getContract(address)).account.account?.storageStats
+                .duePayment;
             assert.ok(due === null || due === undefined || due === 0n);
         });
     });

@@ -2,7 +2,12 @@
 // nano unit appears or vanishes, and remembers the gas of each exit.
 import assert from 'node:assert/strict';
 import { Address, type Cell, type Message, type StateInit, type Transaction } from '@ton/core';
-import { Blockchain, type BlockchainSnapshot, createEmptyShardAccount, internal } from '@ton/sandbox';
+import {
+    Blockchain,
+    type BlockchainSnapshot,
+    createEmptyShardAccount,
+    internal,
+} from '@ton/sandbox';
 import { networkConfig, type Prices } from '../../tests/ton-testnode/src/chain-config.ts';
 
 export const COIN = 1_000_000_000n;
@@ -115,7 +120,9 @@ export class World {
 
     /** Balance before + value in = balance after + values and forwarding fees out + fees. */
     private async conserve(transaction: Transaction): Promise<void> {
-        const address = new Address(0, bigintHash(transaction.address));
+        const info = transaction.inMessage?.info;
+        const workchain = info?.type === 'internal' ? info.dest.workChain : 0;
+        const address = new Address(workchain, bigintHash(transaction.address));
         const shown = await this.chain.getContract(address);
         const before = this.balance(address);
         const after = shown.balance;

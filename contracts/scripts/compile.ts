@@ -39,7 +39,9 @@ for (const name of CONTRACTS) {
         if (!checkOnly) {
             writeFileSync(path, bytes);
         } else if (committed(path) !== bytes.toString('base64')) {
-            console.error(`${path} differs from what the sources compile to: run \`npm run compile\``);
+            console.error(
+                `${path} differs from what the sources compile to: run \`npm run compile\``,
+            );
             different += 1;
         }
     }

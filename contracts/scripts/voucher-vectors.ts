@@ -40,7 +40,10 @@ const cases: [string, Voucher][] = [
     ['the main network', { ...base, network: -239 }],
     ['a positive network id', { ...base, network: 2 ** 31 - 1 }],
     ['the masterchain', { ...base, channel: new Address(-1, account(1)) }],
-    ['all ones', { ...base, epoch: 2 ** 32 - 1, validUntil: 2 ** 32 - 1, receiptsRoot: 2n ** 256n - 1n }],
+    [
+        'all ones',
+        { ...base, epoch: 2 ** 32 - 1, validUntil: 2 ** 32 - 1, receiptsRoot: 2n ** 256n - 1n },
+    ],
 ];
 
 /** docs/spec/voucher.md, §3. */
@@ -77,7 +80,8 @@ const vectors = cases.map(([name, voucher]) => {
         signed: signedBytes(voucher, publicKey, signature).toString('hex'),
     };
 });
-const text = `${JSON.stringify({ seed: SEED.toString('hex'), public_key: publicKey.toString('hex'), vectors }, null, 2)}\n`;
+const keys = { seed: SEED.toString('hex'), public_key: publicKey.toString('hex') };
+const text = `${JSON.stringify({ ...keys, vectors }, null, 2)}\n`;
 
 if (!process.argv.includes('--check')) {
     writeFileSync(file, text);

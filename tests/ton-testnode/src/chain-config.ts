@@ -2,7 +2,7 @@
 // optionally with the lower prices of 2026.
 import { beginCell, Cell, Dictionary, Slice } from '@ton/core';
 
-/** Configuration parameter 19. No real network has it, so nothing signed for it counts elsewhere. */
+/** Configuration parameter 19. No real network has it: nothing signed for it counts elsewhere. */
 export const NETWORK_ID = -7357;
 
 /**
@@ -23,7 +23,8 @@ export function networkConfig(builtIn: Cell, prices: Prices): Cell {
     config.set(NETWORK_ID_PARAMETER, beginCell().storeInt(NETWORK_ID, 32).endCell());
     if (prices === 'since-2026') {
         for (const index of GAS_PRICES) config.set(index, cheaperGas(parameter(config, index)));
-        for (const index of FORWARD_PRICES) config.set(index, cheaperForwarding(parameter(config, index)));
+        for (const index of FORWARD_PRICES)
+            config.set(index, cheaperForwarding(parameter(config, index)));
         config.set(STORAGE_PRICES, cheaperStorage(parameter(config, STORAGE_PRICES)));
     }
     return beginCell().storeDictDirect(config, keys, Dictionary.Values.Cell()).endCell();
@@ -52,7 +53,8 @@ function cheaperGas(old: Slice): Cell {
 
 function cheaperForwarding(old: Slice): Cell {
     const cheaper = beginCell().storeUint(old.loadUint(8), 8);
-    for (let price = 0; price < 3; price += 1) cheaper.storeUint(cut(old.loadUintBig(64)), 64); // lump, bit, cell
+    // Lump, bit, cell.
+    for (let price = 0; price < 3; price += 1) cheaper.storeUint(cut(old.loadUintBig(64)), 64);
     return cheaper.storeSlice(old).endCell();
 }
 
@@ -62,8 +64,11 @@ function cheaperStorage(old: Slice): Cell {
     const periods = Dictionary.loadDirect(keys, values, old);
     for (const [since, bits] of periods) {
         const period = beginCell().storeBits(bits).endCell().beginParse();
-        const cheaper = beginCell().storeUint(period.loadUint(8), 8).storeUint(period.loadUint(32), 32);
-        for (let price = 0; price < 4; price += 1) cheaper.storeUint(cut(period.loadUintBig(64)), 64);
+        const cheaper = beginCell()
+            .storeUint(period.loadUint(8), 8)
+            .storeUint(period.loadUint(32), 32);
+        for (let price = 0; price < 4; price += 1)
+            cheaper.storeUint(cut(period.loadUintBig(64)), 64);
         periods.set(since, cheaper.endCell().bits);
     }
     return beginCell().storeDictDirect(periods, keys, values).endCell();

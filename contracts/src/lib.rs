@@ -1,0 +1,20 @@
+//! What client and host agent know of TON: cells and messages of the contracts, the wallet that
+//! sends them, and reads of the chain.
+//!
+//! The contracts themselves are `tolk/*.tolk`; their committed code is embedded here and checked
+//! against its committed hash. Reads go through a toncenter-v2 endpoint and are **trusted**:
+//! whoever runs the endpoint can lie. Deliberately not here: proofs, ADNL, deciding when to claim
+//! or what to sign (`host-agent`, `client`), a voucher's bytes (`protocol`), clocks and randomness.
+#![forbid(unsafe_code)]
+
+mod cells;
+pub mod channel;
+mod code;
+pub mod message;
+pub mod registry;
+pub mod toncenter;
+pub mod transaction;
+pub mod wallet;
+
+pub use cells::CellError;
+pub use tycho_types::cell::Cell;

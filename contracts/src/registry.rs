@@ -1,0 +1,240 @@
+//! The registry contract (`tolk/registry.tolk`): its address, its messages, its entries.
+//!
+//! Not here: what is hashed into a key (`protocol::reference_values`, `protocol::verity`).
+
+use protocol::digest::{MeasurementKey, ModelDigest};
+use protocol::nano::Nano;
+use protocol::ton::TonAddress;
+use tycho_types::cell::{CellBuilder, HashBytes};
+
+use crate::cells::{self, CellError};
+use crate::code;
+use crate::message::{OnFailure, StateInit, Transfer};
+
+const OP_ADD: u32 = 0x5247_0001;
+const OP_REVOKE: u32 = 0x5247_0002;
+
+/// Sent along with a change: gas, and five years of rent for a new entry. The rest comes back.
+pub const CHANGE_VALUE: Nano = Nano::from_u64(100_000_000);
+/// Sent along when the registry is deployed: its own rent for years.
+pub const DEPLOY_VALUE: Nano = Nano::from_u64(100_000_000);
+
+/// Why the contract refused a message: its exit codes.
+pub mod exit {
+    /// Only the adder adds.
+    pub const NOT_ADDER: i32 = 201;
+    /// Only the revoker revokes.
+    pub const NOT_REVOKER: i32 = 202;
+    /// Listed and not revoked.
+    pub const ALREADY_LISTED: i32 = 203;
+    /// Never listed.
+    pub const NOT_LISTED: i32 = 204;
+    /// Revoked before.
+    pub const ALREADY_REVOKED: i32 = 205;
+    /// The value does not cover gas and rent.
+    pub const UNDERFUNDED: i32 = 206;
+    /// Neither a measurement nor a model.
+    pub const UNKNOWN_KIND: i32 = 207;
+    /// A message that the contract does not know.
+    pub const UNKNOWN_MESSAGE: i32 = 0xFFFF;
+}
+
+/// Who may change a registry, and how long additions wait; it determines the registry's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistryTerms {
+    /// Who may add.
+    pub adder: TonAddress,
+    /// Who may revoke.
+    pub revoker: TonAddress,
+    /// Seconds between an addition and its effect.
+    pub delay: u32,
+}
+
+/// A thing that the registry lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// One image on one machine shape.
+    Measurement(MeasurementKey),
+    /// One model image.
+    Model(ModelDigest),
+}
+
+impl Listed {
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Measurement(_) => 0,
+            Self::Model(_) => 1,
+        }
+    }
+
+    /// The getter that answers for it.
+    #[must_use]
+    pub const fn getter(&self) -> &'static str {
+        match self {
+            Self::Measurement(_) => "measurement",
+            Self::Model(_) => "model",
+        }
+    }
+
+    /// Its key in the registry.
+    #[must_use]
+    pub const fn key(&self) -> &[u8; 32] {
+        match self {
+            Self::Measurement(key) => key.as_bytes(),
+            Self::Model(digest) => digest.as_bytes(),
+        }
+    }
+}
+
+/// Whether a listed thing counts at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Never listed.
+    Unknown,
+    /// Listed; counts from a later time on.
+    Pending {
+        /// Unix seconds.
+        from: u32,
+    },
+    /// Counts.
+    Valid,
+    /// Revoked.
+    Revoked {
+        /// Unix seconds.
+        at: u32,
+    },
+}
+
+/// What the registry says of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistryEntry {
+    /// Unix time from which it counts; 0 when it was never listed.
+    pub valid_from: u32,
+    /// Unix time of its revocation; 0 while it stands.
+    pub revoked_at: u32,
+}
+
+impl RegistryEntry {
+    /// Whether it counts at `now`, unix seconds. A revocation counts whatever the time.
+    #[must_use]
+    pub const fn validity(&self, now: u64) -> Validity {
+        if self.revoked_at != 0 {
+            return Validity::Revoked {
+                at: self.revoked_at,
+            };
+        }
+        if self.valid_from == 0 {
+            return Validity::Unknown;
+        }
+        // Widening; `From` is not const.
+        #[allow(clippy::as_conversions, reason = "widening, const context")]
+        if (self.valid_from as u64) > now {
+            return Validity::Pending {
+                from: self.valid_from,
+            };
+        }
+        Validity::Valid
+    }
+}
+
+impl RegistryTerms {
+    /// The first state.
+    ///
+    /// # Errors
+    /// `CellError` when the embedded code is damaged.
+    pub fn state_init(&self) -> Result<StateInit, CellError> {
+        let mut roles = CellBuilder::new();
+        cells::store_address(&mut roles, &self.adder)?;
+        cells::store_address(&mut roles, &self.revoker)?;
+        let roles = roles.build().map_err(CellError::building)?;
+        let mut data = CellBuilder::new();
+        data.store_u32(self.delay)
+            .and_then(|()| data.store_u32(0)) // version
+            .and_then(|()| data.store_zeros(2)) // no measurements, no models
+            .and_then(|()| data.store_reference(roles))
+            .map_err(CellError::building)?;
+        StateInit::new(
+            code::REGISTRY.cell()?,
+            data.build().map_err(CellError::building)?,
+        )
+    }
+
+    /// The registry's address.
+    ///
+    /// # Errors
+    /// Those of [`RegistryTerms::state_init`].
+    pub fn address(&self) -> Result<TonAddress, CellError> {
+        Ok(self.state_init()?.address())
+    }
+
+    /// Deploys the registry.
+    ///
+    /// # Errors
+    /// Those of [`RegistryTerms::state_init`].
+    pub fn deploy(&self) -> Result<Transfer, CellError> {
+        let deploy = self.state_init()?;
+        Ok(Transfer {
+            to: deploy.address(),
+            value: DEPLOY_VALUE,
+            on_failure: OnFailure::Return,
+            deploy: Some(deploy),
+            body: None,
+        })
+    }
+}
+
+/// The adder's message: it counts after the registry's delay.
+///
+/// # Errors
+/// `CellError` never in practice.
+pub fn add(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
+    change(registry, OP_ADD, listed)
+}
+
+/// The revoker's message: it counts at once.
+///
+/// # Errors
+/// `CellError` never in practice.
+pub fn revoke(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
+    change(registry, OP_REVOKE, listed)
+}
+
+fn change(registry: &TonAddress, op: u32, listed: &Listed) -> Result<Transfer, CellError> {
+    let mut body = CellBuilder::new();
+    body.store_u32(op)
+        .and_then(|()| body.store_u8(listed.kind()))
+        .and_then(|()| body.store_u256(&HashBytes(*listed.key())))
+        .map_err(CellError::building)?;
+    Ok(Transfer {
+        to: *registry,
+        value: CHANGE_VALUE,
+        on_failure: OnFailure::Return,
+        deploy: None,
+        body: Some(body.build().map_err(CellError::building)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_counts_from_its_date_until_it_is_revoked() {
+        let entry = RegistryEntry {
+            valid_from: 100,
+            revoked_at: 0,
+        };
+        assert_eq!(entry.validity(99), Validity::Pending { from: 100 });
+        assert_eq!(entry.validity(100), Validity::Valid);
+        let revoked = RegistryEntry {
+            revoked_at: 50,
+            ..entry
+        };
+        assert_eq!(revoked.validity(10), Validity::Revoked { at: 50 });
+        let never = RegistryEntry {
+            valid_from: 0,
+            revoked_at: 0,
+        };
+        assert_eq!(never.validity(u64::MAX), Validity::Unknown);
+    }
+}
