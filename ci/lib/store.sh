@@ -63,3 +63,13 @@ unpack_debian() {
     dpkg-deb -x "$(stored "$hash")" "$into" || die "cannot unpack $name $version"
   done < <(lock_lines "$lock")
 }
+
+# toolchain_digest SYSROOT: one hash over the parts of a Rust toolchain that make bytes.
+toolchain_digest() {
+  local target=x86_64-unknown-linux-gnu
+  (
+    cd "$1" || exit
+    find bin/rustc bin/cargo lib/*.so "lib/rustlib/$target/lib" "lib/rustlib/$target/bin" -type f |
+      LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1
+  )
+}
