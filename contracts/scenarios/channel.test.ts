@@ -433,8 +433,8 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             const used = (await d.world.chain.getContract(d.address)).account.account?.storageStats
                 .used;
             assert.ok(used);
-            assert.ok(used.bits <= 9000n, `${used.bits} bits`);
-            assert.ok(used.cells <= 32n, `${used.cells} cells`);
+            assert.ok(used.bits <= 7000n, `${used.bits} bits`);
+            assert.ok(used.cells <= 16n, `${used.cells} cells`);
         });
 
         test('top_up_stays_within_the_gas_it_asks_for', async () => {

@@ -20,7 +20,7 @@ const CLOSED: u32 = 0;
 const OPEN: u32 = u32::MAX;
 
 /// Sent above the amount when a channel is opened or topped up: gas and five years of storage rent,
-/// about 0.045 coins at the prices before 2026. What is not used returns at the close.
+/// 0.039 coins at the prices before 2026. The rest stays as reserve and returns at the close.
 pub const TOP_UP_MARGIN: Nano = Nano::from_u64(100_000_000);
 /// Sent along with a claim, a close or its finish. What is not used comes back with the payout (a
 /// claim, a finish) or stays in the channel for the payer.

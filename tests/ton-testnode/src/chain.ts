@@ -185,9 +185,7 @@ export class Chain {
 function readExternal(root: Cell): ReturnType<typeof internal> {
     let message;
     try {
-        const slice = root.beginParse();
-        message = loadMessage(slice);
-        slice.endParse();
+        message = loadMessage(root.beginParse());
     } catch {
         throw new Refused('not a message', 422);
     }
