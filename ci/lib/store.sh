@@ -15,16 +15,25 @@ store_file() {
   mv -f "$1" "$(stored "$2")"
 }
 
-# host_archive main|security: the mirror that this machine's own apt uses for that archive.
+# check_stored SHA256 NAME: a store may come from anyone, so a file is hashed before it is used.
+check_stored() {
+  [ "$(sha256sum <"$(stored "$1")" | cut -d' ' -f1)" = "$1" ] ||
+    die "the store's file for $2 is not what its name says: $(stored "$1")"
+}
+
+# host_archive main|security: the mirror that this machine's own apt uses for that archive. Debian's
+# main archive is known by its -updates suite: other repositories on the machine have none.
 host_archive() {
-  local uris base
-  uris=$(apt-get update --print-uris 2>/dev/null | sed -n "s/^'\([^']*\)\/dists\/\([^/]*\)\/InRelease'.*/\2 \1/p")
+  local suites base
+  suites=$(apt-get update --print-uris 2>/dev/null |
+    sed -n "s/^'\([^']*\)\/dists\/\([^/]*\)\/InRelease'.*/\2 \1/p")
   case "$1" in
-    main) base=$(awk '$1 !~ /-/ { print $2; exit }' <<<"$uris") ;;
-    security) base=$(awk '$1 ~ /-security$/ { print $2; exit }' <<<"$uris") ;;
+    main) base=$(awk '$1 ~ /-updates$/ { print $2; exit }' <<<"$suites") ;;
+    security) base=$(awk '$1 ~ /-security$/ { print $2; exit }' <<<"$suites") ;;
     *) die "no archive is called $1" ;;
   esac
-  [ -n "$base" ] || die "apt on this machine names no Debian $1 archive (see apt-get update --print-uris)"
+  [ -n "$base" ] ||
+    die "apt on this machine names no Debian $1 archive (see apt-get update --print-uris)"
   printf '%s' "$base"
 }
 
@@ -49,8 +58,9 @@ fetch_debian() {
     # The path of a pool file is percent-encoded in its URI as apt does it.
     /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file \
       "${base[$archive]}/$(sed 's/+/%2b/g; s/~/%7e/g' <<<"$path")" "$part" "SHA256:$hash" >&2 ||
-      die "$name $version is not on the mirror any more; take it from a filled store" \
-        "(COCOON_STORE, docs: image/README.md) or renew the locks with ci/relock"
+      { rm -f "$part"; die "$name $version of $(basename "$lock") cannot be fetched: no network, or" \
+        "the mirror has moved on. Take it from a filled store (COCOON_STORE, see image/README.md)" \
+        "or renew the locks with ci/relock."; }
     store_file "$part" "$hash"
   done < <(lock_lines "$lock")
 }
@@ -60,6 +70,7 @@ unpack_debian() {
   local lock=$1 into=$2 archive name version size hash path
   mkdir -p "$into"
   while read -r archive name version size hash path; do
+    check_stored "$hash" "$name $version"
     dpkg-deb -x "$(stored "$hash")" "$into" || die "cannot unpack $name $version"
   done < <(lock_lines "$lock")
 }
