@@ -4,4 +4,45 @@
 //! (`sys`), and any source of simulated reports (`tests/research/init`).
 #![forbid(unsafe_code)]
 
+pub mod boot;
+pub mod command_line;
+pub mod confinement;
+pub mod control;
+pub mod disk;
+pub mod failure;
+pub mod image;
+pub mod pseudo;
 pub mod quote;
+pub mod watch;
+
+use attest::{ReportError, ReportSource};
+use protocol::boot::BootPhase;
+
+pub use boot::run;
+pub use failure::BootError;
+
+/// How far a boot came; told to the variant, never to anybody outside the machine.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A phase was passed, so many milliseconds after the start.
+    Passed(BootPhase, u32),
+    /// A phase failed; the machine powers off next.
+    Failed(BootPhase, &'a BootError),
+}
+
+/// What a program built on this library chooses. Everything else is the same in all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// Opens the source of reports.
+    pub report_source: fn() -> Result<Box<dyn ReportSource>, ReportError>,
+    /// File name of the serve program at the top of the root image.
+    pub serve: &'static str,
+    /// File name of the engine program there.
+    pub engine: &'static str,
+    /// Seconds since 1970 as the machine's clock has them, which the host sets.
+    pub host_time: fn() -> u64,
+    /// Runs when the images are open and before any program was started.
+    pub before_programs: fn() -> Result<(), BootError>,
+    /// Is told how far the boot came.
+    pub observe: fn(&Progress<'_>),
+}

@@ -1,0 +1,354 @@
+//! The boot, as a table: each phase does one thing, a failed one ends the machine.
+//!
+//! What a phase does in detail is the other modules' part. The host learns a code per phase and
+//! nothing else.
+
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use attest::ReportSource;
+use protocol::boot::BootPhase;
+use protocol::digest::BootId;
+use protocol::host_control::{GuestMessage, TLS_PORT};
+use protocol::launch_configuration::{DISK_SERIAL, LaunchConfiguration, config_digest};
+use protocol::statement::models_digest;
+
+use crate::confinement::{self, Role};
+use crate::control::{self, Control};
+use crate::failure::BootError;
+use crate::image::{OpenImage, ensure_directory};
+use crate::quote::QuoteServer;
+use crate::watch::Watch;
+use crate::{Progress, Variant, command_line, disk, pseudo};
+
+const SYS_BLOCK: &str = "/sys/block";
+const DEV: &str = "/dev";
+const COMMAND_LINE: &str = "/proc/cmdline";
+/// Where the root image is mounted until it becomes the root directory.
+const NEW_ROOT: &str = "/root";
+const ROOT_SERIAL: &str = "root";
+const MODEL_SERIAL: &str = "model-0";
+const MODEL_MOUNT_POINT: &str = "/run/model-0";
+/// The one file of a model image.
+const MODEL_FILE: &str = "/run/model-0/model.gguf";
+/// How long serve may take to make and register its keys.
+const REGISTRATION: Duration = Duration::from_secs(120);
+/// How long engine may take to load its weights.
+const LOADING: Duration = Duration::from_secs(1800);
+
+/// One step of the boot.
+#[derive(Debug)]
+pub struct Phase {
+    /// The code under which the host hears of it.
+    pub phase: BootPhase,
+    run: fn(&mut Machine) -> Result<(), BootError>,
+}
+
+/// Every step, in order.
+pub const BOOT: &[Phase] = &[
+    Phase {
+        phase: BootPhase::PseudoFileSystems,
+        run: pseudo_file_systems,
+    },
+    Phase {
+        phase: BootPhase::HostControl,
+        run: host_control,
+    },
+    Phase {
+        phase: BootPhase::ReportSource,
+        run: report_source,
+    },
+    Phase {
+        phase: BootPhase::LaunchConfiguration,
+        run: launch_configuration,
+    },
+    Phase {
+        phase: BootPhase::Root,
+        run: root,
+    },
+    Phase {
+        phase: BootPhase::Models,
+        run: models,
+    },
+    Phase {
+        phase: BootPhase::Serve,
+        run: serve,
+    },
+    Phase {
+        phase: BootPhase::Engine,
+        run: engine,
+    },
+    Phase {
+        phase: BootPhase::Ready,
+        run: ready,
+    },
+];
+
+/// What the phases so far have made.
+struct Machine {
+    variant: Variant,
+    control: Option<Control>,
+    /// Phases that passed before there was anybody to tell.
+    untold: Vec<GuestMessage>,
+    source: Option<Box<dyn ReportSource>>,
+    configuration: Option<(Vec<u8>, LaunchConfiguration)>,
+    root: Option<OpenImage>,
+    model: Option<OpenImage>,
+    engine_ipc: Option<OwnedFd>,
+    watch: Option<Watch>,
+}
+
+/// This process is not the first one of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("init is not the first process")]
+pub struct NotFirst;
+
+/// Boots the machine and watches it until its end, which is power off.
+///
+/// # Errors
+/// `NotFirst` at once, and before anything is done, in any process but the first.
+pub fn run(variant: Variant) -> Result<Infallible, NotFirst> {
+    let start = Instant::now();
+    if std::process::id() != 1 {
+        return Err(NotFirst);
+    }
+    let mut machine = Machine {
+        variant,
+        control: None,
+        untold: Vec::new(),
+        source: None,
+        configuration: None,
+        root: None,
+        model: None,
+        engine_ipc: None,
+        watch: None,
+    };
+    let (phase, error) = match boot(&mut machine, start) {
+        Err(failed) => failed,
+        Ok(()) => (BootPhase::Ready, watch(&mut machine)),
+    };
+    end(machine, phase, &error)
+}
+
+fn boot(machine: &mut Machine, start: Instant) -> Result<(), (BootPhase, BootError)> {
+    for Phase { phase, run } in BOOT {
+        run(machine).map_err(|error| (*phase, machine.blame(error)))?;
+        let elapsed = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
+        (machine.variant.observe)(&Progress::Passed(*phase, elapsed));
+        machine
+            .untold
+            .push(GuestMessage::PhasePassed(*phase, elapsed));
+        if let Some(control) = &mut machine.control {
+            machine
+                .untold
+                .drain(..)
+                .for_each(|message| control.tell(&message));
+        }
+    }
+    Ok(())
+}
+
+fn watch(machine: &mut Machine) -> BootError {
+    match &mut machine.watch {
+        Some(watch) => watch.until_end(),
+        None => BootError::OutOfOrder { missing: "serve" },
+    }
+}
+
+/// Tells the code and powers off; a machine that cannot even do that panics, since its first
+/// process ends.
+fn end(machine: Machine, phase: BootPhase, error: &BootError) -> ! {
+    (machine.variant.observe)(&Progress::Failed(phase, error));
+    if let Some(control) = machine.control {
+        control.tell_last(&GuestMessage::PhaseFailed(phase, error.code()));
+    }
+    let _still_on = sys::power::off();
+    std::process::abort()
+}
+
+impl Machine {
+    /// A phase that failed may have met a wrong block of the model: then that is the reason.
+    fn blame(&self, error: BootError) -> BootError {
+        match self.model.as_ref().map(OpenImage::check) {
+            Some(Err(corrupt)) => BootError::Image(corrupt),
+            Some(Ok(())) | None => error,
+        }
+    }
+
+    fn watch(&mut self) -> Result<&mut Watch, BootError> {
+        let missing = BootError::OutOfOrder { missing: "serve" };
+        self.watch.as_mut().ok_or(missing)
+    }
+}
+
+fn find(serial: &'static str) -> Result<disk::Disk, BootError> {
+    Ok(disk::find(Path::new(SYS_BLOCK), Path::new(DEV), serial)?)
+}
+
+fn pseudo_file_systems(_: &mut Machine) -> Result<(), BootError> {
+    pseudo::mount_all()?;
+    pseudo::harden()?;
+    Ok(sys::entropy::check_processor()?)
+}
+
+fn host_control(machine: &mut Machine) -> Result<(), BootError> {
+    machine.control = Some(Control::new(control::dial()?)?);
+    Ok(())
+}
+
+fn report_source(machine: &mut Machine) -> Result<(), BootError> {
+    let source = (machine.variant.report_source)().map_err(BootError::NoReportSource)?;
+    machine.source = Some(source);
+    Ok(())
+}
+
+fn launch_configuration(machine: &mut Machine) -> Result<(), BootError> {
+    let disk = find(DISK_SERIAL)?;
+    let opened = File::open(disk.node).map_err(BootError::file("open a disk"))?;
+    let bytes = disk::launch_configuration(opened)?;
+    let source = machine.source.as_mut().ok_or(BootError::OutOfOrder {
+        missing: "report source",
+    })?;
+    let register = source.own_configuration().map_err(BootError::NoRegister)?;
+    if !register.holds(&config_digest(&bytes)) {
+        return Err(BootError::ForeignConfiguration);
+    }
+    let configuration = LaunchConfiguration::parse(&bytes)?;
+    machine.configuration = Some((bytes, configuration));
+    Ok(())
+}
+
+fn root(machine: &mut Machine) -> Result<(), BootError> {
+    let mut line = Vec::new();
+    let limit = u64::try_from(command_line::MAX_BYTES).unwrap_or(u64::MAX);
+    File::open(COMMAND_LINE)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut line))
+        .map_err(BootError::file("read the command line"))?;
+    let parameters = command_line::root_parameters(&line)?;
+    let mount_point = Path::new(NEW_ROOT);
+    ensure_directory(mount_point).map_err(BootError::file("make a mount point"))?;
+    machine.root = Some(OpenImage::root(
+        &parameters,
+        &find(ROOT_SERIAL)?,
+        mount_point,
+    )?);
+    pseudo::enter_root(mount_point)
+}
+
+fn models(machine: &mut Machine) -> Result<(), BootError> {
+    let missing = BootError::OutOfOrder {
+        missing: "launch configuration",
+    };
+    let (_, configuration) = machine.configuration.as_ref().ok_or(missing)?;
+    let [model] = configuration.models.as_slice() else {
+        let found = configuration.models.len();
+        return Err(BootError::TooManyModels { found });
+    };
+    let mount_point = Path::new(MODEL_MOUNT_POINT);
+    ensure_directory(mount_point).map_err(BootError::file("make a mount point"))?;
+    let disk = find(MODEL_SERIAL)?;
+    let image = OpenImage::model(MODEL_SERIAL, &model.verity, &disk, mount_point)?;
+    machine.model = Some(image);
+    Ok(())
+}
+
+fn serve(machine: &mut Machine) -> Result<(), BootError> {
+    (machine.variant.before_programs)()?;
+    let out_of_order = |missing| BootError::OutOfOrder { missing };
+    let source = machine.source.take();
+    let source = source.ok_or(out_of_order("report source"))?;
+    let configuration = machine.configuration.take();
+    let (bytes, parsed) = configuration.ok_or(out_of_order("launch configuration"))?;
+    let models = models_digest(&parsed.model_digests());
+    let boot_id = BootId(sys::entropy::draw()?);
+    let server = QuoteServer::new(source, boot_id, bytes, models);
+
+    let listener = sys::socket::vsock_listen(TLS_PORT)?;
+    let control = control::dial()?;
+    let (quote, quote_of_serve) = sys::socket::pair()?;
+    let (engine_of_serve, engine_ipc) = sys::socket::pair()?;
+    let null = null()?;
+    let descriptors = [
+        null.as_fd(),
+        null.as_fd(),
+        null.as_fd(),
+        listener.as_fd(),
+        quote_of_serve.as_fd(),
+        control.as_fd(),
+        engine_of_serve.as_fd(),
+    ];
+    let program = Path::new("/").join(machine.variant.serve);
+    let child = confinement::start(Role::Serve, &program, &[c"serve".into()], &descriptors)?;
+    machine.engine_ipc = Some(engine_ipc);
+    drop((listener, control, quote_of_serve, engine_of_serve));
+    let watch = Watch::new(server, quote, child, machine.variant.host_time)?;
+    machine.watch.insert(watch).until_registered(REGISTRATION)
+}
+
+fn engine(machine: &mut Machine) -> Result<(), BootError> {
+    let ipc = machine.engine_ipc.take();
+    let ipc = ipc.ok_or(BootError::OutOfOrder { missing: "serve" })?;
+    let model = File::open(MODEL_FILE).map_err(BootError::file("open the model"))?;
+    let null = null()?;
+    let descriptors = [
+        null.as_fd(),
+        null.as_fd(),
+        null.as_fd(),
+        ipc.as_fd(),
+        model.as_fd(),
+    ];
+    let program = Path::new("/").join(machine.variant.engine);
+    let child = confinement::start(Role::Engine, &program, &[c"engine".into()], &descriptors)?;
+    machine.watch()?.add_engine(child);
+    Ok(())
+}
+
+fn ready(machine: &mut Machine) -> Result<(), BootError> {
+    let missing = BootError::OutOfOrder { missing: "model" };
+    let model = machine.model.take().ok_or(missing)?;
+    let mut attached = Some(model);
+    let detach = || match attached.take() {
+        Some(model) => Ok(model.detach()?),
+        None => Err(missing),
+    };
+    let done = machine.watch()?.until_ready(LOADING, detach);
+    machine.model = attached;
+    done
+}
+
+/// What a program has for its standard streams.
+fn null() -> Result<File, BootError> {
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/null");
+    opened.map_err(BootError::file("open the null device"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_phase_once_and_in_the_order_of_the_protocol() {
+        let phases: Vec<_> = BOOT.iter().map(|step| step.phase).collect();
+        assert_eq!(phases, BootPhase::ALL);
+    }
+
+    #[test]
+    fn does_nothing_when_it_is_not_the_first_process() {
+        fn unreachable() -> Result<(), BootError> {
+            panic!("a phase ran")
+        }
+        let variant = Variant {
+            report_source: || panic!("a phase ran"),
+            serve: "serve",
+            engine: "engine",
+            host_time: || 0,
+            before_programs: unreachable,
+            observe: |_| panic!("a phase ran"),
+        };
+        assert_eq!(run(variant).unwrap_err(), NotFirst);
+    }
+}

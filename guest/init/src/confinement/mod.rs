@@ -1,0 +1,224 @@
+//! What a program may do: nothing but compute and use the descriptors that it was given.
+//!
+//! A program gets, in this order: namespaces of its own with one empty read-only directory and no
+//! network interface; its own user, no group, no capability, no new privileges; landlock rules
+//! that leave it its own program file and nothing else; its descriptors; limits; and two system
+//! call filters. The lists are data (`start`, `serve`, `engine`), each call with its reason.
+//!
+//! **One exec.** Filters are installed before the program starts, so they must let one `execveat`
+//! through. It is allowed on one descriptor number only, which exec closes and which lies at the
+//! limit of open files, so that no descriptor can have that number ever again
+//! ([`sys::process::PROGRAM_FD`]). An absolute path, which `execveat` would take without looking
+//! at the number, finds nothing: the directory is empty, and landlock refuses every other file.
+
+mod engine;
+mod filter;
+mod serve;
+mod start;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use sys::CallFailed;
+use sys::process::{Child, Launch, LaunchError};
+
+pub use filter::{Answer, Call, Condition, FilterError};
+
+/// The landlock interface of the image's kernel (6.12); an older one is refused.
+const LANDLOCK: ABI = ABI::V6;
+
+/// A directory on which the child mounts its empty one.
+const MOUNT_POINT: &str = "/run";
+
+/// Errno for failures of the confinement libraries that carry none.
+const EPERM: i32 = 1;
+
+/// A program of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// TLS, HTTP, payment.
+    Serve,
+    /// Models.
+    Engine,
+}
+
+impl Role {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Serve, Self::Engine];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// User and group under which it runs.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::Serve => 1001,
+            Self::Engine => 1002,
+        }
+    }
+
+    /// The system calls that it may use, with what it needs to start.
+    pub fn calls(self) -> impl Iterator<Item = &'static Call> {
+        let own = match self {
+            Self::Serve => serve::CALLS,
+            Self::Engine => engine::CALLS,
+        };
+        start::CALLS.iter().chain(own)
+    }
+}
+
+/// Why a program could not be confined or started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConfinementError {
+    /// The program's file cannot be opened.
+    #[error("cannot open the program of {} (errno {errno})", .role.name())]
+    NoProgram {
+        /// Whose.
+        role: Role,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// The kernel has no landlock, or an older one.
+    #[error("kernel lacks landlock of the required version")]
+    NoLandlock,
+    /// A list of system calls cannot be compiled.
+    #[error("list of system calls of {} cannot be compiled", .role.name())]
+    Filter {
+        /// Whose.
+        role: Role,
+    },
+    /// The child failed on its way.
+    #[error("cannot confine {}: {cause}", .role.name())]
+    Launch {
+        /// Whose.
+        role: Role,
+        /// Where and why.
+        cause: LaunchError,
+    },
+}
+
+/// Starts a program under the confinement of `role`, with `descriptors` as its 0, 1, 2, … .
+///
+/// # Errors
+/// A [`ConfinementError`]; nothing runs then.
+pub fn start(
+    role: Role,
+    program: &Path,
+    arguments: &[CString],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Child, ConfinementError> {
+    let file = File::open(program).map_err(|error| ConfinementError::NoProgram {
+        role,
+        errno: error.raw_os_error().unwrap_or(0),
+    })?;
+    let rules = rules(&file).map_err(|_| ConfinementError::NoLandlock)?;
+    let calls = role.calls();
+    let filters = filter::compile(calls).map_err(|_| ConfinementError::Filter { role })?;
+    let launch = Launch {
+        program: file.as_fd(),
+        arguments,
+        descriptors,
+    };
+    let confine = move || {
+        sys::mount::leave_everything(Path::new(MOUNT_POINT))?;
+        sys::credentials::drop_to(role.id())?;
+        restrict(rules)
+    };
+    sys::process::spawn(&launch, confine, || filters.install())
+        .map_err(|cause| ConfinementError::Launch { role, cause })
+}
+
+/// Rules under which every kind of access is refused but reading and starting `program`.
+fn rules(program: &File) -> Result<RulesetCreated, RulesetError> {
+    let own = AccessFs::Execute | AccessFs::ReadFile;
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()?
+        .add_rule(PathBeneath::new(program, own))
+}
+
+fn restrict(rules: RulesetCreated) -> Result<(), CallFailed> {
+    let refused = CallFailed {
+        call: "landlock_restrict_self",
+        errno: EPERM,
+    };
+    let status = rules.restrict_self().map_err(|_| refused)?;
+    match status.ruleset {
+        RulesetStatus::FullyEnforced => Ok(()),
+        RulesetStatus::PartiallyEnforced | RulesetStatus::NotEnforced => Err(refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_list_allows_a_call_by_which_a_program_reaches_beyond_its_descriptors() {
+        let forbidden = [
+            libc::SYS_socket,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_mount,
+            libc::SYS_fsopen,
+            libc::SYS_open_tree,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_execve,
+            libc::SYS_fork,
+            libc::SYS_vfork,
+            libc::SYS_kill,
+            libc::SYS_tgkill,
+            libc::SYS_open,
+            libc::SYS_memfd_create,
+            libc::SYS_setns,
+            libc::SYS_unshare,
+            libc::SYS_bpf,
+            libc::SYS_io_uring_setup,
+            libc::SYS_userfaultfd,
+            libc::SYS_keyctl,
+            libc::SYS_pidfd_getfd,
+        ];
+        for role in Role::ALL {
+            for call in role.calls() {
+                assert!(!forbidden.contains(&call.number), "{}", call.name);
+            }
+        }
+    }
+
+    #[test]
+    fn only_serve_accepts_connections() {
+        let accepts = |role: Role| role.calls().any(|call| call.number == libc::SYS_accept4);
+        assert!(accepts(Role::Serve));
+        assert!(!accepts(Role::Engine));
+    }
+
+    #[test]
+    fn every_call_is_listed_once_with_its_reason() {
+        for role in Role::ALL {
+            let mut numbers: Vec<_> = role.calls().map(|call| call.number).collect();
+            let listed = numbers.len();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), listed, "{}", role.name());
+            assert!(role.calls().all(|call| !call.reason.is_empty()));
+        }
+    }
+}

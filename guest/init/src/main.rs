@@ -1,0 +1,32 @@
+//! PID 1 of the release image: reports come from the hardware or the machine stops.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use attest::tsm::{Places, Tsm};
+use init::Variant;
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "time is read in main and passed down"
+)]
+fn host_time() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn main() -> ExitCode {
+    let variant = Variant {
+        report_source: || Ok(Box::new(Tsm::open(Places::default())?)),
+        serve: "serve",
+        engine: "engine",
+        host_time,
+        before_programs: || Ok(()),
+        observe: |_| (),
+    };
+    match init::run(variant) {
+        Ok(never) => match never {},
+        Err(_) => ExitCode::FAILURE,
+    }
+}
