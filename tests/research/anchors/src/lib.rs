@@ -1,1 +1,62 @@
-//! research-anchors.
+//! What research programs pass to the libraries instead of production's constants: the simulated
+//! TEE's roots, another ALPN, another network id.
+//!
+//! Public certificates only; their keys are derived from a public text in `tests/mock-tee`, so
+//! they endorse nothing. No release program may depend on this crate, which `tests/layering`
+//! checks, and none holds its bytes, which `tests/e2e` checks.
+#![forbid(unsafe_code)]
+
+use protocol::ton::NetworkId;
+use verifier::{AmdRoots, CertificateDigest, TrustAnchors};
+
+/// ALPN protocol of research deployments. A release client offers another, so that neither side
+/// ever completes a handshake with the other's kind.
+pub const RESEARCH_ALPN: &[u8] = b"cocoon-research/1";
+
+/// The network id of local test chains; no voucher for it is worth anything elsewhere.
+pub const RESEARCH_NETWORK: NetworkId = NetworkId(-7357);
+
+/// Root certificates of the simulated TEE, DER.
+const MILAN: &[u8] = include_bytes!("../amd-milan.der");
+const GENOA: &[u8] = include_bytes!("../amd-genoa.der");
+const TURIN: &[u8] = include_bytes!("../amd-turin.der");
+const INTEL: &[u8] = include_bytes!("../intel.der");
+
+/// Anchors that accept the simulated TEE, and nothing but reference values of research images.
+#[must_use]
+pub fn research_anchors() -> TrustAnchors {
+    let amd = AmdRoots {
+        milan: CertificateDigest::of(MILAN),
+        genoa: CertificateDigest::of(GENOA),
+        turin: CertificateDigest::of(TURIN),
+    };
+    TrustAnchors::research(amd, CertificateDigest::of(INTEL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mock_tee::snp::{Product, root_certificate};
+
+    #[test]
+    fn the_committed_certificates_are_those_that_the_public_seed_gives() {
+        for (product, committed) in [
+            (Product::Milan, MILAN),
+            (Product::Genoa, GENOA),
+            (Product::Turin, TURIN),
+        ] {
+            assert_eq!(root_certificate(product).unwrap(), committed, "{product:?}");
+        }
+        assert_eq!(mock_tee::tdx::root_certificate().unwrap(), INTEL);
+    }
+
+    #[test]
+    fn research_and_production_share_no_root() {
+        assert_ne!(research_anchors(), TrustAnchors::PRODUCTION);
+        let production = format!("{:?}", TrustAnchors::PRODUCTION);
+        for root in [MILAN, GENOA, TURIN, INTEL] {
+            let digest = format!("{:?}", CertificateDigest::of(root));
+            assert!(!production.contains(&digest));
+        }
+    }
+}
