@@ -11,3 +11,4 @@ pub mod release;
 pub mod snp;
 pub mod snp_vmsa;
 pub mod tdx;
+pub mod verity_tree;

@@ -10,6 +10,7 @@ use measurements::firmware::Firmware;
 use measurements::release::{self, ArtifactPaths, BootArtifacts, ModelDescription, Shape};
 use measurements::snp::{self, SnpShape};
 use measurements::tdx::{self, Event, PageOrder};
+use measurements::verity_tree;
 use protocol::digest::Rtmr;
 use protocol::reference_values::{ImageVersion, Profile};
 use serde_json::{Value, json};
@@ -54,6 +55,14 @@ enum Command {
     Model {
         /// The image's description.
         description: PathBuf,
+    },
+    /// The description of a model whose disk is this very file: verity parameters over its bytes.
+    Describe {
+        /// The file.
+        file: PathBuf,
+        /// The model's usual name, from which the salt is derived.
+        #[arg(long)]
+        name: String,
     },
     /// Reference values of an image for a table of shapes.
     Release {
@@ -152,6 +161,12 @@ fn run(command: &Command) -> anyhow::Result<String> {
         Command::Model { description } => {
             let model: ModelDescription = release::read_json(description)?;
             json!({ "name": model.name, "digest": model.verity.model_digest() })
+        }
+        Command::Describe { file, name } => {
+            let opened = std::fs::File::open(file)
+                .with_context(|| format!("cannot read `{}`", file.display()))?;
+            let verity = verity_tree::parameters(opened, verity_tree::salt(name))?;
+            json!({ "name": name, "verity": verity })
         }
         Command::Release {
             artifacts,
