@@ -178,9 +178,13 @@ pub fn rtmr1_events(boot: &DirectBoot<'_>) -> Result<Vec<Event>, TdxError> {
 }
 
 /// Events of RTMR2: the command line as the kernel's load options, and the initrd.
+///
+/// OVMF 2026.08 with QEMU 11.1 puts `initrd=initrd` in front of the command line; order and texts
+/// of all events were read from the event log of a vTPM boot with that firmware and QEMU, whose
+/// PCR 4, 5 and 9 are RTMR1 and RTMR2 of a TD (UEFI specification, table 38-1).
 #[must_use]
 pub fn rtmr2_events(boot: &DirectBoot<'_>) -> Vec<Event> {
-    let options = format!("{} initrd=initrd\0", boot.command_line);
+    let options = format!("initrd=initrd {}\0", boot.command_line);
     let utf16: Vec<u8> = options.encode_utf16().flat_map(u16::to_le_bytes).collect();
     vec![
         Event {
@@ -222,6 +226,22 @@ mod tests {
             mrtd(&firmware, PageOrder::TwoPass).unwrap().to_string(),
             "7ce4cec5729d95652108c1dfe381a3ccb6a6a9061920f0479a3e4c7c806cf51d\
              2438958def083084880f2bf4dd2e14eb"
+        );
+    }
+
+    #[test]
+    fn the_command_line_event_equals_the_one_that_the_firmware_logged() {
+        // Event of PCR 9 in a vTPM boot of OVMF 2026.08 with this command line, SHA-384 bank.
+        let command_line = "console=ttyS0 quiet panic=-1";
+        let events = rtmr2_events(&DirectBoot {
+            kernel: b"",
+            initrd: b"",
+            command_line,
+        });
+        let logged = Rtmr(events[0].digest).to_string();
+        assert!(
+            logged.starts_with("b7c07cb50247bbce21cd9b9cd89915d5"),
+            "{logged}"
         );
     }
 
