@@ -1,0 +1,316 @@
+//! The chat request of the OpenAI API, parsed once and strictly into a type.
+//!
+//! What is not supported is refused by the member's name, never ignored: a client that asked for
+//! tools or for three choices must not pay for an answer without them. Values are not repeated in
+//! errors. Model names are compared by the caller; prompts are counted by the engine.
+
+use protocol::engine_ipc::{
+    ChatMessage, ChatRole, Content, MAX_MESSAGES, MAX_PROMPT_BYTES, MAX_STOP_BYTES, MAX_STOPS,
+};
+use protocol::launch_configuration::Limits;
+
+use crate::errors::{Refusal, repeatable_name};
+use crate::json::{self, Json};
+
+/// Completion tokens at most when the request does not say.
+const DEFAULT_MAX_TOKENS: u32 = 1024;
+
+/// What a client wants.
+#[derive(Debug)]
+pub struct ChatRequest {
+    /// Name of the model.
+    pub model: String,
+    /// The chat, in order; at least one message.
+    pub messages: Vec<ChatMessage>,
+    /// Temperature in thousandths, 0 to 2000.
+    pub temperature_milli: u32,
+    /// Nucleus probability in thousandths, 1 to 1000.
+    pub top_p_milli: u32,
+    /// Completion tokens at most.
+    pub max_tokens: u32,
+    /// Seed of the sampler, if the client chose one.
+    pub seed: Option<u64>,
+    /// Strings that end the answer.
+    pub stops: Vec<Content>,
+    /// Whether the last chunk carries the usage.
+    pub include_usage: bool,
+}
+
+impl ChatRequest {
+    /// Parses the body of a chat request.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the member at fault.
+    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+        let Json::Object(members) = json::parse(body)? else {
+            return Err(Refusal::JsonMalformed);
+        };
+        let mut fields = Fields::default();
+        for (name, value) in members {
+            fields.take(&name, value, limits)?;
+        }
+        fields.complete(limits)
+    }
+}
+
+/// Members as they come, each at most once (`json` saw to that).
+#[derive(Default)]
+struct Fields {
+    model: Option<String>,
+    messages: Option<Vec<ChatMessage>>,
+    temperature: Option<u32>,
+    top_p: Option<u32>,
+    max_tokens: Option<u32>,
+    seed: Option<u64>,
+    stops: Vec<Content>,
+    stream: bool,
+    include_usage: bool,
+}
+
+impl Fields {
+    fn take(&mut self, name: &str, value: Json, limits: &Limits) -> Result<(), Refusal> {
+        match name {
+            "model" => self.model = Some(text(value, "model")?),
+            "messages" => self.messages = Some(messages(value)?),
+            "temperature" => {
+                self.temperature = optional(value, |v| thousandths(&v, "temperature", 0, 2.0))?;
+            }
+            "top_p" => self.top_p = optional(value, |v| thousandths(&v, "top_p", 1, 1.0))?,
+            "max_tokens" => self.limit(value, "max_tokens", limits)?,
+            "max_completion_tokens" => self.limit(value, "max_completion_tokens", limits)?,
+            "seed" => self.seed = optional(value, |v| seed(&v))?,
+            "stop" => self.stops = optional(value, stops)?.unwrap_or_default(),
+            "stream" => self.stream = matches!(value, Json::Bool(true)),
+            "stream_options" => {
+                self.include_usage = optional(value, include_usage)?.unwrap_or(false);
+            }
+            other => {
+                let member = repeatable_name(other);
+                return Err(Refusal::UnsupportedMember { member });
+            }
+        }
+        Ok(())
+    }
+
+    fn limit(&mut self, value: Json, member: &'static str, limits: &Limits) -> Result<(), Refusal> {
+        let Some(limit) = optional(value, |v| whole(&v, member))? else {
+            return Ok(());
+        };
+        let limit = u32::try_from(limit).map_err(|_| Refusal::InvalidMember { member })?;
+        if limit == 0 || limit > limits.context_tokens || self.max_tokens.is_some() {
+            return Err(Refusal::InvalidMember { member });
+        }
+        self.max_tokens = Some(limit);
+        Ok(())
+    }
+
+    fn complete(self, limits: &Limits) -> Result<ChatRequest, Refusal> {
+        let missing = |member| Refusal::MissingMember { member };
+        // Between client and serve answers always stream: only so can they be acknowledged.
+        if !self.stream {
+            return Err(Refusal::InvalidMember { member: "stream" });
+        }
+        let quarter = (limits.context_tokens >> 2).max(1);
+        Ok(ChatRequest {
+            model: self.model.ok_or_else(|| missing("model"))?,
+            messages: self.messages.ok_or_else(|| missing("messages"))?,
+            temperature_milli: self.temperature.unwrap_or(1000),
+            top_p_milli: self.top_p.unwrap_or(1000),
+            max_tokens: self.max_tokens.unwrap_or(quarter.min(DEFAULT_MAX_TOKENS)),
+            seed: self.seed,
+            stops: self.stops,
+            include_usage: self.include_usage,
+        })
+    }
+}
+
+/// `null` stands for an absent member, as SDKs send it.
+fn optional<T>(
+    value: Json,
+    read: impl FnOnce(Json) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    match value {
+        Json::Null => Ok(None),
+        other @ (Json::Bool(_)
+        | Json::Whole(_)
+        | Json::Real(_)
+        | Json::Text(_)
+        | Json::List(_)
+        | Json::Object(_)) => read(other).map(Some),
+    }
+}
+
+fn text(value: Json, member: &'static str) -> Result<String, Refusal> {
+    if let Json::Text(text) = value {
+        return Ok(text);
+    }
+    Err(Refusal::InvalidMember { member })
+}
+
+fn whole(value: &Json, member: &'static str) -> Result<i128, Refusal> {
+    if let Json::Whole(number) = value {
+        return Ok(*number);
+    }
+    Err(Refusal::InvalidMember { member })
+}
+
+/// A number from 0 to `most` as thousandths, half rounded away from zero, not below `least`.
+fn thousandths(value: &Json, member: &'static str, least: u32, most: f64) -> Result<u32, Refusal> {
+    let refused = || Refusal::InvalidMember { member };
+    let number = match value {
+        // Whole numbers in range are small: no digit is lost.
+        Json::Whole(number) => f64::from(i32::try_from(*number).map_err(|_| refused())?),
+        Json::Real(number) => *number,
+        Json::Null | Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => {
+            return Err(refused());
+        }
+    };
+    if !(0.0..=most).contains(&number) {
+        return Err(refused());
+    }
+    let rounded = (number * 1000.0).round().abs();
+    let milli: u32 = format!("{rounded:.0}").parse().map_err(|_| refused())?;
+    if milli < least {
+        return Err(refused());
+    }
+    Ok(milli)
+}
+
+fn seed(value: &Json) -> Result<u64, Refusal> {
+    let number = whole(value, "seed")?;
+    let refused = Refusal::InvalidMember { member: "seed" };
+    // OpenAI's seeds are signed; both ranges of 64 bits are taken.
+    i64::try_from(number)
+        .map(i64::cast_unsigned)
+        .or_else(|_| u64::try_from(number))
+        .map_err(|_| refused)
+}
+
+fn stops(value: Json) -> Result<Vec<Content>, Refusal> {
+    let refused = || Refusal::InvalidMember { member: "stop" };
+    let list = match value {
+        Json::Text(_) => vec![value],
+        Json::List(list) => list,
+        Json::Null | Json::Bool(_) | Json::Whole(_) | Json::Real(_) | Json::Object(_) => {
+            return Err(refused());
+        }
+    };
+    if list.len() > MAX_STOPS {
+        return Err(refused());
+    }
+    list.into_iter()
+        .map(|stop| {
+            let stop = text(stop, "stop")?;
+            let fits = matches!(stop.len(), 1..=MAX_STOP_BYTES);
+            fits.then_some(Content(stop)).ok_or_else(refused)
+        })
+        .collect()
+}
+
+fn include_usage(value: Json) -> Result<bool, Refusal> {
+    let member = "stream_options";
+    let Json::Object(members) = value else {
+        return Err(Refusal::InvalidMember { member });
+    };
+    let mut wanted = false;
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("include_usage", Json::Bool(include)) => wanted = include,
+            ("include_usage", _) => return Err(Refusal::InvalidMember { member }),
+            (other, _) => {
+                let member = repeatable_name(other);
+                return Err(Refusal::UnsupportedMember { member });
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+fn messages(value: Json) -> Result<Vec<ChatMessage>, Refusal> {
+    let refused = || Refusal::InvalidMember { member: "messages" };
+    let Json::List(list) = value else {
+        return Err(refused());
+    };
+    if !matches!(list.len(), 1..=MAX_MESSAGES) {
+        return Err(refused());
+    }
+    let messages: Vec<_> = list.into_iter().map(message).collect::<Result<_, _>>()?;
+    let together = messages.iter().fold(0, |sum: usize, message| {
+        sum.saturating_add(message.content.0.len())
+    });
+    if together > MAX_PROMPT_BYTES {
+        return Err(Refusal::BodyTooLong);
+    }
+    Ok(messages)
+}
+
+fn message(value: Json) -> Result<ChatMessage, Refusal> {
+    let Json::Object(members) = value else {
+        return Err(Refusal::InvalidMember { member: "messages" });
+    };
+    let (mut role, mut content) = (None, None);
+    for (name, value) in members {
+        match name.as_str() {
+            "role" => role = Some(chat_role(&value)?),
+            "content" => content = Some(chat_content(value)?),
+            other => {
+                let member = repeatable_name(other);
+                return Err(Refusal::UnsupportedMember { member });
+            }
+        }
+    }
+    Ok(ChatMessage {
+        role: role.ok_or(Refusal::MissingMember { member: "role" })?,
+        content: content.ok_or(Refusal::MissingMember { member: "content" })?,
+    })
+}
+
+fn chat_role(value: &Json) -> Result<ChatRole, Refusal> {
+    let refused = Refusal::InvalidMember { member: "role" };
+    let Json::Text(name) = value else {
+        return Err(refused);
+    };
+    [ChatRole::System, ChatRole::User, ChatRole::Assistant]
+        .into_iter()
+        .find(|role| role.name() == name)
+        .ok_or(refused)
+}
+
+/// A string, or a list of text parts, whose texts follow each other without anything between.
+fn chat_content(value: Json) -> Result<Content, Refusal> {
+    let refused = || Refusal::InvalidMember { member: "content" };
+    let parts = match value {
+        Json::Text(text) => return Ok(Content(text)),
+        Json::List(parts) => parts,
+        Json::Null | Json::Bool(_) | Json::Whole(_) | Json::Real(_) | Json::Object(_) => {
+            return Err(refused());
+        }
+    };
+    let mut whole = String::new();
+    for part in parts {
+        let Json::Object(members) = part else {
+            return Err(refused());
+        };
+        let (mut is_text, mut text) = (false, None);
+        for (name, value) in members {
+            match (name.as_str(), value) {
+                ("type", Json::Text(kind)) => is_text = kind == "text",
+                ("text", Json::Text(piece)) => text = Some(piece),
+                ("type" | "text", _) => return Err(refused()),
+                (other, _) => {
+                    let member = repeatable_name(other);
+                    return Err(Refusal::UnsupportedMember { member });
+                }
+            }
+        }
+        match (is_text, text) {
+            (true, Some(piece)) => whole.push_str(&piece),
+            (true, None) | (false, _) => return Err(refused()),
+        }
+    }
+    Ok(Content(whole))
+}
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

@@ -1,0 +1,182 @@
+//! What of the OpenAI API is taken, and what is refused by which name.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    streams: 4,
+    context_tokens: 2048,
+    increment_tokens: 64,
+};
+const MESSAGES: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
+
+fn parse(members: &str) -> Result<ChatRequest, Refusal> {
+    let body = format!(r#"{{"model":"m","stream":true,{members}}}"#);
+    ChatRequest::parse(body.as_bytes(), &LIMITS)
+}
+
+fn with(members: &str) -> Result<ChatRequest, Refusal> {
+    parse(&format!("{MESSAGES},{members}"))
+}
+
+/// Code and member of a refusal.
+fn refused(result: Result<ChatRequest, Refusal>) -> (&'static str, Option<String>) {
+    let refusal = result.unwrap_err();
+    (refusal.code(), refusal.param().map(str::to_owned))
+}
+
+fn named(code: &'static str, member: &str) -> (&'static str, Option<String>) {
+    (code, Some(member.to_owned()))
+}
+
+#[test]
+fn takes_what_an_sdk_sends_for_a_plain_chat() {
+    let request = with(
+        r#""temperature":0.7,"top_p":0.95,"max_tokens":16,"seed":-1,"stop":["\n","END"],
+           "stream_options":{"include_usage":true}"#,
+    )
+    .unwrap();
+    assert_eq!(request.model, "m");
+    assert_eq!(request.messages[0].content.0, "hi");
+    assert_eq!((request.temperature_milli, request.top_p_milli), (700, 950));
+    assert_eq!((request.max_tokens, request.seed), (16, Some(u64::MAX)));
+    assert_eq!(request.stops.len(), 2);
+    assert!(request.include_usage);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_specification() {
+    let request = with(r#""temperature":null,"stop":null"#).unwrap();
+    assert_eq!(
+        (request.temperature_milli, request.top_p_milli),
+        (1000, 1000)
+    );
+    assert_eq!((request.max_tokens, request.seed), (512, None));
+    assert!(request.stops.is_empty() && !request.include_usage);
+}
+
+#[test]
+fn text_parts_follow_each_other() {
+    let parts = r#""messages":[{"role":"user","content":[
+        {"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
+    assert_eq!(parse(parts).unwrap().messages[0].content.0, "ab");
+}
+
+#[test]
+fn refuses_by_name_what_it_does_not_support() {
+    for member in [
+        "tools",
+        "n",
+        "logprobs",
+        "response_format",
+        "user",
+        "chat_template_kwargs",
+    ] {
+        assert_eq!(
+            refused(with(&format!(r#""{member}":1"#))),
+            named("unsupported-member", member)
+        );
+    }
+    let image = r#""messages":[{"role":"user","content":[
+        {"type":"image_url","image_url":{"url":"http://x"}}]}]"#;
+    assert_eq!(
+        refused(parse(image)),
+        named("unsupported-member", "image_url")
+    );
+    let tool = r#""messages":[{"role":"tool","content":"x"}]"#;
+    assert_eq!(refused(parse(tool)), named("invalid-member", "role"));
+}
+
+#[test]
+fn refuses_values_outside_their_range_by_the_members_name() {
+    for (member, values) in [
+        (
+            "temperature",
+            &[
+                "-0.1",
+                "2.001",
+                "1e300",
+                "\"1\"",
+                "[]",
+                "9223372036854775808",
+            ][..],
+        ),
+        ("top_p", &["0", "0.0001", "1.5", "-1"]),
+        (
+            "max_tokens",
+            &["0", "-1", "9223372036854775808", "2049", "1.5", "\"1\""],
+        ),
+        ("max_completion_tokens", &["0", "18446744073709551616"]),
+        ("seed", &["1.5", "18446744073709551616", "\"x\""]),
+        (
+            "stop",
+            &["[\"a\",\"b\",\"c\",\"d\",\"e\"]", "\"\"", "[1]", "7"],
+        ),
+        ("stream_options", &["{\"include_usage\":1}", "true"]),
+    ] {
+        for value in values {
+            assert_eq!(
+                refused(with(&format!(r#""{member}":{value}"#))),
+                named("invalid-member", member),
+                "{member}: {value}"
+            );
+        }
+    }
+}
+
+#[test]
+fn refuses_both_names_of_one_limit_at_once() {
+    let both = with(r#""max_tokens":1,"max_completion_tokens":1"#);
+    assert_eq!(
+        refused(both),
+        named("invalid-member", "max_completion_tokens")
+    );
+}
+
+#[test]
+fn refuses_an_answer_that_could_not_be_acknowledged_as_it_comes() {
+    for body in [r#"{"model":"m","stream":false}"#, r#"{"model":"m"}"#] {
+        let refusal = ChatRequest::parse(body.as_bytes(), &LIMITS);
+        assert_eq!(refused(refusal), named("invalid-member", "stream"));
+    }
+}
+
+#[test]
+fn refuses_missing_members_and_too_many_messages() {
+    assert_eq!(
+        refused(parse(r#""seed":1"#)),
+        named("missing-member", "messages")
+    );
+    let empty = r#""messages":[{"role":"user"}]"#;
+    assert_eq!(refused(parse(empty)), named("missing-member", "content"));
+    let one = r#"{"role":"user","content":"x"}"#;
+    let many = format!(r#""messages":[{}{one}]"#, format!("{one},").repeat(128));
+    assert_eq!(refused(parse(&many)), named("invalid-member", "messages"));
+}
+
+#[test]
+fn no_error_repeats_a_value() {
+    for body in [
+        r#"{"model":"the-secret","messages":"the-secret","stream":true}"#,
+        r#"{"the-secret":"the-secret"}"#,
+        r#"{"a":"the-secret","a":1}"#,
+        r#"["the-secret""#,
+    ] {
+        let refusal = ChatRequest::parse(body.as_bytes(), &LIMITS).unwrap_err();
+        let told = String::from_utf8(refusal.to_json()).unwrap();
+        assert!(!told.contains("secret"), "{told}");
+    }
+}
+
+#[test]
+fn a_megabyte_of_marks_is_read_in_linear_time() {
+    let marks = "\u{0301}".repeat(250_000);
+    let body = format!(r#""messages":[{{"role":"user","content":"{marks}"}}]"#);
+    let before = std::time::Instant::now();
+    assert!(parse(&body).is_ok());
+    assert!(before.elapsed() < std::time::Duration::from_millis(500));
+}

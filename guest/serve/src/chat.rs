@@ -1,0 +1,129 @@
+//! The start of an answer: everything that can refuse it before the first byte of a stream.
+//! `docs/spec/serving.md` §4. What happens after that is `delivery`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Response};
+use protocol::digest::{Salt, parse_hex};
+use protocol::engine_ipc::ChatMessage;
+use protocol::launch_configuration::ModelEntry;
+use protocol::receipt::{Sampling, request_digest};
+use protocol::serving::SALT_HEADER;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::api::ChatRequest;
+use crate::body::{self, Answered};
+use crate::connection::{Attested, Busy};
+use crate::delivery::{Delivery, Order};
+use crate::engine::{Answer, AnswerEvent};
+use crate::errors::Refusal;
+use crate::service::Service;
+use crate::sse::Chunks;
+use crate::{headers, keys, vouchers};
+
+/// The engine admits or refuses a request within this time.
+const ADMISSION: Duration = Duration::from_secs(60);
+/// Tokens that a chat template may add to a chat, and to each of its messages: what an engine
+/// claims beyond the bytes of the messages and these is not charged to anybody.
+const TEMPLATE_TOKENS: usize = 512;
+/// See `TEMPLATE_TOKENS`.
+const MESSAGE_TOKENS: usize = 32;
+/// Events that wait for the client to read.
+const EVENTS: usize = 16;
+
+/// Begins an answer, or refuses it with the first reason in the order of the specification.
+pub(crate) async fn begin(
+    service: &Arc<Service>,
+    attested: Attested,
+    head: &HeaderMap,
+    body: &[u8],
+    busy: Busy,
+) -> Result<Response<Answered>, Refusal> {
+    let voucher = vouchers::from_header(head)?;
+    let salt = salt(head)?;
+    let request = ChatRequest::parse(body, &service.configuration.limits)?;
+    let model = service.configuration.model(&request.model);
+    let model = model.ok_or(Refusal::UnknownModel)?.clone();
+    let permit = Arc::clone(&service.streams).try_acquire_owned();
+    let permit = permit.map_err(|_| Refusal::TooManyStreams)?;
+    let key = vouchers::admit(service, &voucher).await?;
+    let seat = service.ledger.open(key, model.prices)?;
+    let sampling = sampling(&request)?;
+    let most = most_prompt_tokens(&request.messages);
+    let include_usage = request.include_usage;
+    let mut answer = service
+        .engine
+        .begin(sampling, request.messages, request.stops)?;
+    let prompt_tokens = admitted(&mut answer, service, most).await?;
+    let (events_in, events) = mpsc::channel(EVENTS);
+    let order = Order {
+        chunks: chunks(&model, &attested, include_usage)?,
+        request: request_digest(&salt, body),
+        salt,
+        model,
+        sampling,
+        prompt_tokens,
+        attested,
+    };
+    let delivery = Delivery::new(Arc::clone(service), order, answer, seat, events_in);
+    tokio::spawn(async move {
+        delivery.run().await;
+        drop((permit, busy));
+    });
+    Ok(body::events(events))
+}
+
+fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
+    let text = headers::one(head, SALT_HEADER)?;
+    let header = SALT_HEADER;
+    parse_hex(text)
+        .map(Salt)
+        .map_err(|_| Refusal::HeaderInvalid { header })
+}
+
+fn sampling(request: &ChatRequest) -> Result<Sampling, Refusal> {
+    let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
+    Ok(Sampling {
+        temperature_milli: request.temperature_milli,
+        top_p_milli: request.top_p_milli,
+        seed: request.seed.unwrap_or(u64::from_le_bytes(drawn)),
+        max_tokens: request.max_tokens,
+    })
+}
+
+/// No tokenizer makes more tokens than bytes.
+fn most_prompt_tokens(messages: &[ChatMessage]) -> u32 {
+    let most = messages.iter().fold(TEMPLATE_TOKENS, |sum, message| {
+        let bytes = message.content.0.len();
+        sum.saturating_add(bytes).saturating_add(MESSAGE_TOKENS)
+    });
+    u32::try_from(most).unwrap_or(u32::MAX)
+}
+
+async fn admitted(answer: &mut Answer, service: &Service, most: u32) -> Result<u32, Refusal> {
+    let most = most.min(service.configuration.limits.context_tokens);
+    let first = timeout(ADMISSION, answer.next()).await.ok().flatten();
+    match first {
+        Some(AnswerEvent::Admitted(tokens)) if tokens <= most => Ok(tokens),
+        Some(AnswerEvent::Refused(refusal)) => Err(Refusal::Engine(refusal)),
+        Some(
+            AnswerEvent::Admitted(_)
+            | AnswerEvent::Prefilled(_)
+            | AnswerEvent::Token(_)
+            | AnswerEvent::Finished(..),
+        )
+        | None => Err(Refusal::EngineUnavailable),
+    }
+}
+
+fn chunks(model: &ModelEntry, attested: &Attested, include_usage: bool) -> Result<Chunks, Refusal> {
+    let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
+    Ok(Chunks {
+        id: format!("chatcmpl-{:032x}", u128::from_le_bytes(drawn)),
+        created: attested.host_time(),
+        model: model.name.clone(),
+        include_usage,
+    })
+}

@@ -1,0 +1,228 @@
+//! The engine as the streams see it: many answers over one socket. `docs/spec/engine-ipc.md`.
+//!
+//! The engine parses what clients and model publishers wrote, so it is not trusted with more than
+//! content: a frame out of form ends it, and an answer that gets more events than were granted is
+//! cancelled. Its end never takes this process along: running answers end, new ones are refused.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::engine_ipc::{
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME,
+};
+use protocol::receipt::{FinishReason, Sampling};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
+
+use crate::errors::Refusal;
+use crate::frames;
+
+/// Events of one answer that may wait beyond its granted tokens: admission, chunks of prompt, end.
+const EVENT_ROOM: usize = 1024;
+
+/// What happens to one answer.
+#[derive(Debug)]
+pub(crate) enum AnswerEvent {
+    /// It was admitted with so many prompt tokens.
+    Admitted(u32),
+    /// So many prompt tokens are computed.
+    Prefilled(u32),
+    /// One completion token.
+    Token(Content),
+    /// It ended, with so many completion tokens.
+    Finished(FinishReason, u32),
+    /// It was refused or given up.
+    Refused(EngineRefusal),
+}
+
+/// Where the engine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineState {
+    /// It loads the model.
+    Loading,
+    /// It takes requests, with a context of so many tokens.
+    Loaded(u32),
+    /// It is gone.
+    Lost,
+}
+
+type Answers = Arc<Mutex<HashMap<u64, mpsc::Sender<AnswerEvent>>>>;
+
+/// The streams' end of the engine's socket.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    requests: mpsc::UnboundedSender<EngineRequest>,
+    answers: Answers,
+    state: watch::Receiver<EngineState>,
+    next: Arc<AtomicU64>,
+    event_room: usize,
+}
+
+impl Engine {
+    /// Starts to speak on a connected stream. An answer may have `increment` tokens granted.
+    pub(crate) fn start(stream: UnixStream, increment: u32) -> Self {
+        // Bounded by the streams: a start, a cancel, and a grant for each voucher.
+        let (requests, waiting) = mpsc::unbounded_channel();
+        let (state_in, state) = watch::channel(EngineState::Loading);
+        let answers = Answers::default();
+        let (from_engine, to_engine) = stream.into_split();
+        tokio::spawn(write(to_engine, waiting));
+        tokio::spawn(read(from_engine, state_in, Arc::clone(&answers)));
+        let increment = usize::try_from(increment).unwrap_or(usize::MAX);
+        Self {
+            requests,
+            answers,
+            state,
+            next: Arc::default(),
+            event_room: increment.saturating_add(EVENT_ROOM),
+        }
+    }
+
+    /// Waits until the state is another than "loading".
+    pub(crate) async fn loaded(&self) -> EngineState {
+        let mut state = self.state.clone();
+        let settled = state.wait_for(|state| *state != EngineState::Loading).await;
+        settled.map_or(EngineState::Lost, |state| *state)
+    }
+
+    /// Waits until the engine is gone.
+    pub(crate) async fn lost(&self) {
+        let mut state = self.state.clone();
+        // An error means that the reading task is gone, which is the same.
+        let _ = state.wait_for(|state| *state == EngineState::Lost).await;
+    }
+
+    /// Begins an answer; nothing beyond the prompt is computed before a grant.
+    pub(crate) fn begin(
+        &self,
+        sampling: Sampling,
+        messages: Vec<ChatMessage>,
+        stops: Vec<Content>,
+    ) -> Result<Answer, Refusal> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (events_in, events) = mpsc::channel(self.event_room);
+        lock(&self.answers).insert(id, events_in);
+        let mut answer = Answer {
+            id,
+            events,
+            engine: self.clone(),
+            ended: false,
+        };
+        // The state is read after the insertion: an engine that is lost later drops the sender.
+        if !matches!(*self.state.borrow(), EngineState::Loaded(_)) {
+            answer.ended = true;
+            return Err(Refusal::EngineUnavailable);
+        }
+        let start = EngineRequest::Start {
+            request: id,
+            sampling,
+            grant: 0,
+            messages,
+            stops,
+        };
+        self.requests
+            .send(start)
+            .map_err(|_| Refusal::EngineUnavailable)?;
+        Ok(answer)
+    }
+}
+
+/// One running answer; dropping it before its end cancels it.
+pub(crate) struct Answer {
+    id: u64,
+    events: mpsc::Receiver<AnswerEvent>,
+    engine: Engine,
+    ended: bool,
+}
+
+impl Answer {
+    /// The next event; `None` when the engine is gone or broke the rules.
+    pub(crate) async fn next(&mut self) -> Option<AnswerEvent> {
+        let event = self.events.recv().await;
+        self.ended = match &event {
+            Some(AnswerEvent::Finished(..) | AnswerEvent::Refused(_)) => true,
+            Some(AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(_))
+            | None => self.ended,
+        };
+        event
+    }
+
+    /// Lets so many further completion tokens be produced.
+    pub(crate) fn grant(&self, tokens: u32) {
+        if tokens > 0 {
+            self.request(EngineRequest::Grant {
+                request: self.id,
+                tokens,
+            });
+        }
+    }
+
+    fn request(&self, request: EngineRequest) {
+        // An engine that is gone shows in `next`.
+        let _ = self.engine.requests.send(request);
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        lock(&self.engine.answers).remove(&self.id);
+        if !self.ended {
+            self.request(EngineRequest::Cancel { request: self.id });
+        }
+    }
+}
+
+fn lock(answers: &Answers) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<AnswerEvent>>> {
+    // No code panics while it holds the lock.
+    answers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn write(mut to_engine: OwnedWriteHalf, mut waiting: mpsc::UnboundedReceiver<EngineRequest>) {
+    while let Some(request) = waiting.recv().await {
+        let written = frames::write(&mut to_engine, &request.encode()).await;
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>, answers: Answers) {
+    while let Ok(frame) = frames::read(&mut from_engine, MAX_FRAME).await {
+        let Ok(event) = EngineEvent::decode(&frame) else {
+            break;
+        };
+        let (id, event) = match event {
+            EngineEvent::Loaded { context_tokens } => {
+                state.send_replace(EngineState::Loaded(context_tokens));
+                continue;
+            }
+            EngineEvent::Admitted {
+                request,
+                prompt_tokens,
+            } => (request, AnswerEvent::Admitted(prompt_tokens)),
+            EngineEvent::Prefilled {
+                request,
+                prompt_tokens,
+            } => (request, AnswerEvent::Prefilled(prompt_tokens)),
+            EngineEvent::Token { request, text } => (request, AnswerEvent::Token(text)),
+            EngineEvent::Finished {
+                request,
+                reason,
+                completion_tokens,
+            } => (request, AnswerEvent::Finished(reason, completion_tokens)),
+            EngineEvent::Refused { request, refusal } => (request, AnswerEvent::Refused(refusal)),
+        };
+        let mut answers = lock(&answers);
+        // An answer that was cancelled is no longer listed; one whose room is full got more than
+        // was granted: without its sender it ends, which cancels it.
+        if let Some(sender) = answers.get(&id)
+            && sender.try_send(event).is_err()
+        {
+            answers.remove(&id);
+        }
+    }
+    state.send_replace(EngineState::Lost);
+    lock(&answers).clear();
+}

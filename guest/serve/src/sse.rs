@@ -1,0 +1,263 @@
+//! The answer as server-sent events: OpenAI's chunks, and the two events of `protocol::serving`.
+//!
+//! One event is one write, so that it travels as one unit. Which event comes when is `chat`'s
+//! part. Nothing here is kept after it was written.
+
+use bytes::Bytes;
+use protocol::receipt::{FinishReason, SignedReceipt, TokenCounts};
+use protocol::serving::{PROGRESS_EVENT, Progress, RECEIPT_EVENT, ReceiptEvent};
+use serde::Serialize;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use protocol::nano::Nano;
+
+use crate::errors::Refusal;
+
+/// The end of every stream.
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// What all chunks of one answer have in common.
+#[derive(Debug)]
+pub struct Chunks {
+    /// `chatcmpl-` and random hex digits.
+    pub id: String,
+    /// Seconds since 1970, as the host claims them.
+    pub created: u64,
+    /// Name of the model.
+    pub model: String,
+    /// Whether a last chunk carries the usage, and the others say `null`.
+    pub include_usage: bool,
+}
+
+impl Chunks {
+    /// The first chunk: whose turn it is.
+    #[must_use]
+    pub fn role(&self) -> Bytes {
+        let delta = Delta {
+            role: Some("assistant"),
+            content: Some(""),
+        };
+        self.chunk(delta, None)
+    }
+
+    /// A piece of the answer.
+    #[must_use]
+    pub fn text(&self, text: &str) -> Bytes {
+        let delta = Delta {
+            role: None,
+            content: Some(text),
+        };
+        self.chunk(delta, None)
+    }
+
+    /// The last chunk with a choice: why the answer ended. A cancelled answer has no OpenAI word
+    /// and ends with an error event instead; `stop` stands in where a word is needed.
+    #[must_use]
+    pub fn finish(&self, reason: FinishReason) -> Bytes {
+        let word = match reason {
+            FinishReason::Stop | FinishReason::Cancelled => "stop",
+            FinishReason::Length => "length",
+        };
+        let delta = Delta {
+            role: None,
+            content: None,
+        };
+        self.chunk(delta, Some(word))
+    }
+
+    /// The chunk with the usage, when it was asked for.
+    #[must_use]
+    pub fn usage(&self, tokens: &TokenCounts) -> Option<Bytes> {
+        if !self.include_usage {
+            return None;
+        }
+        let prompt = tokens.prompt.saturating_add(tokens.cached);
+        let usage = Usage {
+            prompt_tokens: prompt,
+            completion_tokens: tokens.completion,
+            total_tokens: prompt.saturating_add(tokens.completion),
+            prompt_tokens_details: PromptDetails {
+                cached_tokens: tokens.cached,
+            },
+        };
+        Some(self.event(&[], Some(Some(usage))))
+    }
+
+    fn chunk(&self, delta: Delta<'_>, finish_reason: Option<&str>) -> Bytes {
+        let choice = Choice {
+            index: 0,
+            delta,
+            logprobs: None,
+            finish_reason,
+        };
+        self.event(&[choice], self.include_usage.then_some(None))
+    }
+
+    fn event(&self, choices: &[Choice<'_>], usage: Option<Option<Usage>>) -> Bytes {
+        data(&Chunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            choices,
+            usage,
+        })
+    }
+}
+
+/// The account of the stream so far.
+#[must_use]
+pub fn progress(tokens: &TokenCounts, charged: Nano) -> Bytes {
+    named(
+        PROGRESS_EVENT,
+        &Progress {
+            prompt_tokens: tokens.prompt,
+            cached_tokens: tokens.cached,
+            completion_tokens: tokens.completion,
+            charged: charged.to_string(),
+        },
+    )
+}
+
+/// The signed receipt.
+#[must_use]
+pub fn receipt(signed: &SignedReceipt) -> Bytes {
+    let receipt = STANDARD.encode(signed.encode());
+    named(RECEIPT_EVENT, &ReceiptEvent { receipt })
+}
+
+/// An error after the stream began.
+#[must_use]
+pub fn error(refusal: &Refusal) -> Bytes {
+    let mut event = b"data: ".to_vec();
+    event.extend(refusal.to_json());
+    event.extend(b"\n\n");
+    event.into()
+}
+
+/// The end of the stream.
+#[must_use]
+pub const fn done() -> Bytes {
+    Bytes::from_static(DONE)
+}
+
+fn data(value: &impl Serialize) -> Bytes {
+    let mut event = b"data: ".to_vec();
+    // Strings and integers only: this cannot fail.
+    event.extend(serde_json::to_vec(value).unwrap_or_default());
+    event.extend(b"\n\n");
+    event.into()
+}
+
+fn named(name: &str, value: &impl Serialize) -> Bytes {
+    let mut event = format!("event: {name}\n").into_bytes();
+    event.extend(data(value));
+    event.into()
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'a str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [Choice<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Usage>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    delta: Delta<'a>,
+    logprobs: Option<()>,
+    finish_reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: u32,
+    completion_tokens: u32,
+    total_tokens: u32,
+    prompt_tokens_details: PromptDetails,
+}
+
+#[derive(Serialize)]
+struct PromptDetails {
+    cached_tokens: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "tests state claims; a panic is the failure"
+    )]
+    use super::*;
+
+    fn chunks(include_usage: bool) -> Chunks {
+        Chunks {
+            id: "chatcmpl-1".to_owned(),
+            created: 7,
+            model: "m".to_owned(),
+            include_usage,
+        }
+    }
+
+    fn line(bytes: &Bytes) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    const HEAD: &str =
+        r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m","#;
+
+    #[test]
+    fn chunks_have_the_shape_that_openai_clients_parse() {
+        let plain = chunks(false);
+        let expected = r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}"#;
+        assert_eq!(line(&plain.role()), format!("{HEAD}{expected}\n\n"));
+        let expected = r#""choices":[{"index":0,"delta":{"content":"a\"\n"},"logprobs":null,"finish_reason":null}]}"#;
+        assert_eq!(line(&plain.text("a\"\n")), format!("{HEAD}{expected}\n\n"));
+        let expected =
+            r#""choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}"#;
+        assert_eq!(
+            line(&plain.finish(FinishReason::Length)),
+            format!("{HEAD}{expected}\n\n")
+        );
+        assert_eq!(plain.usage(&TokenCounts::default()), None);
+    }
+
+    #[test]
+    fn usage_comes_in_a_chunk_without_choices_and_is_null_before() {
+        let chunks = chunks(true);
+        assert!(line(&chunks.text("x")).ends_with(",\"usage\":null}\n\n"));
+        let tokens = TokenCounts {
+            prompt: 40,
+            cached: 2,
+            completion: 8,
+        };
+        let expected = r#""choices":[],"usage":{"prompt_tokens":42,"completion_tokens":8,"total_tokens":50,"prompt_tokens_details":{"cached_tokens":2}}}"#;
+        assert_eq!(
+            line(&chunks.usage(&tokens).unwrap()),
+            format!("{HEAD}{expected}\n\n")
+        );
+    }
+
+    #[test]
+    fn an_event_of_ours_has_a_name_that_openai_clients_skip() {
+        let event = progress(&TokenCounts::default(), Nano::from_u64(9));
+        assert_eq!(
+            line(&event),
+            "event: cocoon.progress\ndata: {\"prompt_tokens\":0,\"cached_tokens\":0,\"completion_tokens\":0,\"charged\":\"9\"}\n\n"
+        );
+    }
+}

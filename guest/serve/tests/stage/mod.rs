@@ -1,0 +1,391 @@
+//! A stage for serve: scripted init, host and engine over local sockets, and serve in a thread.
+//!
+//! The client is `client`; what it can observe is real: TLS, HTTP/2, evidence, vouchers, receipts.
+//! Reports here are no hardware's; who judges them is tested in `verifier`.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests state claims; a panic is the failure; not every test uses every part"
+)]
+
+pub mod client;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::digest::{
+    AccountId, BootId, ConfigDigest, EpochKey, EventLogDigest, Freshness, GpuEvidenceDigest,
+    HpkeConfigDigest, ReceiptKey, SpkiDigest,
+};
+use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::engine_ipc::{Content, EngineEvent, EngineRefusal, EngineRequest};
+use protocol::evidence::freshness_leaf;
+use protocol::framing;
+use protocol::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
+use protocol::launch_configuration::{LaunchConfiguration, Limits, ModelEntry, config_digest};
+use protocol::merkle;
+use protocol::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
+use protocol::receipt::{FinishReason, TokenPrices};
+use protocol::reference_values::ImageVersion;
+use protocol::statement::{Role, Statement, models_digest};
+use protocol::tee::{EvidenceClass, TeeKind};
+use protocol::ton::{NetworkId, TonAddress};
+use protocol::verity::VerityParameters;
+use protocol::voucher::SignedVoucher;
+use serve::{Deployment, Descriptors, RunError};
+
+pub const ALPN: &[u8] = b"serve-test/1";
+pub const NETWORK: NetworkId = NetworkId(-7357);
+pub const MODEL: &str = "scripted";
+pub const HOST_TIME: u64 = 1_795_000_000;
+/// Prompt tokens of every request to the scripted engine.
+pub const PROMPT: u32 = 5;
+/// Tokens with text that the scripted engine has to say before it ends.
+pub const WORDS: u32 = 10;
+pub const PRICES: TokenPrices = TokenPrices {
+    prompt: 3,
+    cached: 1,
+    completion: 10,
+};
+
+pub fn configuration(network: NetworkId) -> LaunchConfiguration {
+    LaunchConfiguration {
+        version: 1,
+        network,
+        payee: TonAddress {
+            workchain: 0,
+            account: AccountId([3; 32]),
+        },
+        models: vec![ModelEntry {
+            name: MODEL.to_owned(),
+            verity: VerityParameters {
+                data_blocks: 10,
+                hash_start_block: 10,
+                salt: [1; 32],
+                root: [2; 32],
+            },
+            prices: PRICES,
+        }],
+        limits: Limits {
+            streams: 2,
+            context_tokens: 2048,
+            increment_tokens: 4,
+        },
+    }
+}
+
+/// What the scripted parts saw, and how the host answers.
+#[derive(Default)]
+pub struct Seen {
+    pub batches: Vec<usize>,
+    pub ready: bool,
+    pub vouchers: Vec<SignedVoucher>,
+    pub events: Vec<(ServeEvent, u32)>,
+    pub engine: Vec<EngineRequest>,
+    pub decision: Option<VoucherDecision>,
+    pub host_is_silent: bool,
+    pub no_report: bool,
+}
+
+pub struct Stage {
+    pub path: PathBuf,
+    pub seen: Arc<Mutex<Seen>>,
+    engine: UnixStream,
+    quote: UnixStream,
+    run: Option<thread::JoinHandle<RunError>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn open() -> Self {
+        Self::on(NETWORK)
+    }
+
+    /// A stage whose launch configuration names this network.
+    pub fn on(network: NetworkId) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("listener");
+        let listener = UnixListener::bind(&path).unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (quote, init) = UnixStream::pair().unwrap();
+        let (control, host) = UnixStream::pair().unwrap();
+        let (engine, scripted) = UnixStream::pair().unwrap();
+        let stop_quote = init.try_clone().unwrap();
+        let stop_engine = scripted.try_clone().unwrap();
+        let bytes = configuration(network).to_canonical_bytes().unwrap();
+        let (of_init, of_host, of_engine) =
+            (Arc::clone(&seen), Arc::clone(&seen), Arc::clone(&seen));
+        thread::spawn(move || play_init(init, &bytes, &of_init));
+        thread::spawn(move || play_host(host, &of_host));
+        thread::spawn(move || play_engine(scripted, &of_engine));
+        let descriptors = Descriptors {
+            listener: OwnedFd::from(listener),
+            quote: quote.into(),
+            control: control.into(),
+            engine: engine.into(),
+        };
+        let deployment = Deployment {
+            alpn: ALPN,
+            network: NETWORK,
+            image: ImageVersion {
+                major: 0,
+                minor: 1,
+                patch: 0,
+            },
+        };
+        let run = thread::spawn(move || match serve::run(deployment, descriptors) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        });
+        Self {
+            path,
+            seen,
+            engine: stop_engine,
+            quote: stop_quote,
+            run: Some(run),
+            _directory: directory,
+        }
+    }
+
+    /// The engine dies.
+    pub fn lose_engine(&self) {
+        self.engine.shutdown(Shutdown::Both).unwrap();
+    }
+
+    /// init dies; what serve ends with.
+    pub fn end(mut self) -> RunError {
+        let _ = self.quote.shutdown(Shutdown::Both);
+        self.run.take().unwrap().join().unwrap()
+    }
+
+    /// What serve ends with by itself.
+    pub fn ended(mut self) -> RunError {
+        self.run.take().unwrap().join().unwrap()
+    }
+
+    /// Waits until something was seen; a test that never sees it fails.
+    pub async fn until(&self, what: &str, seen: impl Fn(&Seen) -> bool) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !seen(&self.seen.lock().unwrap()) {
+            assert!(Instant::now() < end, "never seen: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.quote.shutdown(Shutdown::Both);
+        if let Some(run) = self.run.take() {
+            let _ = run.join();
+        }
+    }
+}
+
+fn read_frame(from: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut header = [0; 4];
+    from.read_exact(&mut header).ok()?;
+    let mut payload = vec![0; framing::payload_length(header, 1 << 24).unwrap()];
+    from.read_exact(&mut payload).ok()?;
+    Some(payload)
+}
+
+fn write_frame(to: &mut UnixStream, payload: &[u8]) {
+    let _ = to.write_all(&framing::frame(payload));
+}
+
+fn play_init(mut socket: UnixStream, configuration: &[u8], seen: &Mutex<Seen>) {
+    let mut keys = None;
+    while let Some(frame) = read_frame(&mut socket) {
+        let answer = match QuoteRequest::decode(&frame).unwrap() {
+            QuoteRequest::Register {
+                tls_key,
+                receipt_key,
+            } => {
+                assert!(keys.replace((tls_key, receipt_key)).is_none());
+                QuoteAnswer::Registered {
+                    boot_id: BootId([7; 32]),
+                    launch_configuration: configuration.to_vec(),
+                }
+            }
+            QuoteRequest::Quote { challenges } => {
+                let mut seen = seen.lock().unwrap();
+                seen.batches.push(challenges.len());
+                let leaves: Vec<_> = challenges
+                    .iter()
+                    .map(|(nonce, exporter)| freshness_leaf(nonce, exporter))
+                    .collect();
+                if seen.no_report {
+                    QuoteAnswer::Refused(QuoteRefusal::NoReport)
+                } else {
+                    quoted(keys.unwrap(), configuration, merkle::root(&leaves))
+                }
+            }
+            QuoteRequest::Ready => {
+                seen.lock().unwrap().ready = true;
+                QuoteAnswer::Noted
+            }
+        };
+        write_frame(&mut socket, &answer.encode());
+    }
+}
+
+fn quoted(keys: (SpkiDigest, ReceiptKey), bytes: &[u8], freshness: [u8; 32]) -> QuoteAnswer {
+    let models = LaunchConfiguration::parse(bytes).unwrap().model_digests();
+    let statement = Statement {
+        role: Role::Worker,
+        class: EvidenceClass::Fresh,
+        tee: TeeKind::SevSnp,
+        boot_id: BootId([7; 32]),
+        freshness: Freshness(freshness),
+        tls_key: keys.0,
+        epoch_key: EpochKey::ZERO,
+        hpke_configuration: HpkeConfigDigest::ZERO,
+        receipt_key: keys.1,
+        configuration: ConfigDigest(config_digest(bytes).0),
+        models: models_digest(&models),
+        event_log: EventLogDigest::ZERO,
+        gpu_evidence: GpuEvidenceDigest::ZERO,
+        host_time: HOST_TIME,
+    };
+    QuoteAnswer::Quoted {
+        report: statement.report_data().0.to_vec(),
+        statement: Box::new(statement),
+        event_log: Vec::new(),
+        gpu_evidence: Vec::new(),
+    }
+}
+
+fn play_host(mut socket: UnixStream, seen: &Mutex<Seen>) {
+    while let Some(frame) = read_frame(&mut socket) {
+        let answer = match GuestMessage::decode(&frame).unwrap() {
+            GuestMessage::EndorsementsWanted => {
+                let mut items = Endorsements::default();
+                items
+                    .insert(EndorsementKind::SnpVcek, b"vcek".to_vec())
+                    .unwrap();
+                HostMessage::Endorsements(items)
+            }
+            GuestMessage::VoucherQuestion { question, voucher } => {
+                let mut seen = seen.lock().unwrap();
+                seen.vouchers.push(*voucher);
+                if seen.host_is_silent {
+                    continue;
+                }
+                HostMessage::VoucherAnswer {
+                    question,
+                    decision: seen.decision.clone().unwrap_or(VoucherDecision::Continue),
+                }
+            }
+            GuestMessage::Event(event, value) => {
+                seen.lock().unwrap().events.push((event, value));
+                continue;
+            }
+            other @ (GuestMessage::PhasePassed(..) | GuestMessage::PhaseFailed(..)) => {
+                panic!("serve says {other:?}")
+            }
+        };
+        write_frame(&mut socket, &answer.encode());
+    }
+}
+
+/// One answer of the scripted engine.
+struct Running {
+    granted: u32,
+    said: u32,
+    max: u32,
+}
+
+/// Says `w0 w1 …` as far as it was granted; ends after `WORDS` words with an end token, or at the
+/// request's limit. A first message of `too long` is refused.
+fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
+    let loaded = EngineEvent::Loaded {
+        context_tokens: 2048,
+    };
+    write_frame(&mut socket, &loaded.encode());
+    let mut running = std::collections::HashMap::new();
+    while let Some(frame) = read_frame(&mut socket) {
+        let request = EngineRequest::decode(&frame).unwrap();
+        seen.lock().unwrap().engine.push(request.clone());
+        let mut events = Vec::new();
+        match request {
+            EngineRequest::Start {
+                request,
+                sampling,
+                grant,
+                messages,
+                ..
+            } => {
+                if messages[0].content.0 == "too long" {
+                    let refusal = EngineRefusal::ContextTooLong;
+                    events.push(EngineEvent::Refused { request, refusal });
+                } else {
+                    let prompt_tokens = PROMPT;
+                    events.push(EngineEvent::Admitted {
+                        request,
+                        prompt_tokens,
+                    });
+                    events.push(EngineEvent::Prefilled {
+                        request,
+                        prompt_tokens,
+                    });
+                    let max = sampling.max_tokens;
+                    let answer = Running {
+                        granted: grant,
+                        said: 0,
+                        max,
+                    };
+                    running.insert(request, answer);
+                }
+            }
+            EngineRequest::Grant { request, tokens } => {
+                if let Some(answer) = running.get_mut(&request) {
+                    answer.granted += tokens;
+                }
+            }
+            EngineRequest::Cancel { request } => {
+                running.remove(&request);
+            }
+        }
+        running.retain(|request, answer| say(*request, answer, &mut events));
+        for event in events {
+            write_frame(&mut socket, &event.encode());
+        }
+    }
+}
+
+/// Whether the answer goes on.
+fn say(request: u64, answer: &mut Running, events: &mut Vec<EngineEvent>) -> bool {
+    while answer.said < answer.granted {
+        if answer.said == WORDS {
+            events.push(EngineEvent::Finished {
+                request,
+                reason: FinishReason::Stop,
+                completion_tokens: WORDS + 1,
+            });
+            return false;
+        }
+        let text = Content(format!("w{} ", answer.said));
+        events.push(EngineEvent::Token { request, text });
+        answer.said += 1;
+        if answer.said == answer.max {
+            events.push(EngineEvent::Finished {
+                request,
+                reason: FinishReason::Length,
+                completion_tokens: answer.max,
+            });
+            return false;
+        }
+    }
+    true
+}
