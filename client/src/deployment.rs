@@ -1,6 +1,7 @@
 //! What differs between programs built on this library, and what they take from outside.
 
 use core::fmt;
+use std::path::PathBuf;
 
 use protocol::reference_values::Profile;
 use protocol::ton::NetworkId;
@@ -45,6 +46,9 @@ pub trait Surroundings: Send + Sync {
     /// # Errors
     /// [`NoRandomness`].
     fn random(&self) -> Result<Zeroizing<[u8; 32]>, NoRandomness>;
+
+    /// The user's home directory, where the state lies when nothing else is said.
+    fn home(&self) -> Option<PathBuf>;
 }
 
 impl fmt::Debug for dyn Surroundings {

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod chat;
 mod command;
 mod deployment;
+pub mod evidence_file;
 pub mod local;
 pub mod payment;
 pub mod pins;

@@ -109,14 +109,26 @@ impl Pins {
         for shape in references.shapes {
             let listed = Listed::Measurement(shape.registers.key());
             let entry = chain.registry_entry(registry, &listed).await?;
-            keep(entry.validity(now), shape.shape.clone(), shape, &mut shapes, &mut dropped);
+            keep(
+                entry.validity(now),
+                shape.shape.clone(),
+                shape,
+                &mut shapes,
+                &mut dropped,
+            );
         }
         let mut models = Vec::new();
         for model in references.models {
             let entry = chain
                 .registry_entry(registry, &Listed::Model(model.digest))
                 .await?;
-            keep(entry.validity(now), model.name.clone(), model, &mut models, &mut dropped);
+            keep(
+                entry.validity(now),
+                model.name.clone(),
+                model,
+                &mut models,
+                &mut dropped,
+            );
         }
         references.shapes = shapes;
         references.models = models;

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use protocol::digest::Nonce;
 use protocol::launch_configuration::LaunchConfiguration;
 use protocol::reference_values::ImageVersion;
@@ -47,7 +46,7 @@ pub enum AttestError {
         /// Bytes sent on the connection other than the challenge.
         application_bytes: u64,
         /// The evidence, for keeping.
-        evidence: Bytes,
+        evidence: Box<Answer>,
     },
     /// The result opens no channel.
     #[error("the attested channel does not open")]
@@ -122,16 +121,15 @@ impl Attester {
             application_bytes,
         })?;
         let result = self.appraise(&answer, application_bytes)?;
-        let channel = AttestedChannel::open(channel, &result).map_err(|reason| {
-            AttestError::Open {
+        let channel =
+            AttestedChannel::open(channel, &result).map_err(|reason| AttestError::Open {
                 reason,
                 application_bytes,
-            }
-        })?;
+            })?;
         Ok(Session {
             channel,
             result,
-            evidence: answer.encoded,
+            evidence: answer,
             image: self.pins.references().image,
         })
     }
@@ -152,7 +150,7 @@ impl Attester {
         .map_err(|rejection| AttestError::Refused {
             rejection,
             application_bytes,
-            evidence: answer.encoded.clone(),
+            evidence: Box::new(answer.clone()),
         })
     }
 
@@ -166,7 +164,7 @@ impl Attester {
 pub struct Session {
     channel: AttestedChannel,
     result: AttestationResult,
-    evidence: Bytes,
+    evidence: Answer,
     image: ImageVersion,
 }
 
@@ -195,9 +193,9 @@ impl Session {
         self.image
     }
 
-    /// The evidence as it came, for keeping.
+    /// The first evidence of the connection, for keeping.
     #[must_use]
-    pub const fn evidence(&self) -> &Bytes {
+    pub const fn evidence(&self) -> &Answer {
         &self.evidence
     }
 

@@ -206,10 +206,7 @@ impl AttestedChannel {
     ///
     /// # Errors
     /// See [`OpenError`]; the connection is closed.
-    pub fn open(
-        channel: UnverifiedChannel,
-        result: &AttestationResult,
-    ) -> Result<Self, OpenError> {
+    pub fn open(channel: UnverifiedChannel, result: &AttestationResult) -> Result<Self, OpenError> {
         let asked = channel.asked.ok_or(OpenError::NotChallenged)?;
         asked.is_answered_by(result)?;
         Ok(Self {
@@ -234,11 +231,7 @@ impl AttestedChannel {
     ///
     /// # Errors
     /// See [`OpenError`]; the old deadline stays.
-    pub fn renew(
-        &self,
-        answer: &Answer,
-        result: &AttestationResult,
-    ) -> Result<(), OpenError> {
+    pub fn renew(&self, answer: &Answer, result: &AttestationResult) -> Result<(), OpenError> {
         let asked = Asked::of(answer);
         let own_key = self.wire.tls.spki_digest().ok();
         let own_exporter = self.wire.tls.exporter(&asked.binding.nonce).ok();

@@ -55,8 +55,8 @@ impl Tls {
     /// Shakes hands on a connected stream.
     pub(super) async fn connect(tcp: TcpStream, alpn: &[u8]) -> Result<Self, TlsError> {
         let config = configuration(alpn).map_err(TlsError::Provider)?;
-        let name = ServerName::try_from(NO_NAME)
-            .map_err(|_| TlsError::NotAgreed { what: "name" })?;
+        let name =
+            ServerName::try_from(NO_NAME).map_err(|_| TlsError::NotAgreed { what: "name" })?;
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, tcp)
             .await

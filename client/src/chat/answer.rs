@@ -26,7 +26,9 @@ use zeroize::Zeroizing;
 use super::events::{Chunk, Event, EventReader, StreamError, stable_code};
 use super::{AskError, ChatRequest, Till};
 use crate::channel::RequestError;
-use crate::payment::{Expected, StreamId, StreamTerms, VerifiedReceipt, prompt_bound};
+use crate::payment::{
+    Expected, StreamAccount, StreamId, StreamTerms, VerifiedReceipt, prompt_bound,
+};
 use crate::session::{Attester, Session};
 
 /// An answer may pause this long: an emulated machine computes a long prompt slowly.
@@ -144,6 +146,14 @@ impl Answering {
         self.settled.as_ref()
     }
 
+    /// What was received and signed so far.
+    ///
+    /// # Errors
+    /// `UnknownStream` once it is settled.
+    pub fn account(&self) -> Result<StreamAccount, AskError> {
+        self.till.of_stream(self.stream)
+    }
+
     /// The connection on which it came.
     #[must_use]
     pub fn session(&self) -> &Session {
@@ -234,11 +244,12 @@ impl Answering {
         let body = Bytes::from(voucher.encode());
         let channel = self.session.channel();
         let answer = channel.request(now, Method::POST, VOUCHER_PATH, HeaderMap::new(), body)?;
-        let response = timeout(VOUCHER_PATIENCE, answer)
-            .await
-            .map_err(|_| AskError::Silent {
-                seconds: VOUCHER_PATIENCE.as_secs(),
-            })??;
+        let response =
+            timeout(VOUCHER_PATIENCE, answer)
+                .await
+                .map_err(|_| AskError::Silent {
+                    seconds: VOUCHER_PATIENCE.as_secs(),
+                })??;
         if response.status().is_success() {
             return Ok(());
         }
@@ -305,7 +316,10 @@ fn headers(voucher: &SignedVoucher, salt: &Salt) -> Result<HeaderMap, RequestErr
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(HeaderName::from_static(VOUCHER_HEADER), value(&voucher)?);
-    headers.insert(HeaderName::from_static(SALT_HEADER), value(&salt.to_string())?);
+    headers.insert(
+        HeaderName::from_static(SALT_HEADER),
+        value(&salt.to_string())?,
+    );
     Ok(headers)
 }
 
@@ -341,5 +355,9 @@ async fn error_of(response: Response<Incoming>) -> (StatusCode, String, Option<u
         let parsed: Option<ErrorBody> = serde_json::from_slice(&whole.to_bytes()).ok();
         parsed.and_then(|body| body.error.code)
     });
-    (status, stable_code(code.as_deref().unwrap_or_default()), retry_after)
+    (
+        status,
+        stable_code(code.as_deref().unwrap_or_default()),
+        retry_after,
+    )
 }

@@ -163,7 +163,9 @@ fn parse(name: Option<&str>, data: String) -> Result<Event, StreamError> {
             let event: ReceiptEvent =
                 serde_json::from_str(&data).map_err(|_| StreamError::Malformed)?;
             let bytes = STANDARD.decode(&event.receipt);
-            bytes.map(Event::Receipt).map_err(|_| StreamError::Malformed)
+            bytes
+                .map(Event::Receipt)
+                .map_err(|_| StreamError::Malformed)
         }
         Some(_) => Err(StreamError::UnknownEvent),
         None if data == "[DONE]" => Ok(Event::Done),
@@ -266,11 +268,13 @@ mod tests {
     }
 
     fn texts(events: &[Event]) -> Vec<Option<&str>> {
-        let text = |event| match event {
-            &Event::Chunk(ref chunk) => Some(chunk.text.as_deref()),
-            Event::Progress(_) | Event::Receipt(_) | Event::Failed { .. } | Event::Done => None,
-        };
-        events.iter().filter_map(text).collect()
+        events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Chunk(chunk) => Some(chunk.text.as_deref()),
+                Event::Progress(_) | Event::Receipt(_) | Event::Failed { .. } | Event::Done => None,
+            })
+            .collect()
     }
 
     #[test]

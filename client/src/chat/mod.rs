@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::channel::RequestError;
 use crate::deployment::NoRandomness;
-use crate::payment::{PaymentRefusal, ReceiptRefusal};
+use crate::payment::{PaymentRefusal, ReceiptRefusal, StreamTerms};
 use crate::session::{AttestError, Attester, Session};
 use crate::wallet::LedgerError;
 
@@ -213,6 +213,22 @@ impl Chat {
             });
         }
         Ok(entry)
+    }
+
+    /// Whether a question to a model could be asked now: its price is within the limit and the
+    /// deposit covers something.
+    ///
+    /// # Errors
+    /// Those of [`Self::acceptable`]; `Payment` with `DepositExceeded` on an empty channel.
+    pub fn affordable(&self, session: &Session, model: &str) -> Result<(), AskError> {
+        let entry = self.acceptable(session, model)?;
+        let probe = self.till.begin(StreamTerms {
+            prices: entry.prices,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        })?;
+        self.till.abandon(probe);
+        Ok(())
     }
 
     /// Sends a request, if its price is acceptable, and returns its answer to be read.

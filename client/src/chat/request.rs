@@ -256,7 +256,10 @@ mod tests {
         let code = |text: &str| openai(text).unwrap_err().code();
         assert_eq!(code("[]"), "request-malformed");
         assert_eq!(code(r#"{"messages":[]}"#), "request-invalid-member");
-        assert_eq!(code(r#"{"model":"m","stream":1}"#), "request-invalid-member");
+        assert_eq!(
+            code(r#"{"model":"m","stream":1}"#),
+            "request-invalid-member"
+        );
         for member in [
             "\"max_tokens\":-1",
             "\"temperature\":2.1",

@@ -435,10 +435,7 @@ mod tests {
             assert_eq!(account.promise(), before, "a refusal changes nothing");
             refused.code()
         };
-        assert_eq!(
-            code(|_, _, p| p.charged.push('0')),
-            "account-wrong-charge"
-        );
+        assert_eq!(code(|_, _, p| p.charged.push('0')), "account-wrong-charge");
         assert_eq!(
             code(|_, _, p| p.charged.insert(0, '0')),
             "account-wrong-charge"

@@ -9,5 +9,5 @@ pub use account::{
     Account, PaymentRefusal, Promise, StreamAccount, StreamId, StreamTerms, prompt_bound,
 };
 pub use receipts::{
-    Expected, ReceiptChain, ReceiptRefusal, RequestedSampling, VerifiedReceipt, verify,
+    Expected, Member, ReceiptChain, ReceiptRefusal, RequestedSampling, VerifiedReceipt, verify,
 };

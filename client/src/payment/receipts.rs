@@ -88,22 +88,36 @@ pub enum ReceiptRefusal {
 
 /// A member that can differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the member of protocol::receipt::Receipt of that name")]
 pub enum Member {
+    /// The network.
     Network,
+    /// The Statement.
     Statement,
+    /// The boot.
     BootId,
+    /// The class of evidence.
     Class,
+    /// The beacon.
     Beacon,
+    /// The digest of the request.
     Request,
+    /// The digest of the answer.
     Response,
+    /// The model.
     Model,
+    /// The version of the image.
     Image,
+    /// The sampling parameters.
     Sampling,
+    /// The counts of tokens.
     Tokens,
+    /// The prices.
     Prices,
+    /// The reason of the end.
     Finish,
+    /// The payment channel.
     Channel,
+    /// Its epoch.
     Epoch,
 }
 

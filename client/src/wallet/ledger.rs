@@ -290,7 +290,9 @@ fn read_promises(
         None => None,
     };
     let mut receipts = Vec::new();
-    let bytes = state.read(RECEIPTS, MAX_RECEIPTS_BYTES)?.unwrap_or_default();
+    let bytes = state
+        .read(RECEIPTS, MAX_RECEIPTS_BYTES)?
+        .unwrap_or_default();
     for record in bytes.chunks_exact(RECORD_BYTES) {
         let (epoch, digest) = record.split_at(4);
         let digest: Result<[u8; 32], _> = digest.try_into();
@@ -303,7 +305,9 @@ fn read_promises(
 
 /// Cuts off a last record that a power cut left in part: it was never part of a root.
 fn repair_receipts(state: &StateDirectory) -> Result<(), StateError> {
-    let bytes = state.read(RECEIPTS, MAX_RECEIPTS_BYTES)?.unwrap_or_default();
+    let bytes = state
+        .read(RECEIPTS, MAX_RECEIPTS_BYTES)?
+        .unwrap_or_default();
     let whole = bytes.chunks_exact(RECORD_BYTES);
     let torn = whole.remainder().len();
     match bytes.split_at_checked(bytes.len().saturating_sub(torn)) {

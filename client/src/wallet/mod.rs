@@ -24,7 +24,7 @@ use protocol::ton::{NetworkId, TonAddress};
 use zeroize::Zeroizing;
 
 pub use ledger::{ChannelFile, Ledger, LedgerError, NO_RECEIPTS};
-pub use receipts::{KeptReceipt, KeptReceiptError};
+pub use receipts::{KeptReceipt, KeptReceiptError, MAX_KEPT_BYTES};
 pub use state::{StateDirectory, StateError, StateLock, read_bounded};
 
 const SEED: &str = "wallet.seed";
@@ -342,9 +342,8 @@ impl Purse {
         let at = ledger.file().channel;
         let shown = wait_until(CHAIN_PATIENCE, async || {
             let shown = chain.channel(&at).await?;
-            Ok(shown.filter(|shown| {
-                shown.standing == Standing::Open && shown.deposited >= expected
-            }))
+            Ok(shown
+                .filter(|shown| shown.standing == Standing::Open && shown.deposited >= expected))
         })
         .await?;
         Ok(ledger.note_chain(shown.epoch, shown.deposited)?)

@@ -156,9 +156,11 @@ impl StateDirectory {
         // A link is made only where nothing is: two programs cannot both succeed.
         let linked = fs::hard_link(&temporary, &path);
         fs::remove_file(&temporary).map_err(doing("remove", &temporary))?;
-        linked.map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => StateError::Exists { path: path.clone() },
-            _ => doing("create", &path)(source),
+        linked.map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                return StateError::Exists { path: path.clone() };
+            }
+            doing("create", &path)(source)
         })?;
         self.sync()
     }
@@ -267,7 +269,10 @@ mod tests {
         state.append("receipts", b"3").unwrap();
         assert_eq!(state.names().unwrap(), ["receipts", "seed", "voucher"]);
         for name in state.names().unwrap() {
-            let mode = fs::metadata(state.path(&name)).unwrap().permissions().mode();
+            let mode = fs::metadata(state.path(&name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         let mode = fs::metadata(state.path("")).unwrap().permissions().mode();
@@ -278,7 +283,10 @@ mod tests {
     fn a_created_file_is_never_replaced() {
         let (_root, state) = directory();
         state.create("seed", b"1").unwrap();
-        assert_eq!(state.create("seed", b"2").unwrap_err().code(), "state-exists");
+        assert_eq!(
+            state.create("seed", b"2").unwrap_err().code(),
+            "state-exists"
+        );
         assert_eq!(state.read("seed", 1).unwrap(), Some(b"1".to_vec()));
     }
 
@@ -286,7 +294,10 @@ mod tests {
     fn a_file_beyond_its_limit_is_not_read() {
         let (_root, state) = directory();
         state.replace("voucher", b"12345").unwrap();
-        assert_eq!(state.read("voucher", 4).unwrap_err().code(), "state-too-long");
+        assert_eq!(
+            state.read("voucher", 4).unwrap_err().code(),
+            "state-too-long"
+        );
         assert_eq!(state.read("none", 4).unwrap(), None);
     }
 

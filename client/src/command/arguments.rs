@@ -1,0 +1,188 @@
+//! The command line, as a type. Values that a settings file may give as well are optional here;
+//! `settings` joins the two.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use protocol::nano::Nano;
+use protocol::ton::TonAddress;
+
+use super::amount::parse_amount;
+
+/// Attest the machine that answers, pay for what arrives, ask.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Where wallet, payment channels and receipts lie (default: a directory in the home
+    /// directory, named after the program)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// A settings file: JSON with members named like the options, `_` for `-`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Machine-readable output: one JSON object a line on standard output
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// A toncenter-v2 endpoint. Its answers are trusted
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) chain: Option<String>,
+}
+
+/// Options of commands that talk to a machine.
+#[derive(Debug, Args)]
+pub(super) struct MachineOptions {
+    /// The machine's relay
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) connect: Option<String>,
+    /// What the machine must run: a release's reference values
+    #[arg(long, value_name = "FILE")]
+    pub(super) reference_values: Option<PathBuf>,
+    /// The appraisal policy (default: the built-in one)
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// Take only what this registry lists as valid now; needs --chain
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) registry: Option<TonAddress>,
+    /// Highest price per million tokens of the dearest class, in nano units or as `0.5ton`
+    /// (default: 1ton). Above it nothing is sent
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
+    pub(super) max_price: Option<Nano>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Ask one question; the answer streams to standard output, all else to standard error
+    Chat(ChatArguments),
+    /// Open a local OpenAI-compatible port on 127.0.0.1
+    Serve(ServeArguments),
+    /// The wallet and its payment channels
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// What the wallet and its payment channels hold
+    Balance,
+    /// Verify what was kept, offline
+    #[command(subcommand)]
+    Verify(VerifyCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChatArguments {
+    /// The question
+    pub(super) prompt: String,
+    /// Name of the model (default: the machine's only one)
+    #[arg(long)]
+    pub(super) model: Option<String>,
+    /// Completion tokens at most
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    pub(super) max_tokens: u32,
+    /// Temperature, 0 to 2
+    #[arg(long, value_name = "T")]
+    pub(super) temperature: Option<f64>,
+    /// Seed of the sampler
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Cancel after so many pieces of the answer, to see that only what was acknowledged is paid
+    #[arg(long, value_name = "N")]
+    pub(super) cut_after: Option<u32>,
+    #[command(flatten)]
+    pub(super) machine: MachineOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    /// The local port; 0 takes a free one
+    #[arg(long, default_value_t = 8484)]
+    pub(super) port: u16,
+    #[command(flatten)]
+    pub(super) machine: MachineOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum WalletCommand {
+    /// Make a new wallet from the kernel's randomness
+    New,
+    /// Show the wallet and what it knows of its payment channels, offline
+    Show,
+    /// Open a payment channel to a provider; needs --chain
+    Open {
+        /// The provider's address: `payee` in its launch configuration
+        #[arg(long, value_name = "ADDRESS")]
+        payee: TonAddress,
+        /// What to deposit, in nano units or as `0.5ton`
+        #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
+        deposit: Nano,
+        /// Seconds in which the provider can still claim after a close was asked for
+        #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
+        window: u32,
+    },
+    /// Add to the deposit of a payment channel; needs --chain
+    TopUp {
+        /// The provider's address
+        #[arg(long, value_name = "ADDRESS")]
+        payee: TonAddress,
+        /// What to add, in nano units or as `0.5ton`
+        #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
+        amount: Nano,
+    },
+    /// Ask to close a payment channel; again after its window to get the rest back
+    Close {
+        /// The provider's address
+        #[arg(long, value_name = "ADDRESS")]
+        payee: TonAddress,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VerifyCommand {
+    /// A kept receipt: signature, arithmetic, and the content when it is given
+    Receipt {
+        /// The receipt's file
+        file: PathBuf,
+        /// The request's body as it was sent
+        #[arg(long, value_name = "FILE")]
+        request: Option<PathBuf>,
+        /// The answer's text
+        #[arg(long, value_name = "FILE")]
+        response: Option<PathBuf>,
+    },
+    /// Kept evidence, against reference values and a policy. The channel binding is not checked
+    Evidence {
+        /// The evidence's file
+        file: PathBuf,
+        /// A release's reference values
+        #[arg(long, value_name = "FILE")]
+        reference_values: Option<PathBuf>,
+        /// The appraisal policy (default: the built-in one)
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// The time of the appraisal, unix seconds (default: now)
+        #[arg(long, value_name = "SECONDS")]
+        at: Option<u64>,
+    },
+}
+
+/// Examples at the end of `--help`.
+pub(super) fn examples(program: &str) -> String {
+    let lines = [
+        "Examples:",
+        "  {} wallet new",
+        "  {} wallet open --payee 0:5a… --deposit 2ton --chain http://127.0.0.1:8081",
+        "  {} chat \"What is the capital of France?\" --connect 127.0.0.1:4443 \\",
+        "      --reference-values release.json --max-price 0.5ton",
+        "  {} serve --port 8484 --config settings.json",
+        "  {} verify receipt ~/.{}/receipts/receipt-….json",
+        "",
+        "Exit codes: 0 done, 1 network, chain or files failed, 2 bad input, 20 evidence refused,",
+        "21 price or payment refused, 22 receipt refused.",
+    ];
+    lines.join("\n").replace("{}", program)
+}

@@ -1,0 +1,200 @@
+//! How a command ends when it does not succeed: one stable code, one exit code, one chain of
+//! reasons, printed once.
+
+use core::fmt::Write as _;
+
+use crate::chat::{AskError, ChatRequestError};
+use crate::evidence_file::EvidenceFileError;
+use crate::pins::{Dropped, PinsError};
+use crate::session::AttestError;
+use crate::wallet::{KeptReceiptError, LedgerError, StateError, WalletError};
+use contracts::toncenter::UrlError;
+use verifier::{PolicyError, Rejection};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("`{option}` is needed, as an option or in the settings file")]
+    Missing { option: &'static str },
+    #[error("the settings file is not of its form")]
+    Settings,
+    #[error("cannot read the policy")]
+    Policy(#[from] PolicyError),
+    #[error("`--chain` is not an endpoint")]
+    Chain(#[from] UrlError),
+    #[error("no usable pins")]
+    Pins(#[from] PinsError),
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    #[error(transparent)]
+    Request(#[from] ChatRequestError),
+    #[error("the machine serves several models: name one of {names}")]
+    SeveralModels { names: String },
+    #[error("cannot attest the machine")]
+    Attest {
+        #[source]
+        error: AttestError,
+        dropped: Vec<Dropped>,
+    },
+    #[error(transparent)]
+    Ask(AskError),
+    #[error("cannot open the local port")]
+    Port(#[source] std::io::Error),
+    #[error("cannot write the output")]
+    Output(#[source] std::io::Error),
+    #[error("the program cannot start its runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("the receipt proves nothing")]
+    Receipt(#[from] KeptReceiptError),
+    #[error("the receipt is about another {what}")]
+    OtherContent { what: &'static str },
+    #[error(transparent)]
+    EvidenceFile(#[from] EvidenceFileError),
+    #[error("evidence refused")]
+    Rejected(#[source] Rejection),
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::Wallet(error.into())
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Wallet(error.into())
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Attest(error) => Self::Attest {
+                error,
+                dropped: Vec::new(),
+            },
+            other @ (AskError::UnknownModel
+            | AskError::PriceAboveLimit { .. }
+            | AskError::OtherPayee { .. }
+            | AskError::Overflow(_)
+            | AskError::Payment(_)
+            | AskError::Ledger(_)
+            | AskError::Randomness(_)
+            | AskError::Request(_)
+            | AskError::Refused { .. }
+            | AskError::VoucherRefused { .. }
+            | AskError::Failed { .. }
+            | AskError::Stream(_)
+            | AskError::Silent { .. }
+            | AskError::Receipt(_)
+            | AskError::NoReceipt) => Self::Ask(other),
+        }
+    }
+}
+
+const SURROUNDINGS: u8 = 1;
+const BAD_INPUT: u8 = 2;
+const EVIDENCE: u8 = 20;
+const PAYMENT: u8 = 21;
+const RECEIPT: u8 = 22;
+
+impl Failure {
+    /// The stable code.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::Missing { .. } => "option-missing",
+            Self::Settings => "settings-malformed",
+            Self::Policy(_) => "policy-malformed",
+            Self::Chain(_) => "chain-url",
+            Self::Pins(error) => error.code(),
+            Self::Wallet(error) => error.code(),
+            Self::Request(error) => error.code(),
+            Self::SeveralModels { .. } => "model-ambiguous",
+            Self::Attest { error, .. } => error.code(),
+            Self::Ask(error) => error.code(),
+            Self::Port(_) => "port",
+            Self::Output(_) => "output",
+            Self::Runtime(_) => "runtime",
+            Self::Receipt(error) => error.code(),
+            Self::OtherContent { .. } => "receipt-other-content",
+            Self::EvidenceFile(error) => error.code(),
+            Self::Rejected(rejection) => rejection.code(),
+        }
+    }
+
+    /// The exit code.
+    pub(super) fn exit(&self) -> u8 {
+        match self {
+            Self::Missing { .. }
+            | Self::Settings
+            | Self::Policy(_)
+            | Self::Chain(_)
+            | Self::Request(_)
+            | Self::SeveralModels { .. }
+            | Self::EvidenceFile(_) => BAD_INPUT,
+            Self::Pins(PinsError::Registry(_))
+            | Self::Port(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => SURROUNDINGS,
+            Self::Pins(PinsError::File(_) | PinsError::Profile { .. }) => BAD_INPUT,
+            Self::Wallet(error) => wallet_exit(error),
+            Self::Attest { error, .. } => match error {
+                AttestError::Connect(_) | AttestError::Randomness(_) => SURROUNDINGS,
+                AttestError::Challenge { .. }
+                | AttestError::Refused { .. }
+                | AttestError::Open { .. } => EVIDENCE,
+            },
+            Self::Ask(error) => ask_exit(error),
+            Self::Receipt(_) | Self::OtherContent { .. } => RECEIPT,
+            Self::Rejected(_) => EVIDENCE,
+        }
+    }
+
+    /// The reasons, outermost first.
+    pub(super) fn reasons(&self) -> String {
+        let mut text = self.to_string();
+        let mut error: &dyn std::error::Error = self;
+        while let Some(source) = error.source() {
+            // Writing to a string does not fail.
+            let _written = write!(text, ": {source}");
+            error = source;
+        }
+        text
+    }
+}
+
+fn wallet_exit(error: &WalletError) -> u8 {
+    match error {
+        WalletError::Ledger(_)
+        | WalletError::Chain(_)
+        | WalletError::Transfer(_)
+        | WalletError::Overflow(_) => SURROUNDINGS,
+        WalletError::NoWallet
+        | WalletError::OtherNetwork { .. }
+        | WalletError::Window { .. }
+        | WalletError::ChannelExists
+        | WalletError::NoChannel => BAD_INPUT,
+        WalletError::TooLittle { .. } | WalletError::Standing { .. } => PAYMENT,
+    }
+}
+
+fn ask_exit(error: &AskError) -> u8 {
+    match error {
+        AskError::Attest(_) => EVIDENCE,
+        AskError::UnknownModel => BAD_INPUT,
+        AskError::PriceAboveLimit { .. }
+        | AskError::OtherPayee { .. }
+        | AskError::Overflow(_)
+        | AskError::Payment(_)
+        | AskError::VoucherRefused { .. } => PAYMENT,
+        AskError::Refused { status, .. } if status.as_u16() == 402 => PAYMENT,
+        AskError::Receipt(_) | AskError::NoReceipt => RECEIPT,
+        AskError::Ledger(_)
+        | AskError::Randomness(_)
+        | AskError::Request(_)
+        | AskError::Refused { .. }
+        | AskError::Failed { .. }
+        | AskError::Stream(_)
+        | AskError::Silent { .. } => SURROUNDINGS,
+    }
+}

@@ -1,0 +1,127 @@
+//! From options to a machine that is attested, affordable and paid from a channel: the way that
+//! `chat` and `serve` share. Everything that was found is printed before any content is sent.
+
+use protocol::launch_configuration::ModelEntry;
+use protocol::nano::Nano;
+use verifier::AttestationResult;
+
+use super::amount::in_coins;
+use super::arguments::MachineOptions;
+use super::failure::Failure;
+use super::output::{Output, members};
+use super::settings::Settings;
+use crate::channel::Answer;
+use crate::chat::{Chat, Till, price_per_million};
+use crate::evidence_file;
+use crate::session::{AttestError, Session};
+use crate::wallet::{Ledger, refresh};
+
+const EVIDENCE: &str = "evidence";
+const RECEIPTS: &str = "receipts";
+
+/// Connects, attests, prints what was found, and opens the channel that pays this machine.
+pub(super) async fn connect(
+    settings: &Settings,
+    options: &MachineOptions,
+    output: Output,
+) -> Result<Chat, Failure> {
+    let attester = settings.attester(options).await?;
+    let limit = settings.max_price(options)?;
+    let session = match attester.connect().await {
+        Ok(session) => session,
+        Err(error) => {
+            if let AttestError::Refused { evidence, .. } = &error {
+                keep_evidence(settings, evidence, "refused", output)?;
+            }
+            return Err(Failure::Attest {
+                error,
+                dropped: attester.pins.dropped().to_vec(),
+            });
+        }
+    };
+    keep_evidence(settings, session.evidence(), "accepted", output)?;
+    show_machine(&session, output)?;
+    for model in &session.configuration().models {
+        show_price(model, limit, output)?;
+    }
+    let purse = settings.purse()?;
+    let mut ledger = Ledger::open(purse.channel_to(&session.configuration().payee)?)?;
+    if let Some(chain) = settings.chain_if_given()? {
+        refresh(&chain, &mut ledger).await?;
+    }
+    let till = Till::open(ledger, settings.state()?.within(RECEIPTS)?)?;
+    Ok(Chat::new(attester, session, till, limit)?)
+}
+
+fn keep_evidence(
+    settings: &Settings,
+    evidence: &Answer,
+    verdict: &str,
+    output: Output,
+) -> Result<(), Failure> {
+    let directory = settings.state()?.within(EVIDENCE)?;
+    let digest = evidence.evidence.statement.digest();
+    let name = format!("{verdict}-{digest}.json");
+    directory.replace(&name, &evidence_file::encode(evidence)?)?;
+    let path = directory.path(&name).display().to_string();
+    let line = format!("evidence kept in {path}");
+    output.event("evidence", &line, members([("file", path.into())]))
+}
+
+fn show_machine(session: &Session, output: Output) -> Result<(), Failure> {
+    let result: &AttestationResult = session.result();
+    let statement = result.statement();
+    let models: Vec<String> = result.models().iter().map(ToString::to_string).collect();
+    let line = format!(
+        "attested: {tee}, image {image}, shape {shape}, measurement {key}, boot {boot}, until {until}",
+        tee = result.tee().name(),
+        image = session.image(),
+        shape = result.shape(),
+        key = result.measurement_key(),
+        boot = statement.boot_id,
+        until = result.not_after().0,
+    );
+    output.event(
+        "attested",
+        &line,
+        members([
+            ("tee", result.tee().name().into()),
+            ("image", session.image().to_string().into()),
+            ("shape", result.shape().into()),
+            ("measurement", result.measurement_key().to_string().into()),
+            ("models", models.into()),
+            ("chip", result.chip().to_string().into()),
+            ("boot_id", statement.boot_id.to_string().into()),
+            ("statement", statement.digest().to_string().into()),
+            ("payee", session.configuration().payee.to_string().into()),
+            ("not_after", result.not_after().0.into()),
+        ]),
+    )
+}
+
+fn show_price(model: &ModelEntry, limit: Nano, output: Output) -> Result<(), Failure> {
+    let prices = &model.prices;
+    let dearest = price_per_million(prices).map_err(crate::chat::AskError::from)?;
+    let line = format!(
+        "price of {name} in nano per token: prompt {prompt}, cached {cached}, completion \
+         {completion}; dearest {coins} per million, limit {limit}",
+        name = model.name,
+        prompt = prices.prompt,
+        cached = prices.cached,
+        completion = prices.completion,
+        coins = in_coins(dearest),
+        limit = in_coins(limit),
+    );
+    output.event(
+        "price",
+        &line,
+        members([
+            ("model", model.name.as_str().into()),
+            ("prompt", prices.prompt.into()),
+            ("cached", prices.cached.into()),
+            ("completion", prices.completion.into()),
+            ("per_million", dearest.to_string().into()),
+            ("limit", limit.to_string().into()),
+        ]),
+    )
+}

@@ -1,0 +1,141 @@
+//! What a command prints: lines for people on standard error, content on standard output; or, with
+//! `--json`, one object a line on standard output and nothing else.
+
+use std::io::{self, Write as _};
+
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+
+/// Who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    Person,
+    Program,
+}
+
+/// Prints for one program name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    pub(super) program: &'static str,
+    pub(super) reader: Reader,
+}
+
+impl Output {
+    /// Something happened: a line on standard error, or an object.
+    pub(super) fn event(
+        &self,
+        name: &str,
+        line: &str,
+        members: Map<String, Value>,
+    ) -> Result<(), Failure> {
+        match self.reader {
+            Reader::Person => {
+                let mut error = io::stderr().lock();
+                writeln!(error, "{}: {line}", self.program).map_err(Failure::Output)
+            }
+            Reader::Program => self.object(name, members),
+        }
+    }
+
+    /// The result of a command: lines on standard output, or an object.
+    pub(super) fn result(
+        &self,
+        name: &str,
+        lines: &[String],
+        members: Map<String, Value>,
+    ) -> Result<(), Failure> {
+        match self.reader {
+            Reader::Person => {
+                let mut out = io::stdout().lock();
+                let print = |line| writeln!(out, "{line}").map_err(Failure::Output);
+                lines.iter().try_for_each(print)
+            }
+            Reader::Program => self.object(name, members),
+        }
+    }
+
+    /// A piece of the answer.
+    pub(super) fn content(&self, text: &str) -> Result<(), Failure> {
+        match self.reader {
+            Reader::Person => {
+                let mut out = io::stdout().lock();
+                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                written.map_err(Failure::Output)
+            }
+            Reader::Program => {
+                let mut members = Map::new();
+                members.insert("text".to_owned(), text.into());
+                self.object("text", members)
+            }
+        }
+    }
+
+    fn object(&self, name: &str, members: Map<String, Value>) -> Result<(), Failure> {
+        let mut object = Map::new();
+        object.insert("event".to_owned(), name.into());
+        object.insert("program".to_owned(), self.program.into());
+        object.extend(members);
+        let mut out = io::stdout().lock();
+        let written = writeln!(out, "{}", Value::Object(object)).and_then(|()| out.flush());
+        written.map_err(Failure::Output)
+    }
+
+    /// A failure, with its stable code; never fails itself.
+    pub(super) fn failure(&self, failure: &Failure) {
+        let sent = match failure {
+            Failure::Attest { error, .. } => error.application_bytes(),
+            Failure::Missing { .. }
+            | Failure::Settings
+            | Failure::Policy(_)
+            | Failure::Chain(_)
+            | Failure::Pins(_)
+            | Failure::Wallet(_)
+            | Failure::Request(_)
+            | Failure::SeveralModels { .. }
+            | Failure::Ask(_)
+            | Failure::Port(_)
+            | Failure::Output(_)
+            | Failure::Runtime(_)
+            | Failure::Receipt(_)
+            | Failure::OtherContent { .. }
+            | Failure::EvidenceFile(_)
+            | Failure::Rejected(_) => None,
+        };
+        let mut members = Map::new();
+        members.insert("code".to_owned(), failure.code().into());
+        members.insert("reason".to_owned(), failure.reasons().into());
+        let mut line = format!("refused: {}: {}", failure.code(), failure.reasons());
+        if let Failure::Attest { dropped, .. } = failure {
+            for pin in dropped {
+                line.push_str(&format!(
+                    "\n{}: the registry dropped `{}`: {}",
+                    self.program,
+                    pin.name,
+                    pin.code()
+                ));
+            }
+            let codes = dropped
+                .iter()
+                .map(|pin| format!("{}: {}", pin.name, pin.code()));
+            members.insert("dropped".to_owned(), codes.collect::<Vec<_>>().into());
+        }
+        if let Some(sent) = sent {
+            line.push_str(&format!(
+                "\n{}: application bytes sent: {sent}",
+                self.program
+            ));
+            members.insert("application_bytes_sent".to_owned(), sent.into());
+        }
+        // There is nowhere left to report that standard error or output is gone.
+        let _printed = self.event("refused", &line, members);
+    }
+}
+
+/// Members of an object, in their order.
+pub(super) fn members<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}

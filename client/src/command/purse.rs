@@ -1,0 +1,160 @@
+//! `wallet` and `balance`: what the wallet holds and which channels it opened.
+
+use contracts::channel::Standing;
+use protocol::nano::Nano;
+use serde_json::{Value, json};
+
+use super::amount::in_coins;
+use super::arguments::WalletCommand;
+use super::failure::Failure;
+use super::output::{Output, members};
+use super::settings::Settings;
+use crate::wallet::{ChannelFile, Ledger, Opening, Purse, WalletError};
+
+pub(super) async fn wallet(
+    settings: &Settings,
+    command: &WalletCommand,
+    output: Output,
+) -> Result<(), Failure> {
+    match command {
+        WalletCommand::New => new(settings, output),
+        WalletCommand::Show => show(settings, output),
+        WalletCommand::Open {
+            payee,
+            deposit,
+            window,
+        } => {
+            let opening = Opening {
+                payee: *payee,
+                deposit: *deposit,
+                window: *window,
+            };
+            let seed = settings.surroundings.random();
+            let seed = seed.map_err(crate::chat::AskError::Randomness)?;
+            let (purse, chain) = (settings.purse()?, settings.chain()?);
+            let opened = purse.open_channel(&chain, &opening, &seed).await?;
+            print_channel("opened", &opened, output)
+        }
+        WalletCommand::TopUp { payee, amount } => {
+            let purse = settings.purse()?;
+            let topped = purse.top_up(&settings.chain()?, payee, *amount).await?;
+            print_channel("topped-up", &topped, output)
+        }
+        WalletCommand::Close { payee } => {
+            let standing = settings.purse()?.close(&settings.chain()?, payee).await?;
+            let (word, until) = match standing {
+                Standing::Open => ("open", None),
+                Standing::Closing { until } => ("closing", Some(until)),
+                Standing::Closed => ("closed", None),
+            };
+            let line = match until {
+                Some(until) => format!("closing until {until} (unix seconds of the chain)"),
+                None => word.to_owned(),
+            };
+            let found = members([("standing", word.into()), ("until", until.into())]);
+            output.result("channel", &[line], found)
+        }
+    }
+}
+
+fn new(settings: &Settings, output: Output) -> Result<(), Failure> {
+    let seed = settings.surroundings.random();
+    let seed = seed.map_err(crate::chat::AskError::Randomness)?;
+    let purse = Purse::create(settings.state()?, &seed, settings.deployment.network)?;
+    print_wallet("wallet", &purse, output)
+}
+
+fn print_wallet(event: &str, purse: &Purse, output: Output) -> Result<(), Failure> {
+    let address = purse.address()?.to_string();
+    let line = format!("wallet {address}");
+    output.result(event, &[line], members([("address", address.into())]))
+}
+
+/// Without the chain: the wallet, its channels and what was signed on each.
+fn show(settings: &Settings, output: Output) -> Result<(), Failure> {
+    let purse = settings.purse()?;
+    let address = purse.address()?.to_string();
+    let mut lines = vec![format!("wallet {address}")];
+    let mut channels = Vec::new();
+    for (state, file) in purse.channels()? {
+        let highest = Ledger::read_highest(&state, &file)?;
+        let promised = highest.map_or(Nano::ZERO, |signed| signed.voucher.cumulative);
+        lines.push(channel_line(&file, promised));
+        channels.push(channel_value(&file, promised));
+    }
+    let found = members([("address", address.into()), ("channels", channels.into())]);
+    output.result("wallet", &lines, found)
+}
+
+fn channel_line(file: &ChannelFile, promised: Nano) -> String {
+    format!(
+        "channel {channel} to {payee}: epoch {epoch}, deposited {deposited} nano, signed {promised}",
+        channel = file.channel,
+        payee = file.payee,
+        epoch = file.epoch,
+        deposited = file.deposited,
+    )
+}
+
+fn channel_value(file: &ChannelFile, promised: Nano) -> Value {
+    json!({
+        "channel": file.channel,
+        "payee": file.payee,
+        "payer_key": file.payer_key,
+        "window": file.window,
+        "epoch": file.epoch,
+        "deposited": file.deposited,
+        "signed": promised.to_string(),
+    })
+}
+
+fn print_channel(event: &str, file: &ChannelFile, output: Output) -> Result<(), Failure> {
+    let line = channel_line(file, Nano::ZERO);
+    output.result(event, &[line], members([("channel", json!(file))]))
+}
+
+/// With the chain: what it shows of wallet and channels, in nano units.
+pub(super) async fn balance(settings: &Settings, output: Output) -> Result<(), Failure> {
+    let purse = settings.purse()?;
+    let chain = settings.chain()?;
+    let address = purse.address()?;
+    let held = chain.balance(&address).await.map_err(WalletError::Chain)?;
+    let mut lines = vec![format!(
+        "wallet {address}: {held} nano ({})",
+        in_coins(held)
+    )];
+    let mut channels = Vec::new();
+    for (state, file) in purse.channels()? {
+        let highest = Ledger::read_highest(&state, &file)?;
+        let signed = highest.map_or(Nano::ZERO, |signed| signed.voucher.cumulative);
+        let shown = chain.channel(&file.channel).await;
+        let Some(shown) = shown.map_err(WalletError::Chain)? else {
+            continue;
+        };
+        let account = chain.balance(&file.channel).await;
+        let account = account.map_err(WalletError::Chain)?;
+        lines.push(format!(
+            "channel {channel} to {payee}: deposited {deposited} nano, claimed {claimed}, signed \
+             {signed}, account {account}",
+            channel = file.channel,
+            payee = file.payee,
+            deposited = shown.deposited,
+            claimed = shown.claimed,
+        ));
+        channels.push(json!({
+            "channel": file.channel,
+            "payee": file.payee,
+            "deposited": shown.deposited.to_string(),
+            "claimed": shown.claimed.to_string(),
+            "signed": signed.to_string(),
+            "account": account.to_string(),
+            "last_root": shown.last_root,
+        }));
+    }
+    let found = members([
+        ("address", address.to_string().into()),
+        ("held", held.to_string().into()),
+        ("channels", channels.into()),
+    ]);
+    output.result("balance", &lines, found)
+}

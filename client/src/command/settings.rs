@@ -1,0 +1,145 @@
+//! Options and settings file, joined: an option given on the command line wins.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use contracts::toncenter::Toncenter;
+use protocol::nano::Nano;
+use protocol::reference_values;
+use protocol::ton::TonAddress;
+use serde::Deserialize;
+use verifier::AppraisalPolicy;
+
+use super::amount::parse_amount;
+use super::arguments::{MachineOptions, Options};
+use super::failure::Failure;
+use crate::deployment::{Deployment, Surroundings};
+use crate::pins::Pins;
+use crate::session::Attester;
+use crate::wallet::{Purse, StateDirectory, read_bounded};
+
+/// A settings file is at most this long.
+const MAX_SETTINGS_BYTES: usize = 64 * 1024;
+/// A policy is at most this long.
+const MAX_POLICY_BYTES: usize = 64 * 1024;
+/// Highest price per million tokens when none is given: one coin.
+const DEFAULT_MAX_PRICE: Nano = Nano::from_u64(1_000_000_000);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    state: Option<PathBuf>,
+    chain: Option<String>,
+    connect: Option<String>,
+    reference_values: Option<PathBuf>,
+    policy: Option<PathBuf>,
+    registry: Option<TonAddress>,
+    max_price: Option<String>,
+}
+
+/// Where everything is and what is demanded.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) deployment: Deployment,
+    pub(super) surroundings: Arc<dyn Surroundings>,
+    file: File,
+    state: Option<PathBuf>,
+    chain: Option<String>,
+}
+
+impl Settings {
+    pub(super) fn join(
+        deployment: Deployment,
+        surroundings: Arc<dyn Surroundings>,
+        options: &Options,
+    ) -> Result<Self, Failure> {
+        let file = match &options.config {
+            Some(path) => {
+                let bytes = read_bounded(path, MAX_SETTINGS_BYTES)?;
+                serde_json::from_slice(&bytes).map_err(|_| Failure::Settings)?
+            }
+            None => File::default(),
+        };
+        Ok(Self {
+            state: options.state.clone().or_else(|| file.state.clone()),
+            chain: options.chain.clone().or_else(|| file.chain.clone()),
+            deployment,
+            surroundings,
+            file,
+        })
+    }
+
+    pub(super) fn state(&self) -> Result<StateDirectory, Failure> {
+        let home = || {
+            let home = self.surroundings.home()?;
+            Some(home.join(format!(".{}", self.deployment.program)))
+        };
+        let path = self.state.clone().or_else(home);
+        let path = path.ok_or(Failure::Missing { option: "state" })?;
+        Ok(StateDirectory::open(&path)?)
+    }
+
+    pub(super) fn purse(&self) -> Result<Purse, Failure> {
+        Ok(Purse::open(self.state()?, self.deployment.network)?)
+    }
+
+    /// The chain, where one is given.
+    pub(super) fn chain_if_given(&self) -> Result<Option<Toncenter>, Failure> {
+        let chain = self.chain.as_deref().map(Toncenter::new).transpose();
+        Ok(chain?)
+    }
+
+    pub(super) fn chain(&self) -> Result<Toncenter, Failure> {
+        self.chain_if_given()?
+            .ok_or(Failure::Missing { option: "chain" })
+    }
+
+    /// The policy: a file's, or the program's own.
+    pub(super) fn policy(&self, option: Option<&Path>) -> Result<AppraisalPolicy, Failure> {
+        match option.or(self.file.policy.as_deref()) {
+            Some(path) => {
+                let bytes = read_bounded(path, MAX_POLICY_BYTES)?;
+                Ok(AppraisalPolicy::parse(&bytes)?)
+            }
+            None => Ok(self.deployment.policy.clone()),
+        }
+    }
+
+    /// The pins of the reference-values file, for this program's profile.
+    pub(super) fn pins(&self, option: Option<&Path>) -> Result<Pins, Failure> {
+        let missing = Failure::Missing {
+            option: "reference-values",
+        };
+        let path = option
+            .or(self.file.reference_values.as_deref())
+            .ok_or(missing)?;
+        let bytes = read_bounded(path, reference_values::MAX_BYTES)?;
+        Ok(Pins::parse(&bytes, self.deployment.profile())?)
+    }
+
+    /// Where to connect and what to demand.
+    pub(super) async fn attester(&self, options: &MachineOptions) -> Result<Attester, Failure> {
+        let mut pins = self.pins(options.reference_values.as_deref())?;
+        if let Some(registry) = options.registry.or(self.file.registry) {
+            pins = pins.narrowed_by(&self.chain()?, &registry).await?;
+        }
+        let relay = options
+            .connect
+            .clone()
+            .or_else(|| self.file.connect.clone());
+        Ok(Attester {
+            relay: relay.ok_or(Failure::Missing { option: "connect" })?,
+            deployment: self.deployment.clone(),
+            pins,
+            policy: self.policy(options.policy.as_deref())?,
+            surroundings: Arc::clone(&self.surroundings),
+        })
+    }
+
+    /// Highest price per million tokens.
+    pub(super) fn max_price(&self, options: &MachineOptions) -> Result<Nano, Failure> {
+        let of_file = self.file.max_price.as_deref().map(parse_amount);
+        let of_file = of_file.transpose().map_err(|_| Failure::Settings)?;
+        Ok(options.max_price.or(of_file).unwrap_or(DEFAULT_MAX_PRICE))
+    }
+}

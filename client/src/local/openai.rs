@@ -1,0 +1,261 @@
+//! Shapes of the OpenAI API that the local port makes itself: lists of models, whole answers,
+//! errors. Chunks of a stream are passed on as they came.
+
+use bytes::Bytes;
+use http::StatusCode;
+use protocol::launch_configuration::{LaunchConfiguration, ModelEntry};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::chat::{AskError, ChatRequestError, Chunk};
+use crate::session::AttestError;
+
+/// An error as OpenAI clients parse it. The code is stable; the message is ours, never content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) kind: &'static str,
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) retry_after: Option<u32>,
+}
+
+impl Refusal {
+    pub(super) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            kind,
+            code: code.to_owned(),
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn of_request(error: ChatRequestError) -> Self {
+        let status = match error {
+            ChatRequestError::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            ChatRequestError::NotAnObject | ChatRequestError::Member { .. } => {
+                StatusCode::BAD_REQUEST
+            }
+        };
+        let message = error.to_string();
+        Self::new(status, "invalid_request_error", error.code(), message)
+    }
+
+    /// Of a request that has no answer yet: nothing was acknowledged, so nothing is lost when it is
+    /// sent again.
+    pub(super) fn before_answer(error: &AskError) -> Self {
+        let mut refusal = Self::of(error);
+        if let AskError::Request(_) | AskError::Silent { .. } = error {
+            refusal.status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        refusal
+    }
+
+    pub(super) fn of(error: &AskError) -> Self {
+        let (status, kind) = class(error);
+        let mut refusal = Self::new(status, kind, error.code(), error.to_string());
+        if let AskError::Refused { retry_after, .. } = error {
+            refusal.retry_after = *retry_after;
+        }
+        refusal
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        json!({ "error": {
+            "message": self.message,
+            "type": self.kind,
+            "param": Value::Null,
+            "code": self.code,
+        }})
+        .to_string()
+    }
+}
+
+/// What may succeed when it is tried again has a status that SDKs retry; a refusal on principle,
+/// and whatever may have been paid for, has not.
+fn class(error: &AskError) -> (StatusCode, &'static str) {
+    match error {
+        AskError::Attest(AttestError::Connect(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "server_error")
+        }
+        AskError::Attest(
+            AttestError::Randomness(_)
+            | AttestError::Challenge { .. }
+            | AttestError::Refused { .. }
+            | AttestError::Open { .. },
+        ) => (StatusCode::FORBIDDEN, "permission_error"),
+        AskError::UnknownModel => (StatusCode::NOT_FOUND, "invalid_request_error"),
+        AskError::PriceAboveLimit { .. }
+        | AskError::OtherPayee { .. }
+        | AskError::Overflow(_)
+        | AskError::Payment(_)
+        | AskError::Ledger(_)
+        | AskError::VoucherRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment_error"),
+        AskError::Refused { status, .. } => {
+            let kind = match status.as_u16() {
+                402 => "payment_error",
+                403 => "permission_error",
+                429 => "rate_limit_error",
+                400..=499 => "invalid_request_error",
+                _ => "server_error",
+            };
+            (*status, kind)
+        }
+        AskError::Randomness(_)
+        | AskError::Request(_)
+        | AskError::Failed { .. }
+        | AskError::Stream(_)
+        | AskError::Silent { .. }
+        | AskError::Receipt(_)
+        | AskError::NoReceipt => (StatusCode::UNPROCESSABLE_ENTITY, "server_error"),
+    }
+}
+
+/// One event of a stream.
+pub(super) fn event(json: &str) -> Bytes {
+    format!("data: {json}\n\n").into()
+}
+
+/// The end of a stream.
+pub(super) fn done() -> Bytes {
+    Bytes::from_static(b"data: [DONE]\n\n")
+}
+
+fn model_value(entry: &ModelEntry) -> Value {
+    json!({ "id": entry.name, "object": "model", "created": 0, "owned_by": "cocoon" })
+}
+
+pub(super) fn model(entry: &ModelEntry) -> String {
+    model_value(entry).to_string()
+}
+
+pub(super) fn models(configuration: &LaunchConfiguration) -> String {
+    let all: Vec<Value> = configuration.models.iter().map(model_value).collect();
+    json!({ "object": "list", "data": all }).to_string()
+}
+
+/// An answer in one piece, put together from its chunks.
+#[derive(Default)]
+pub(super) struct WholeAnswer {
+    id: Value,
+    created: Value,
+    model: Value,
+    usage: Value,
+    finish: Value,
+    text: Zeroizing<String>,
+}
+
+impl WholeAnswer {
+    pub(super) fn add(&mut self, chunk: &Chunk) {
+        if let Some(text) = &chunk.text {
+            self.text.push_str(text);
+        }
+        // `events` read it as JSON already.
+        let Ok(mut value) = serde_json::from_str::<Value>(&chunk.json) else {
+            return;
+        };
+        let mut take = |name: &str, into: &mut Value| {
+            if let Some(found) = value.get_mut(name).filter(|found| !found.is_null()) {
+                *into = found.take();
+            }
+        };
+        take("id", &mut self.id);
+        take("created", &mut self.created);
+        take("model", &mut self.model);
+        take("usage", &mut self.usage);
+        if let Some(reason) = value.pointer_mut("/choices/0/finish_reason")
+            && !reason.is_null()
+        {
+            self.finish = reason.take();
+        }
+    }
+
+    pub(super) fn finish(self) -> String {
+        let message = json!({
+            "role": "assistant",
+            "content": self.text.as_str(),
+            "refusal": Value::Null,
+        });
+        json!({
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [{
+                "index": 0,
+                "message": message,
+                "logprobs": Value::Null,
+                "finish_reason": self.finish,
+            }],
+            "usage": self.usage,
+        })
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Event, EventReader};
+    use crate::payment::PaymentRefusal;
+
+    #[test]
+    fn a_whole_answer_has_the_shape_that_openai_clients_parse() {
+        let stream = concat!(
+            "data: {\"id\":\"c\",\"created\":7,\"model\":\"m\",\"choices\":[{\"delta\":",
+            "{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+            "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"Par\"}}]}\n\n",
+            "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"is\"}}]}\n\n",
+            "data: {\"id\":\"c\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+            "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"total_tokens\":9}}\n\n",
+        );
+        let mut whole = WholeAnswer::default();
+        for event in EventReader::default().push(stream.as_bytes()).unwrap() {
+            let Event::Chunk(chunk) = event else {
+                panic!("only chunks");
+            };
+            whole.add(&chunk);
+        }
+        let value: Value = serde_json::from_str(&whole.finish()).unwrap();
+        let expected = json!({
+            "id": "c", "object": "chat.completion", "created": 7, "model": "m",
+            "choices": [{
+                "index": 0,
+                "message": { "role": "assistant", "content": "Paris", "refusal": null },
+                "logprobs": null,
+                "finish_reason": "stop",
+            }],
+            "usage": { "total_tokens": 9 },
+        });
+        assert_eq!(value, expected);
+    }
+
+    /// SDKs send a request again on 408, 409, 429 and 5xx.
+    #[test]
+    fn nothing_that_may_have_been_paid_has_a_status_that_is_retried() {
+        let retried = |error: &AskError| {
+            let status = class(error).0.as_u16();
+            matches!(status, 408 | 409 | 429 | 500..)
+        };
+        assert!(!retried(&AskError::NoReceipt));
+        assert!(!retried(&AskError::Failed {
+            code: "x".to_owned()
+        }));
+        assert!(!retried(&AskError::Silent { seconds: 1 }));
+        assert!(!retried(&AskError::Payment(PaymentRefusal::WrongCharge)));
+    }
+
+    #[test]
+    fn an_error_has_the_shape_that_openai_clients_parse() {
+        let value: Value =
+            serde_json::from_str(&Refusal::of(&AskError::UnknownModel).to_json()).unwrap();
+        assert_eq!(value["error"]["code"], "model_not_found");
+        assert_eq!(value["error"]["type"], "invalid_request_error");
+    }
+}
