@@ -369,6 +369,20 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             assert.equal((await stored(longest)).closeAt, wire.OPEN);
         });
 
+        test('opens_with_exactly_what_amount_rent_and_gas_need_and_not_a_nano_less', async () => {
+            const old = prices === 'before-2026';
+            const [cellPrice, flat, gasPrice] = old
+                ? [500n, 40_000n, 26_214_400n]
+                : [83n, 6_666n, 4_369_066n];
+            const up = (x: bigint) => (x + 65_535n) >> 16n;
+            const rent = up((7000n + 16n * cellPrice) * 5n * 365n * 86_400n);
+            const need = DEPOSIT + rent + flat + up((6000n - 100n) * gasPrice);
+            const init = wire.channelInit(terms({ window: 3 }));
+            const unopened = { world: d.world, address: addressOf(init), init };
+            assert.equal((await topUp(unopened, DEPOSIT, PAYER, need - 1n)).exit, 115);
+            assert.equal((await topUp(unopened, DEPOSIT, PAYER, need)).exit, 0);
+        });
+
         test('refuses_to_open_without_storage_reserve', async () => {
             const init = wire.channelInit(terms({ window: 1 }));
             const unopened = { world: d.world, address: addressOf(init), init };
