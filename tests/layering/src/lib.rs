@@ -27,7 +27,10 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("e2e", &[]),
     ("mock-tee", &["protocol"]),
     ("research-anchors", &["protocol", "verifier"]),
-    ("init-research", &["protocol", "init", "attest", "sys"]),
+    (
+        "init-research",
+        &["protocol", "init", "attest", "sys", "probe"],
+    ),
     (
         "serve-research",
         &["protocol", "serve", "sys", "research-anchors"],
@@ -36,8 +39,11 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "cocoon-research",
         &["protocol", "client", "verifier", "research-anchors"],
     ),
-    ("stack-guest", &["protocol", "init", "attest", "sys"]),
-    ("probe", &["protocol", "sys"]),
+    (
+        "stack-guest",
+        &["protocol", "init", "attest", "sys", "init-research"],
+    ),
+    ("probe", &["sys"]),
 ];
 
 /// Crates that may only be development dependencies of the named crates.
@@ -46,7 +52,6 @@ pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("client", &["mock-tee", "research-anchors", "verifier"]),
     ("mock-tee", &["verifier", "research-anchors"]),
     ("research-anchors", &["mock-tee"]),
-    ("init", &["probe"]),
     ("e2e", &["protocol", "contracts"]),
 ];
 
