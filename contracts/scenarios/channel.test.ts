@@ -308,6 +308,7 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
                 wire.voucherCell(await voucher(d, { validUntil: 2 ** 32 - 1 })),
                 KEY.secretKey,
             );
+            assert.equal((await claim(d)).exit, 0);
             await sendBody(d, wire.startClose(), PAYER);
             d.world.advance(WINDOW);
             await sendBody(d, wire.finishClose(), PAYER);

@@ -119,14 +119,19 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             await refused(205, () => send(REVOKER, revoke(MEASUREMENT, IMAGE)));
         });
 
-        test('refuses_an_addition_that_does_not_pay_for_its_storage', async () => {
-            await refused(206, () =>
-                send(
-                    ADDER,
-                    add(MEASUREMENT, IMAGE),
-                    11_000_000n / (prices === 'since-2026' ? 6n : 1n),
-                ),
-            );
+        test('takes_exactly_the_rent_and_gas_of_a_change_and_not_a_nano_less', async () => {
+            const old = prices === 'before-2026';
+            const [cellPrice, flat, gasPrice] = old
+                ? [500n, 40_000n, 26_214_400n]
+                : [83n, 6_666n, 4_369_066n];
+            const up = (x: bigint) => (x + 65_535n) >> 16n;
+            const rent = up((800n + 3n * cellPrice) * 5n * 365n * 86_400n);
+            const gas = flat + up((25_000n - 100n) * gasPrice);
+            const body = add(MEASUREMENT, IMAGE);
+            await refused(206, () => send(ADDER, body, rent + gas - 1n));
+            assert.equal((await send(ADDER, body, rent + gas)).exit, 0);
+            await refused(206, () => send(REVOKER, revoke(MEASUREMENT, IMAGE), gas - 1n));
+            assert.equal((await send(REVOKER, revoke(MEASUREMENT, IMAGE), gas)).exit, 0);
         });
 
         test('refuses_an_unknown_kind_and_unknown_messages', async () => {
