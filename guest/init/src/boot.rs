@@ -30,6 +30,8 @@ const DEV: &str = "/dev";
 const COMMAND_LINE: &str = "/proc/cmdline";
 /// Where the root image is mounted until it becomes the root directory.
 const NEW_ROOT: &str = "/root";
+const SERVE: &str = "/bin/serve";
+const ENGINE: &str = "/bin/engine";
 const ROOT_SERIAL: &str = "root";
 const MODEL_SERIAL: &str = "model-0";
 const MODEL_MOUNT_POINT: &str = "/run/model-0";
@@ -281,8 +283,8 @@ fn serve(machine: &mut Machine) -> Result<(), BootError> {
         control.as_fd(),
         engine_of_serve.as_fd(),
     ];
-    let program = Path::new("/").join(machine.variant.serve);
-    let child = confinement::start(Role::Serve, &program, &[c"serve".into()], &descriptors)?;
+    let program = Path::new(SERVE);
+    let child = confinement::start(Role::Serve, program, &[c"serve".into()], &descriptors)?;
     machine.engine_ipc = Some(engine_ipc);
     drop((listener, control, quote_of_serve, engine_of_serve));
     let watch = Watch::new(server, quote, child, machine.variant.host_time)?;
@@ -301,8 +303,8 @@ fn engine(machine: &mut Machine) -> Result<(), BootError> {
         ipc.as_fd(),
         model.as_fd(),
     ];
-    let program = Path::new("/").join(machine.variant.engine);
-    let child = confinement::start(Role::Engine, &program, &[c"engine".into()], &descriptors)?;
+    let program = Path::new(ENGINE);
+    let child = confinement::start(Role::Engine, program, &[c"engine".into()], &descriptors)?;
     machine.watch()?.add_engine(child);
     Ok(())
 }
@@ -343,8 +345,6 @@ mod tests {
         }
         let variant = Variant {
             report_source: || panic!("a phase ran"),
-            serve: "serve",
-            engine: "engine",
             host_time: || 0,
             before_programs: unreachable,
             observe: |_| panic!("a phase ran"),

@@ -35,10 +35,6 @@ pub enum Progress<'a> {
 pub struct Variant {
     /// Opens the source of reports.
     pub report_source: fn() -> Result<Box<dyn ReportSource>, ReportError>,
-    /// File name of the serve program at the top of the root image.
-    pub serve: &'static str,
-    /// File name of the engine program there.
-    pub engine: &'static str,
     /// Seconds since 1970 as the machine's clock has them, which the host sets.
     pub host_time: fn() -> u64,
     /// Runs when the images are open and before any program was started.

@@ -19,8 +19,6 @@ fn host_time() -> u64 {
 fn main() -> ExitCode {
     let variant = Variant {
         report_source: || Ok(Box::new(Tsm::open(Places::default())?)),
-        serve: "serve",
-        engine: "engine",
         host_time,
         before_programs: || Ok(()),
         observe: |_| (),

@@ -185,7 +185,6 @@ mod tests {
             libc::SYS_fork,
             libc::SYS_vfork,
             libc::SYS_kill,
-            libc::SYS_tgkill,
             libc::SYS_open,
             libc::SYS_memfd_create,
             libc::SYS_setns,

@@ -13,6 +13,8 @@ const THREAD: u64 = 0x0001_0900;
 const PR_SET_NAME: u32 = 15;
 /// `PR_SET_DUMPABLE`.
 const PR_SET_DUMPABLE: u32 = 4;
+/// `SIGABRT`.
+const SIGABRT: u32 = 6;
 /// `FIONBIO`: whether a socket waits.
 const FIONBIO: u32 = 0x5421;
 
@@ -192,6 +194,16 @@ pub(super) const CALLS: &[Call] = &[
         "waits; Rust's start looks at the standard streams",
     ),
     allow(libc::SYS_fstat, "fstat", "length of the model"),
+    allow(
+        libc::SYS_newfstatat,
+        "newfstatat",
+        "the C library's fstat; there is no path to name",
+    ),
+    allow(
+        libc::SYS_statx,
+        "statx",
+        "Rust's fstat; there is no path to name",
+    ),
     allow_when(
         libc::SYS_fcntl,
         "fcntl",
@@ -210,14 +222,14 @@ pub(super) const CALLS: &[Call] = &[
         "openat",
         "control groups, processors, random devices",
     ),
-    absent(
-        libc::SYS_newfstatat,
-        "newfstatat",
-        "a device that tells of snapshots",
-    ),
-    absent(libc::SYS_statx, "statx", "fstat is used instead"),
     absent(libc::SYS_access, "access", "tuning files"),
     // The end.
     allow(libc::SYS_exit, "exit", "a thread ends"),
+    allow_when(
+        libc::SYS_tgkill,
+        "tgkill",
+        &[&[Condition::Is(2, SIGABRT)]],
+        "a program that panics aborts, which is told from one that the filter killed",
+    ),
     allow(libc::SYS_exit_group, "exit_group", "the program ends"),
 ];
