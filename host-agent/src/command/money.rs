@@ -1,0 +1,256 @@
+//! Commands about money: wallet, settle, publish.
+//!
+//! Deliberately not here: guests.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use contracts::registry::{Listed, RegistryTerms};
+use contracts::toncenter::Toncenter;
+use protocol::nano::Nano;
+use protocol::reference_values::{self, ReferenceValues};
+use protocol::ton::NetworkId;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::arguments::{
+    ClaimArguments, DeployArguments, PublishAction, PublishArguments, PurseArguments, SettleAction,
+    SettleArguments, StatusArguments, WalletAction, WalletArguments,
+};
+use crate::clock::Clock;
+use crate::journal::Journal;
+use crate::launch::configuration::read_bounded;
+use crate::launch::state::StatePaths;
+use crate::publish::{self as publishing, Addition, Published};
+use crate::report::{Coins, Reporter};
+use crate::settle::{self as settling, Claimed, Position, Prospect, Worth};
+use crate::wallet::{self as purses, Purse};
+
+pub(super) fn wallet(
+    arguments: &WalletArguments,
+    reporter: &Reporter,
+    draw: fn() -> std::io::Result<[u8; 32]>,
+) -> anyhow::Result<Exit> {
+    let file = match &arguments.action {
+        WalletAction::New(file) => {
+            purses::create(&file.seed, draw().context("cannot draw a seed")?)?;
+            file
+        }
+        WalletAction::Show(file) => file,
+    };
+    let address = purses::read(&file.seed, NetworkId(file.network))?.address()?;
+    reporter.result(&address, &json!({ "address": address }));
+    Ok(Exit::Success)
+}
+
+pub(super) async fn settle(
+    arguments: &SettleArguments,
+    clock: &Clock,
+    reporter: &Reporter,
+) -> anyhow::Result<Exit> {
+    match &arguments.action {
+        SettleAction::Status(status) => {
+            let (journal, purse) = open(status).await?;
+            let worth = Worth::Anything;
+            for position in settling::positions(&journal, &purse, worth).await? {
+                reporter.result(&position_text(&position), &position_json(&position));
+            }
+            Ok(Exit::Success)
+        }
+        SettleAction::Claim(claim) => claim_all(claim, clock, reporter).await,
+    }
+}
+
+async fn open(status: &StatusArguments) -> anyhow::Result<(Journal, Purse)> {
+    let journal = Journal::open(&StatePaths(status.state.clone()).journal())?;
+    Ok((journal, purse(&status.purse).await?))
+}
+
+async fn purse(arguments: &PurseArguments) -> anyhow::Result<Purse> {
+    let chain = Toncenter::new(&arguments.chain).context("cannot use `--chain`")?;
+    Ok(Purse::open(chain, &arguments.wallet_seed).await?)
+}
+
+async fn claim_all(
+    arguments: &ClaimArguments,
+    clock: &Clock,
+    reporter: &Reporter,
+) -> anyhow::Result<Exit> {
+    let (mut journal, purse) = open(&arguments.status).await?;
+    let worth = match (arguments.again, arguments.all) {
+        (true, _) => Worth::Again,
+        (false, true) => Worth::Anything,
+        (false, false) => Worth::AtLeast(Nano::from_u64(arguments.minimum)),
+    };
+    let mut exit = Exit::Success;
+    for position in settling::positions(&journal, &purse, worth).await? {
+        match position.prospect {
+            Prospect::Claim(voucher, _) => {
+                let now = clock.now();
+                let claimed = settling::claim(&mut journal, &purse, &voucher, now).await?;
+                let text = claim_text(&position, &claimed);
+                reporter.result(&text, &claim_json(&position, &claimed));
+                if !claimed.is_paid() || !claimed.adds_up() {
+                    exit = Exit::Failure;
+                }
+            }
+            Prospect::Paid
+            | Prospect::Small(_)
+            | Prospect::Expired
+            | Prospect::Over
+            | Prospect::OtherPayee
+            | Prospect::OtherNetwork
+            | Prospect::Overdraw => {
+                reporter.result(&position_text(&position), &position_json(&position));
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn position_text(position: &Position) -> String {
+    let claimed = position.claimed.unwrap_or(Nano::ZERO);
+    format!(
+        "{} (epoch {}): promised {}, claimed {}: {}",
+        position.channel,
+        position.epoch,
+        Coins(position.promised),
+        Coins(claimed),
+        position.prospect.name()
+    )
+}
+
+fn position_json(position: &Position) -> Value {
+    json!({
+        "channel": position.channel,
+        "epoch": position.epoch,
+        "promised": position.promised.to_string(),
+        "claimed": position.claimed.map(|claimed| claimed.to_string()),
+        "prospect": position.prospect.name(),
+    })
+}
+
+fn claim_text(position: &Position, claimed: &Claimed) -> String {
+    let mut text = String::new();
+    let verdict = match claimed.exit_code {
+        0 => "paid".to_owned(),
+        code => format!("refused by the contract, exit code {code}"),
+    };
+    let rows = [
+        ("wallet before", claimed.before),
+        ("+ channel paid", claimed.increment),
+        ("- wallet's fees", claimed.wallet_fees),
+        ("- contract's and forwarding fees", claimed.contract_fees),
+        ("= wallet after", claimed.after),
+    ];
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{} (epoch {}): {verdict}",
+        position.channel, position.epoch
+    );
+    for (name, amount) in rows {
+        let _ = writeln!(text, "  {name:<34} {:>24}", Coins(amount).to_string());
+    }
+    text.push_str(if claimed.adds_up() {
+        "  adds up to the nano unit"
+    } else {
+        "  does not add up: other transactions came between"
+    });
+    text
+}
+
+fn claim_json(position: &Position, claimed: &Claimed) -> Value {
+    json!({
+        "channel": position.channel,
+        "epoch": position.epoch,
+        "paid": claimed.is_paid(),
+        "exit_code": claimed.exit_code,
+        "before": claimed.before.to_string(),
+        "increment": claimed.increment.to_string(),
+        "wallet_fees": claimed.wallet_fees.to_string(),
+        "contract_fees": claimed.contract_fees.to_string(),
+        "after": claimed.after.to_string(),
+        "adds_up": claimed.adds_up(),
+    })
+}
+
+pub(super) async fn publish(
+    arguments: &PublishArguments,
+    reporter: &Reporter,
+) -> anyhow::Result<Exit> {
+    if let Some(PublishAction::Deploy(deploy)) = &arguments.action {
+        return deploy_registry(deploy, reporter).await;
+    }
+    let (Some(path), Some(registry), Some(seed), Some(chain)) = (
+        &arguments.reference_values,
+        &arguments.registry,
+        &arguments.wallet_seed,
+        &arguments.chain,
+    ) else {
+        // The parser required them all.
+        return Ok(Exit::Usage);
+    };
+    let limit = u64::try_from(reference_values::MAX_BYTES).unwrap_or(u64::MAX);
+    let bytes = read_bounded(path, limit)?;
+    let values = ReferenceValues::parse(&bytes)
+        .with_context(|| format!("cannot use `{}`", path.display()))?;
+    let purse = purse(&PurseArguments {
+        wallet_seed: seed.clone(),
+        chain: chain.clone(),
+    })
+    .await?;
+    let items = publishing::items(&values);
+    for published in publishing::publish(&purse, registry, &items).await? {
+        reporter.result(&published_text(&published), &published_json(&published));
+    }
+    Ok(Exit::Success)
+}
+
+fn published_text(published: &Published) -> String {
+    let (kind, key) = kind_and_key(&published.item.listed);
+    let outcome = match published.outcome {
+        Addition::Added => "added",
+        Addition::ListedBefore => "listed before",
+    };
+    format!(
+        "{kind} {key} {}: {outcome}, effective from {} (unix time)",
+        published.item.name, published.entry.valid_from
+    )
+}
+
+fn published_json(published: &Published) -> Value {
+    let (kind, key) = kind_and_key(&published.item.listed);
+    json!({
+        "kind": kind,
+        "key": key,
+        "name": published.item.name,
+        "added": published.outcome == Addition::Added,
+        "valid_from": published.entry.valid_from,
+    })
+}
+
+fn kind_and_key(listed: &Listed) -> (&'static str, String) {
+    match listed {
+        Listed::Measurement(key) => ("measurement", key.to_string()),
+        Listed::Model(digest) => ("model", digest.to_string()),
+    }
+}
+
+async fn deploy_registry(arguments: &DeployArguments, reporter: &Reporter) -> anyhow::Result<Exit> {
+    let purse = purse(&arguments.purse).await?;
+    let terms = RegistryTerms {
+        adder: purse.address,
+        revoker: arguments.revoker,
+        delay: arguments.delay,
+    };
+    let registry = publishing::deploy(&purse, &terms).await?;
+    let json = json!({
+        "registry": registry,
+        "adder": purse.address,
+        "revoker": arguments.revoker,
+        "delay": arguments.delay,
+    });
+    reporter.result(&registry, &json);
+    Ok(Exit::Success)
+}

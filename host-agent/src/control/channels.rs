@@ -1,0 +1,341 @@
+//! Payment channels as the guest's questions need them: the chain's view, cached briefly, and one
+//! question at a time for each channel, in the order in which they came.
+//!
+//! A voucher is answered with "go on" only after the journal made it durable. Deliberately not
+//! here: the rules (`decision`) and the sockets (`service`).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
+
+use contracts::channel::ChannelState;
+use contracts::toncenter::{ChainError, Toncenter};
+use protocol::host_control::{StopReason, VoucherDecision};
+use protocol::ton::TonAddress;
+use protocol::voucher::SignedVoucher;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::decision::{ChainView, Terms, decide, is_well_formed};
+use crate::clock::{Clock, UnixSeconds};
+use crate::journal::{Appended, Journal, JournalError, Lease};
+
+/// A view that lets a channel go on may be this old.
+const GOOD_VIEW: Duration = Duration::from_secs(10);
+/// A view that stops a channel is taken again after this time.
+const BAD_VIEW: Duration = Duration::from_secs(1);
+/// Channels that are remembered at once.
+const MAX_CHANNELS: usize = 4096;
+/// A guest that stopped asking loses its channels after this time.
+const LEASE_SECONDS: u64 = 600;
+
+/// The chain at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    /// The channel; none when nothing of this project lives at the address.
+    pub channel: Option<ChannelState>,
+    /// The chain's own time.
+    pub time: UnixSeconds,
+}
+
+/// A read that is under way.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Snapshot, ChainError>> + Send + 'a>>;
+
+/// Who reads the chain.
+pub trait ChainReader: Send + Sync {
+    /// Reads the channel at an address.
+    fn read(&self, channel: TonAddress) -> Reading<'_>;
+}
+
+impl ChainReader for Toncenter {
+    fn read(&self, channel: TonAddress) -> Reading<'_> {
+        Box::pin(async move {
+            let time = UnixSeconds(u64::from(self.chain_time().await?));
+            let channel = match self.channel(&channel).await {
+                Ok(found) => found.filter(|state| is_genuine(state, &channel)),
+                Err(ChainError::OtherCode) => None,
+                Err(error) => return Err(error),
+            };
+            Ok(Snapshot { channel, time })
+        })
+    }
+}
+
+/// Whether the contract began empty: its address follows from its terms and its first state. With
+/// the right code alone anybody could deploy a state that claims any deposit.
+fn is_genuine(state: &ChannelState, address: &TonAddress) -> bool {
+    state.terms.address().is_ok_and(|own| own == *address)
+}
+
+struct Seen {
+    at: Instant,
+    /// None when the chain could not be read.
+    view: Option<Snapshot>,
+}
+
+type Slot = Arc<Mutex<Option<Seen>>>;
+
+/// Answers voucher questions.
+pub struct Channels {
+    terms: Terms,
+    holder: String,
+    chain: Arc<dyn ChainReader>,
+    journal: Arc<SyncMutex<Journal>>,
+    clock: Clock,
+    slots: SyncMutex<HashMap<TonAddress, Slot>>,
+}
+
+impl Channels {
+    /// Channels of one guest; `holder` names it in the journal's leases.
+    pub fn new(
+        terms: Terms,
+        holder: String,
+        chain: Arc<dyn ChainReader>,
+        journal: Arc<SyncMutex<Journal>>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            terms,
+            holder,
+            chain,
+            journal,
+            clock,
+            slots: SyncMutex::default(),
+        }
+    }
+
+    /// Answers one voucher; with `Continue` it is durable.
+    ///
+    /// Questions of one channel must be started in their order; they are answered in that order.
+    pub async fn answer(&self, question: &SignedVoucher) -> VoucherDecision {
+        if !is_well_formed(&self.terms, question) {
+            return VoucherDecision::Stop(StopReason::ForeignVoucher, None);
+        }
+        let channel = question.voucher.channel;
+        let Some(slot) = self.slot(channel) else {
+            return VoucherDecision::Stop(StopReason::ChainUnreadable, None);
+        };
+        let mut seen = slot.lock().await;
+        let fresh = |seen: &Seen, limit| seen.at.elapsed() < limit;
+        if let Some(seen) = seen.as_ref().filter(|seen| fresh(seen, GOOD_VIEW)) {
+            let decision = self.settle(seen.view, question).await;
+            if decision == VoucherDecision::Continue || fresh(seen, BAD_VIEW) {
+                return decision;
+            }
+        }
+        let view = self.chain.read(channel).await.ok();
+        *seen = Some(Seen {
+            at: Instant::now(),
+            view,
+        });
+        self.settle(view, question).await
+    }
+
+    /// Gives back the channels that this guest has.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn release(&self) -> Result<(), JournalError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.release_leases(&self.holder)
+    }
+
+    fn slot(&self, channel: TonAddress) -> Option<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MAX_CHANNELS && !slots.contains_key(&channel) {
+            // In use, or looked at just now: these stay.
+            slots.retain(|_, slot| match slot.try_lock() {
+                Ok(seen) => seen.as_ref().is_some_and(|s| s.at.elapsed() < GOOD_VIEW),
+                Err(_) => true,
+            });
+            if slots.len() >= MAX_CHANNELS {
+                return None;
+            }
+        }
+        Some(Arc::clone(slots.entry(channel).or_default()))
+    }
+
+    /// Decides with this view, and stores what may go on; off the thread that moves bytes.
+    async fn settle(&self, view: Option<Snapshot>, question: &SignedVoucher) -> VoucherDecision {
+        let journal = Arc::clone(&self.journal);
+        let work = Settlement {
+            terms: self.terms,
+            holder: self.holder.clone(),
+            view,
+            question: *question,
+            now: self.clock.now(),
+        };
+        let settled = tokio::task::spawn_blocking(move || {
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            work.run(&mut journal)
+        });
+        match settled.await {
+            Ok(Ok(decision)) => decision,
+            // What is not durable is not served: the journal is the host's view of the chain.
+            Ok(Err(_)) | Err(_) => VoucherDecision::Stop(StopReason::ChainUnreadable, None),
+        }
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channels").finish_non_exhaustive()
+    }
+}
+
+struct Settlement {
+    terms: Terms,
+    holder: String,
+    view: Option<Snapshot>,
+    question: SignedVoucher,
+    now: UnixSeconds,
+}
+
+impl Settlement {
+    fn run(&self, journal: &mut Journal) -> Result<VoucherDecision, JournalError> {
+        let voucher = &self.question.voucher;
+        let known = journal.highest_voucher(&voucher.channel, voucher.epoch)?;
+        // The later of both clocks: the contract judges by the chain's.
+        let now = self.view.map_or(self.now, |view| view.time.max(self.now));
+        let view = match &self.view {
+            None => ChainView::Unreadable,
+            Some(Snapshot { channel: None, .. }) => ChainView::Absent,
+            Some(Snapshot {
+                channel: Some(channel),
+                ..
+            }) => ChainView::Channel(channel),
+        };
+        let with = |lease| {
+            decide(
+                &self.terms,
+                &view,
+                known.as_ref(),
+                lease,
+                &self.question,
+                now,
+            )
+        };
+        // Only what could go on takes the lease.
+        let decision = with(Lease::Ours);
+        if decision != VoucherDecision::Continue {
+            return Ok(decision);
+        }
+        let until = self.now.plus(LEASE_SECONDS);
+        let lease = journal.take_lease(&voucher.channel, &self.holder, self.now, until)?;
+        let decision = with(lease);
+        if decision != VoucherDecision::Continue {
+            return Ok(decision);
+        }
+        match journal.append_voucher(&self.question, self.now)? {
+            Appended::Stored | Appended::AlreadyKnown => Ok(VoucherDecision::Continue),
+            Appended::BelowHighest => {
+                let highest = journal.highest_voucher(&voucher.channel, voucher.epoch)?;
+                let highest = highest.map(Box::new);
+                Ok(VoucherDecision::Stop(StopReason::Outdated, highest))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, CHANNEL, EPOCH, TERMS};
+    use protocol::nano::Nano;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A chain whose one channel's deposit can be changed, and that counts its reads.
+    #[derive(Default)]
+    struct Script {
+        deposit: AtomicU64,
+        reads: AtomicU64,
+    }
+
+    impl ChainReader for Arc<Script> {
+        fn read(&self, _: TonAddress) -> Reading<'_> {
+            let deposit = self.deposit.load(Ordering::Relaxed);
+            let nth = self.reads.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                // The first read is slow: later questions must not overtake the first.
+                if nth == 0 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                let mut channel = samples::channel_state();
+                channel.deposited = Nano::from_u64(deposit);
+                Ok(Snapshot {
+                    channel: Some(channel),
+                    time: UnixSeconds(0),
+                })
+            })
+        }
+    }
+
+    fn channels(deposit: u64) -> (tempfile::TempDir, Arc<Script>, Arc<Channels>) {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&place.path().join("journal.sqlite")).unwrap();
+        let script = Arc::new(Script::default());
+        script.deposit.store(deposit, Ordering::Relaxed);
+        let channels = Channels::new(
+            TERMS,
+            "guest".to_owned(),
+            Arc::new(Arc::clone(&script)),
+            Arc::new(SyncMutex::new(journal)),
+            Clock::new(|| UnixSeconds(10_000)),
+        );
+        (place, script, Arc::new(channels))
+    }
+
+    #[tokio::test]
+    async fn questions_of_one_channel_are_answered_in_their_order() {
+        let (_place, script, channels) = channels(1_000);
+        let mut answers = Vec::new();
+        for total in 1..=50 {
+            let channels = Arc::clone(&channels);
+            answers.push(tokio::spawn(async move {
+                channels.answer(&samples::voucher(total)).await
+            }));
+        }
+        for answer in answers {
+            assert_eq!(answer.await.unwrap(), VoucherDecision::Continue);
+        }
+        assert_eq!(script.reads.load(Ordering::Relaxed), 1);
+        let journal = channels.journal.lock().unwrap();
+        let highest = journal.highest_voucher(&CHANNEL, EPOCH).unwrap();
+        assert_eq!(highest, Some(samples::voucher(50)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_top_up_is_seen_after_a_second_and_not_asked_for_more_often() {
+        let (_place, script, channels) = channels(100);
+        let refused = VoucherDecision::Stop(StopReason::DepositExceeded, None);
+        for _ in 0..5 {
+            assert_eq!(channels.answer(&samples::voucher(101)).await, refused);
+        }
+        assert_eq!(script.reads.load(Ordering::Relaxed), 1);
+        script.deposit.store(200, Ordering::Relaxed);
+        tokio::time::advance(BAD_VIEW).await;
+        let answer = channels.answer(&samples::voucher(101)).await;
+        assert_eq!(answer, VoucherDecision::Continue);
+    }
+
+    #[tokio::test]
+    async fn a_forged_voucher_costs_no_look_at_the_chain() {
+        let (_place, script, channels) = channels(100);
+        let mut forged = samples::voucher(10);
+        forged.voucher.cumulative = Nano::from_u64(11);
+        let refused = VoucherDecision::Stop(StopReason::ForeignVoucher, None);
+        assert_eq!(channels.answer(&forged).await, refused);
+        assert_eq!(script.reads.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_contract_that_did_not_begin_empty_is_not_a_channel() {
+        let state = samples::channel_state();
+        let own = state.terms.address().unwrap();
+        assert!(is_genuine(&state, &own));
+        assert!(!is_genuine(&state, &CHANNEL));
+    }
+}

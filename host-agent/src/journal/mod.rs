@@ -1,0 +1,461 @@
+//! The append-only journal of one provider: vouchers, claims, events, and which guest has which
+//! payment channel. SQLite with a write-ahead log and full synchronisation: what was answered with
+//! "stored" survives a crash of the program and of the machine.
+//!
+//! A voucher only ever joins a higher or an equal total; a lower one never replaces it. Every row
+//! that is read back is checked again, signature included, before anything is claimed with it.
+//! Deliberately not here: what a voucher is worth (`control::decision`) and the chain (`settle`).
+
+mod schema;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::digest::ReceiptsRoot;
+use protocol::nano::Nano;
+use protocol::ton::TonAddress;
+use protocol::voucher::SignedVoucher;
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+
+use crate::clock::UnixSeconds;
+
+/// Vouchers of one total that are kept: they differ in receipts root or expiry only. Further ones
+/// are answered as known, which loses no money; a client cannot fill the disk with them.
+pub const MAX_EQUAL_VOUCHERS: u32 = 1024;
+/// Events that are kept; the oldest make room.
+pub const MAX_EVENTS: u32 = 100_000;
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The journal refused or could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file cannot be created.
+    #[error("cannot create the journal `{}`", path.display())]
+    Create {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database failed; nothing was acknowledged.
+    #[error("the journal's database failed")]
+    Database(#[from] rusqlite::Error),
+    /// The file is a database of something else, or of a later version.
+    #[error("`{}` is not a journal of version {}", path.display(), schema::VERSION)]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was read back is not what was written; nothing is claimed from it.
+    #[error("the journal is damaged: {what}")]
+    Damaged {
+        /// What does not hold.
+        what: &'static str,
+    },
+}
+
+/// What became of a voucher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is durable.
+    Stored,
+    /// This very voucher, or enough of its total, is there already.
+    AlreadyKnown,
+    /// A higher one is there; nothing was written.
+    BelowHighest,
+}
+
+/// How far a claim came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimState {
+    /// The message was handed to the chain.
+    Sent,
+    /// The chain shows the total as claimed.
+    Shown,
+    /// The chain did not show it in time.
+    Missing,
+}
+
+impl ClaimState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Shown => "shown",
+            Self::Missing => "missing",
+        }
+    }
+
+    fn from_name(name: &str) -> Result<Self, JournalError> {
+        [Self::Sent, Self::Shown, Self::Missing]
+            .into_iter()
+            .find(|state| state.name() == name)
+            .ok_or(JournalError::Damaged {
+                what: "a claim's state",
+            })
+    }
+}
+
+/// One step of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimRecord {
+    /// The payment channel.
+    pub channel: TonAddress,
+    /// Its epoch.
+    pub epoch: u32,
+    /// The total that was claimed.
+    pub cumulative: Nano,
+    /// The receipts root that went with it.
+    pub receipts_root: ReceiptsRoot,
+    /// How far it came.
+    pub state: ClaimState,
+    /// When.
+    pub at: UnixSeconds,
+}
+
+/// The journal; one writer at a time, enforced by the database.
+#[derive(Debug)]
+pub struct Journal {
+    database: Connection,
+}
+
+impl Journal {
+    /// Opens the journal, or makes a new one that only its owner can read.
+    ///
+    /// # Errors
+    /// [`JournalError`]; a damaged or foreign file is never written to.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| JournalError::Create {
+                path: path.to_owned(),
+                source,
+            })?;
+        let mut database = Connection::open(path)?;
+        database.busy_timeout(BUSY)?;
+        prepare(&mut database, path)?;
+        Ok(Self { database })
+    }
+
+    /// Makes a voucher durable.
+    ///
+    /// # Errors
+    /// [`JournalError`]; then nothing was stored.
+    pub fn append_voucher(
+        &mut self,
+        signed: &SignedVoucher,
+        at: UnixSeconds,
+    ) -> Result<Appended, JournalError> {
+        let voucher = &signed.voucher;
+        let channel = voucher.channel.to_string();
+        let total = blob(voucher.cumulative);
+        let write = self
+            .database
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let highest: Option<[u8; 16]> = write.query_row(
+            "SELECT max(cumulative) FROM vouchers WHERE channel = ?1 AND epoch = ?2",
+            params![channel, voucher.epoch],
+            |row| row.get(0),
+        )?;
+        if highest.is_some_and(|highest| highest > total) {
+            return Ok(Appended::BelowHighest);
+        }
+        let equals: u32 = write.query_row(
+            "SELECT count(*) FROM vouchers WHERE channel = ?1 AND epoch = ?2 AND cumulative = ?3",
+            params![channel, voucher.epoch, total],
+            |row| row.get(0),
+        )?;
+        if equals >= MAX_EQUAL_VOUCHERS {
+            return Ok(Appended::AlreadyKnown);
+        }
+        let rows = write.execute(
+            "INSERT INTO vouchers (channel, epoch, cumulative, valid_until, signed, stored_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (channel, epoch, signed) DO NOTHING",
+            params![
+                channel,
+                voucher.epoch,
+                total,
+                voucher.valid_until,
+                signed.encode(),
+                seconds(at)
+            ],
+        )?;
+        write.execute(
+            "DELETE FROM vouchers WHERE channel = ?1 AND epoch = ?2 AND cumulative < ?3
+             AND valid_until <= ?4",
+            params![channel, voucher.epoch, total, voucher.valid_until],
+        )?;
+        write.commit()?;
+        Ok(match rows {
+            0 => Appended::AlreadyKnown,
+            _ => Appended::Stored,
+        })
+    }
+
+    /// The voucher with the highest total; of equal ones, the last that came.
+    ///
+    /// # Errors
+    /// [`JournalError`], also when the stored voucher does not hold.
+    pub fn highest_voucher(
+        &self,
+        channel: &TonAddress,
+        epoch: u32,
+    ) -> Result<Option<SignedVoucher>, JournalError> {
+        self.highest_valid_voucher(channel, epoch, UnixSeconds(0))
+    }
+
+    /// The voucher with the highest total of those that hold until `until` or longer.
+    ///
+    /// # Errors
+    /// [`JournalError`], also when the stored voucher does not hold.
+    pub fn highest_valid_voucher(
+        &self,
+        channel: &TonAddress,
+        epoch: u32,
+        until: UnixSeconds,
+    ) -> Result<Option<SignedVoucher>, JournalError> {
+        let found = self
+            .database
+            .query_row(
+                "SELECT signed, channel, epoch, cumulative FROM vouchers
+                 WHERE channel = ?1 AND epoch = ?2 AND valid_until >= ?3
+                 ORDER BY cumulative DESC, id DESC LIMIT 1",
+                params![channel.to_string(), epoch, seconds(until)],
+                stored_voucher,
+            )
+            .optional()?;
+        found.transpose()
+    }
+
+    /// Every payment channel and epoch of which a voucher is held, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn channels(&self) -> Result<Vec<(TonAddress, u32)>, JournalError> {
+        let mut query = self.database.prepare(
+            "SELECT channel, epoch FROM vouchers GROUP BY channel, epoch ORDER BY min(id)",
+        )?;
+        let rows = query.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
+        })?;
+        rows.map(|row| {
+            let (channel, epoch) = row?;
+            Ok((address(&channel)?, epoch))
+        })
+        .collect()
+    }
+
+    /// Adds one step of a claim.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn append_claim(&mut self, claim: &ClaimRecord) -> Result<(), JournalError> {
+        self.database.execute(
+            "INSERT INTO claims (channel, epoch, cumulative, receipts_root, state, recorded_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                claim.channel.to_string(),
+                claim.epoch,
+                blob(claim.cumulative),
+                claim.receipts_root.to_string(),
+                claim.state.name(),
+                seconds(claim.at)
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The last step of the last claim on a payment channel.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn last_claim(
+        &self,
+        channel: &TonAddress,
+        epoch: u32,
+    ) -> Result<Option<ClaimRecord>, JournalError> {
+        let found = self
+            .database
+            .query_row(
+                "SELECT cumulative, receipts_root, state, recorded_at FROM claims
+                 WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
+                params![channel.to_string(), epoch],
+                |row| {
+                    Ok((
+                        row.get::<_, [u8; 16]>(0)?,
+                        row.get::<_, String>(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get::<_, i64>(3)?,
+                    ))
+                },
+            )
+            .optional()?;
+        found
+            .map(|(total, root, state, at)| {
+                Ok(ClaimRecord {
+                    channel: *channel,
+                    epoch,
+                    cumulative: amount(total)?,
+                    receipts_root: root.parse().map_err(|_| JournalError::Damaged {
+                        what: "a claim's receipts root",
+                    })?,
+                    state: ClaimState::from_name(&state)?,
+                    at: UnixSeconds(u64::try_from(at).unwrap_or_default()),
+                })
+            })
+            .transpose()
+    }
+
+    /// Adds an event. `kind` and `detail` are words of this program, never of a peer.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn append_event(
+        &mut self,
+        kind: &'static str,
+        detail: &str,
+        at: UnixSeconds,
+    ) -> Result<(), JournalError> {
+        self.database.execute(
+            "INSERT INTO events (kind, detail, recorded_at) VALUES (?1, ?2, ?3)",
+            params![kind, detail, seconds(at)],
+        )?;
+        let newest = self.database.last_insert_rowid();
+        self.database.execute(
+            "DELETE FROM events WHERE id <= ?1",
+            params![newest.saturating_sub(i64::from(MAX_EVENTS))],
+        )?;
+        Ok(())
+    }
+
+    /// Takes or renews the lease of a payment channel for one guest.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn take_lease(
+        &mut self,
+        channel: &TonAddress,
+        holder: &str,
+        now: UnixSeconds,
+        until: UnixSeconds,
+    ) -> Result<Lease, JournalError> {
+        let rows = self.database.execute(
+            "INSERT INTO leases (channel, holder, until) VALUES (?1, ?2, ?4)
+             ON CONFLICT (channel) DO UPDATE SET holder = ?2, until = ?4
+             WHERE holder = ?2 OR until <= ?3",
+            params![channel.to_string(), holder, seconds(now), seconds(until)],
+        )?;
+        Ok(match rows {
+            0 => Lease::Another,
+            _ => Lease::Ours,
+        })
+    }
+
+    /// Gives back every lease of one guest.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn release_leases(&mut self, holder: &str) -> Result<(), JournalError> {
+        self.database
+            .execute("DELETE FROM leases WHERE holder = ?1", params![holder])?;
+        Ok(())
+    }
+}
+
+/// Which guest has a payment channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// The one that asks.
+    Ours,
+    /// Another guest of this provider.
+    Another,
+}
+
+fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
+    let foreign = || JournalError::Foreign {
+        path: path.to_owned(),
+    };
+    let application: i32 = database
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|_| foreign())?;
+    let version: i32 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 =
+        database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_new = application == 0 && version == 0 && tables == 0;
+    if !is_new && (application != schema::APPLICATION_ID || version != schema::VERSION) {
+        return Err(foreign());
+    }
+    // Answers with the mode that is in force, hence not an update that returns nothing.
+    let mode: String =
+        database.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(JournalError::Damaged {
+            what: "no write-ahead log",
+        });
+    }
+    database.pragma_update(None, "synchronous", "full")?;
+    if is_new {
+        let write = database.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        write.execute_batch(schema::TABLES)?;
+        write.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+        write.pragma_update(None, "user_version", schema::VERSION)?;
+        write.commit()?;
+    }
+    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(JournalError::Damaged {
+            what: "the database's own check",
+        });
+    }
+    Ok(())
+}
+
+/// Reads a voucher back and checks it against its row and under its own signature.
+fn stored_voucher(row: &Row<'_>) -> rusqlite::Result<Result<SignedVoucher, JournalError>> {
+    let signed: Vec<u8> = row.get(0)?;
+    let channel: String = row.get(1)?;
+    let epoch: u32 = row.get(2)?;
+    let total: [u8; 16] = row.get(3)?;
+    let Ok(voucher) = SignedVoucher::decode(&signed) else {
+        return Ok(Err(JournalError::Damaged {
+            what: "a voucher's bytes",
+        }));
+    };
+    let inner = &voucher.voucher;
+    let agrees = inner.channel.to_string() == channel
+        && inner.epoch == epoch
+        && blob(inner.cumulative) == total
+        && voucher.verify().is_ok();
+    Ok(if agrees {
+        Ok(voucher)
+    } else {
+        Err(JournalError::Damaged {
+            what: "a voucher's signature or row",
+        })
+    })
+}
+
+fn blob(amount: Nano) -> [u8; 16] {
+    amount.units().to_be_bytes()
+}
+
+fn amount(blob: [u8; 16]) -> Result<Nano, JournalError> {
+    Nano::new(u128::from_be_bytes(blob)).map_err(|_| JournalError::Damaged { what: "an amount" })
+}
+
+fn address(text: &str) -> Result<TonAddress, JournalError> {
+    text.parse()
+        .map_err(|_| JournalError::Damaged { what: "an address" })
+}
+
+/// SQLite's integers are signed; no clock of ours leaves their range.
+fn seconds(at: UnixSeconds) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Publishing: what a release measures as, and its models, in the registry contract.
+//!
+//! An addition takes effect after the registry's delay, which is printed with its time; what is
+//! listed already is left alone. Deliberately not here: revocation, which another role does, and
+//! how measurements come about (`measurements`).
+
+use contracts::CellError;
+use contracts::registry::{self, Listed, RegistryEntry, RegistryTerms, Validity};
+use contracts::toncenter::{AccountState, ChainError, wait_until};
+use contracts::wallet::MAX_TRANSFERS;
+use protocol::reference_values::ReferenceValues;
+use protocol::ton::TonAddress;
+
+use crate::wallet::{CHAIN_PATIENCE, Purse, WalletError};
+
+/// Publishing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The wallet failed.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The chain failed.
+    #[error("the chain failed ({})", .0.code())]
+    Chain(#[from] ChainError),
+    /// A message could not be made.
+    #[error("cannot make the registry's message")]
+    Cell(#[from] CellError),
+}
+
+/// One thing to be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The shape's or model's name.
+    pub name: String,
+    /// Its key.
+    pub listed: Listed,
+}
+
+/// What the registry says of an item, after publishing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The item.
+    pub item: Item,
+    /// Whether it was added now.
+    pub outcome: Addition,
+    /// The registry's entry.
+    pub entry: RegistryEntry,
+}
+
+/// What was done about an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addition {
+    /// It was added.
+    Added,
+    /// It was listed before.
+    ListedBefore,
+}
+
+/// Everything that reference values list: each shape's measurement, each model's digest.
+#[must_use]
+pub fn items(values: &ReferenceValues) -> Vec<Item> {
+    let shapes = values.shapes.iter().map(|shape| Item {
+        name: shape.shape.clone(),
+        listed: Listed::Measurement(shape.registers.key()),
+    });
+    let models = values.models.iter().map(|model| Item {
+        name: model.name.clone(),
+        listed: Listed::Model(model.digest),
+    });
+    shapes.chain(models).collect()
+}
+
+/// Adds what the registry does not list, and waits until the chain shows it.
+///
+/// # Errors
+/// [`PublishError`]; running it again goes on where it stopped.
+pub async fn publish(
+    purse: &Purse,
+    registry: &TonAddress,
+    items: &[Item],
+) -> Result<Vec<Published>, PublishError> {
+    let now = u64::from(purse.account().await?.chain_time);
+    let mut missing = Vec::new();
+    for item in items {
+        let entry = purse.chain.registry_entry(registry, &item.listed).await?;
+        match entry.validity(now) {
+            Validity::Unknown | Validity::Revoked { .. } => missing.push(item.listed),
+            Validity::Pending { .. } | Validity::Valid => {}
+        }
+    }
+    for some in missing.chunks(MAX_TRANSFERS) {
+        let transfers: Result<Vec<_>, _> = some
+            .iter()
+            .map(|listed| registry::add(registry, listed))
+            .collect();
+        purse.send(&transfers?).await?;
+    }
+    let mut published = Vec::new();
+    for item in items {
+        let entry = shown(purse, registry, &item.listed).await?;
+        published.push(Published {
+            item: item.clone(),
+            outcome: if missing.contains(&item.listed) {
+                Addition::Added
+            } else {
+                Addition::ListedBefore
+            },
+            entry,
+        });
+    }
+    Ok(published)
+}
+
+async fn shown(
+    purse: &Purse,
+    registry: &TonAddress,
+    listed: &Listed,
+) -> Result<RegistryEntry, PublishError> {
+    let found = wait_until(CHAIN_PATIENCE, async || {
+        let entry = purse.chain.registry_entry(registry, listed).await?;
+        let stands = entry.valid_from != 0 && entry.revoked_at == 0;
+        Ok(stands.then_some(entry))
+    });
+    Ok(found.await?)
+}
+
+/// Deploys a registry and waits until the chain shows it; one that is there already stays.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn deploy(purse: &Purse, terms: &RegistryTerms) -> Result<TonAddress, PublishError> {
+    let address = terms.address()?;
+    let is_there = async || {
+        let account = purse.chain.account(&address).await?;
+        Ok(match account.state {
+            AccountState::Active { .. } => Some(()),
+            AccountState::Uninitialized | AccountState::Frozen => None,
+        })
+    };
+    if is_there().await?.is_none() {
+        purse.send(&[terms.deploy()?]).await?;
+        wait_until(CHAIN_PATIENCE, is_there).await?;
+    }
+    Ok(address)
+}

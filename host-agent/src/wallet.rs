@@ -1,0 +1,249 @@
+//! The provider's wallet: a seed in a file that only its owner can read, and messages sent from it.
+//!
+//! Deliberately not here: mnemonics, what is sent (`settle`, `publish`), and randomness, which the
+//! program's `main` draws.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use contracts::CellError;
+use contracts::message::Transfer;
+use contracts::toncenter::{Account, ChainError, Toncenter};
+use contracts::wallet::{TransferError, Wallet};
+use protocol::digest::{parse_hex, write_hex};
+use protocol::nano::{AmountOverflow, Nano};
+use protocol::ton::{NetworkId, TonAddress};
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// A seed file holds 64 hex digits and a line end.
+const MAX_SEED_FILE: u64 = 65;
+/// A message that the chain did not take by then is void, seconds.
+const MESSAGE_SECONDS: u32 = 120;
+/// How long to wait for the chain to show what was sent.
+pub const CHAIN_PATIENCE: Duration = Duration::from_secs(120);
+/// What stays in the wallet for the fees of its own transactions.
+const FEE_RESERVE: Nano = Nano::from_u64(10_000_000);
+
+/// The wallet cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// The seed file cannot be read or made.
+    #[error("cannot {action} the seed file `{}`", path.display())]
+    File {
+        /// What failed.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others can read the seed.
+    #[error("the seed file `{}` can be read by others: chmod 600 it", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no seed.
+    #[error("the seed file `{}` must hold 64 lower-case hex digits", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A cell could not be made.
+    #[error("cannot make the wallet's message")]
+    Transfer(#[from] TransferError),
+    /// The embedded code is damaged.
+    #[error("cannot derive an address")]
+    Cell(#[from] CellError),
+    /// Too little in the wallet.
+    #[error("the wallet {wallet} holds {held} nano units and needs {needed}")]
+    TooLittle {
+        /// The wallet.
+        wallet: TonAddress,
+        /// What it holds.
+        held: Nano,
+        /// What it needs.
+        needed: Nano,
+    },
+    /// An amount left its range.
+    #[error("an amount is out of range")]
+    Amount(#[from] AmountOverflow),
+    /// The chain failed.
+    #[error("the chain failed ({})", .0.code())]
+    Chain(#[from] ChainError),
+}
+
+/// Makes a seed file; an existing one stays as it is.
+///
+/// # Errors
+/// `File`, also when it exists.
+pub fn create(path: &Path, mut seed: [u8; 32]) -> Result<(), WalletError> {
+    let failed = |source| WalletError::File {
+        action: "create",
+        path: path.to_owned(),
+        source,
+    };
+    let text = Zeroizing::new(format!("{}\n", SeedHex(&seed)));
+    seed.zeroize();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
+}
+
+/// Reads the wallet whose seed is in a file.
+///
+/// # Errors
+/// [`WalletError`].
+pub fn read(path: &Path, network: NetworkId) -> Result<Wallet, WalletError> {
+    let failed = |source| WalletError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(WalletError::Open {
+            path: path.to_owned(),
+        });
+    }
+    let mut text = Zeroizing::new(String::new());
+    let malformed = || WalletError::Malformed {
+        path: path.to_owned(),
+    };
+    file.take(MAX_SEED_FILE.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|_| malformed())?;
+    let digits = text.strip_suffix('\n').unwrap_or(&text);
+    let seed = Zeroizing::new(parse_hex::<32>(digits).map_err(|_| malformed())?);
+    Ok(Wallet::from_seed(&seed, network))
+}
+
+struct SeedHex<'a>(&'a [u8; 32]);
+
+impl std::fmt::Display for SeedHex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write_hex(self.0, f)
+    }
+}
+
+/// A wallet on a chain.
+#[derive(Debug)]
+pub struct Purse {
+    /// The chain.
+    pub chain: Toncenter,
+    /// The chain's network, by its endpoint's word.
+    pub network: NetworkId,
+    /// The wallet's address on that network.
+    pub address: TonAddress,
+    wallet: Wallet,
+}
+
+impl Purse {
+    /// Opens the wallet of a seed file on the chain behind `chain`.
+    ///
+    /// # Errors
+    /// [`WalletError`].
+    pub async fn open(chain: Toncenter, seed: &Path) -> Result<Self, WalletError> {
+        let network = chain.network().await?;
+        let wallet = read(seed, network)?;
+        Ok(Self {
+            chain,
+            network,
+            address: wallet.address()?,
+            wallet,
+        })
+    }
+
+    /// The wallet's account.
+    ///
+    /// # Errors
+    /// `Chain`.
+    pub async fn account(&self) -> Result<Account, WalletError> {
+        Ok(self.chain.account(&self.address).await?)
+    }
+
+    /// Sends up to four transfers in one message, and waits until the wallet has taken it. What
+    /// became of them at their receivers, the caller looks up.
+    ///
+    /// # Errors
+    /// [`WalletError`]; `TooLittle` before anything is sent.
+    pub async fn send(&self, transfers: &[Transfer]) -> Result<(), WalletError> {
+        let account = self.account().await?;
+        let needed = transfers
+            .iter()
+            .try_fold(FEE_RESERVE, |sum, transfer| sum.plus(transfer.value))?;
+        if account.balance < needed {
+            return Err(WalletError::TooLittle {
+                wallet: self.address,
+                held: account.balance,
+                needed,
+            });
+        }
+        let seqno = self.chain.wallet_seqno(&self.address).await?;
+        let valid_until = account.chain_time.saturating_add(MESSAGE_SECONDS);
+        let message = self.wallet.sign(seqno, valid_until, transfers)?;
+        self.chain.send_boc(&message).await?;
+        let taken = self
+            .chain
+            .wait_for_seqno_after(&self.address, seqno, CHAIN_PATIENCE);
+        Ok(taken.await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+
+    const NETWORK: NetworkId = NetworkId(-99);
+
+    #[test]
+    fn a_seed_is_kept_for_its_owner_alone_and_never_overwritten() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("seed");
+        create(&path, [7; 32]).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let expected = Wallet::from_seed(&[7; 32], NETWORK).address().unwrap();
+        let found = read(&path, NETWORK).unwrap().address().unwrap();
+        assert_eq!(found, expected);
+        assert!(create(&path, [8; 32]).is_err());
+        let still = read(&path, NETWORK).unwrap().address().unwrap();
+        assert_eq!(still, expected);
+    }
+
+    #[test]
+    fn refuses_a_seed_that_others_can_read() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("seed");
+        create(&path, [7; 32]).unwrap();
+        for mode in [0o640, 0o604, 0o660] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let refused = read(&path, NETWORK).unwrap_err();
+            assert!(matches!(refused, WalletError::Open { .. }), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_file_that_is_no_seed_without_repeating_it() {
+        let place = tempfile::tempdir().unwrap();
+        for content in ["", "00", &"AA".repeat(32), &"00".repeat(33), "\u{e9}"] {
+            let path = place.path().join("seed");
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            let refused = read(&path, NETWORK).unwrap_err();
+            assert!(matches!(refused, WalletError::Malformed { .. }));
+            assert!(content.is_empty() || !refused.to_string().contains(content));
+        }
+    }
+}
