@@ -1,0 +1,164 @@
+//! The socket to serve: one thread reads frames, the engine's thread computes and writes.
+//!
+//! Frames and limits: `docs/spec/engine-ipc.md`. A malformed frame ends the engine, since serve
+//! writes none; the end of the stream ends it cleanly.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+use protocol::codec::DecodeError;
+use protocol::engine_ipc::{EngineEvent, EngineRequest, MAX_FRAME};
+use protocol::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::load::Model;
+use crate::model::with_runner;
+use crate::scheduler::Scheduler;
+
+/// Requests that wait for the engine's thread.
+const WAITING: usize = 64;
+
+/// Why the engine stopped talking to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum IpcError {
+    /// The socket failed.
+    #[error("socket to serve failed")]
+    Socket,
+    /// A frame exceeds the limit.
+    #[error(transparent)]
+    Frame(#[from] FrameTooLong),
+    /// A frame is not a request.
+    #[error(transparent)]
+    Request(#[from] DecodeError),
+    /// A request number that is in use.
+    #[error("request number in use")]
+    RepeatedRequest,
+    /// The reading thread could not be started.
+    #[error("no thread for the socket to serve")]
+    Thread,
+}
+
+impl IpcError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Socket => "engine-ipc-socket",
+            Self::Frame(_) => "engine-ipc-frame",
+            Self::Request(_) => "engine-ipc-request",
+            Self::RepeatedRequest => "engine-ipc-repeated-request",
+            Self::Thread => "engine-ipc-thread",
+        }
+    }
+}
+
+/// Says that the model is loaded, then answers until serve closes the socket.
+///
+/// # Errors
+/// An [`IpcError`].
+pub fn answer(model: &Model, ipc: UnixStream, threads: NonZeroUsize) -> Result<(), IpcError> {
+    let ipc = Arc::new(ipc);
+    let (sender, requests) = sync_channel(WAITING);
+    let reader = Arc::clone(&ipc);
+    std::thread::Builder::new()
+        .name("requests".into())
+        .spawn(move || read_requests(&reader, &sender))
+        .map_err(|_| IpcError::Thread)?;
+    let result = with_runner(&model.weights, model.kernels, threads, |runner| {
+        answer_all(Scheduler::new(model, runner), model, &requests, &ipc)
+    });
+    // Wakes the reader, whatever it waits for; the result is the peer's affair.
+    let _closed = ipc.shutdown(Shutdown::Both);
+    result
+}
+
+fn answer_all(
+    mut scheduler: Scheduler<'_, '_>,
+    model: &Model,
+    requests: &Receiver<Result<EngineRequest, IpcError>>,
+    ipc: &UnixStream,
+) -> Result<(), IpcError> {
+    let context_tokens = model.context_tokens();
+    send(ipc, vec![EngineEvent::Loaded { context_tokens }])?;
+    loop {
+        loop {
+            let request = if scheduler.is_idle() {
+                requests.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                requests.try_recv()
+            };
+            let request = match request {
+                Ok(request) => request?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            };
+            let answered = scheduler.take(request).map_err(|_| IpcError::RepeatedRequest)?;
+            send(ipc, answered.into_iter().collect())?;
+        }
+        send(ipc, scheduler.sample())?;
+        send(ipc, scheduler.advance())?;
+    }
+}
+
+/// Writes events in one piece and wipes them.
+fn send(mut ipc: &UnixStream, events: Vec<EngineEvent>) -> Result<(), IpcError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    for event in events {
+        let payload = Zeroizing::new(event.encode());
+        bytes.extend_from_slice(&Zeroizing::new(frame(&payload)));
+        wipe(event);
+    }
+    ipc.write_all(&bytes).map_err(|_| IpcError::Socket)
+}
+
+fn wipe(event: EngineEvent) {
+    match event {
+        EngineEvent::Token { mut text, .. } => text.0.zeroize(),
+        EngineEvent::Loaded { .. }
+        | EngineEvent::Admitted { .. }
+        | EngineEvent::Prefilled { .. }
+        | EngineEvent::Finished { .. }
+        | EngineEvent::Refused { .. } => {}
+    }
+}
+
+/// Reads until the end of the stream, an error, or until nobody listens.
+fn read_requests(ipc: &UnixStream, sender: &SyncSender<Result<EngineRequest, IpcError>>) {
+    loop {
+        let request = match read_request(ipc) {
+            Ok(None) => return,
+            Ok(Some(request)) => Ok(request),
+            Err(error) => Err(error),
+        };
+        let last = request.is_err();
+        if sender.send(request).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// One request; none at the end of the stream.
+fn read_request(mut ipc: &UnixStream) -> Result<Option<EngineRequest>, IpcError> {
+    let mut header = [0; HEADER_BYTES];
+    let first = loop {
+        match ipc.read(&mut header) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            read => break read.map_err(|_| IpcError::Socket)?,
+        }
+    };
+    if first == 0 {
+        return Ok(None);
+    }
+    let rest = header.get_mut(first..).ok_or(IpcError::Socket)?;
+    ipc.read_exact(rest).map_err(|_| IpcError::Socket)?;
+    let mut payload = Zeroizing::new(vec![0; payload_length(header, MAX_FRAME)?]);
+    ipc.read_exact(&mut payload).map_err(|_| IpcError::Socket)?;
+    Ok(Some(EngineRequest::decode(&payload)?))
+}

@@ -1,0 +1,49 @@
+//! A model ready to answer: weights, vocabulary and template of one file.
+
+use std::fs::File;
+
+use crate::gguf::{GgufError, ModelFile};
+use crate::kernels::Kernels;
+use crate::model::{Shape, Weights};
+use crate::template::Template;
+use crate::tokenizer::Tokenizer;
+
+/// A model in anonymous memory.
+pub struct Model {
+    pub(crate) weights: Weights,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) template: Template,
+    pub(crate) kernels: Kernels,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({:?})", self.weights.shape)
+    }
+}
+
+impl Model {
+    /// Reads a GGUF file into anonymous memory and closes it.
+    ///
+    /// # Errors
+    /// A [`GgufError`]; nothing of the file's text is in it.
+    pub fn read(file: File) -> Result<Self, GgufError> {
+        let mut file = ModelFile::open(file)?;
+        let shape = Shape::read(&file)?;
+        let tokenizer = Tokenizer::read(&file)?;
+        let template = Template::compile(file.text("tokenizer.chat_template")?)?;
+        let weights = Weights::read(&mut file, shape)?;
+        Ok(Self {
+            weights,
+            tokenizer,
+            template,
+            kernels: Kernels::detect(),
+        })
+    }
+
+    /// Longest context, in tokens.
+    #[must_use]
+    pub fn context_tokens(&self) -> u32 {
+        u32::try_from(self.weights.shape.context).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,17 @@
+//! The model: its shape, its weights, and one step of the transformer over a batch of rows.
+//!
+//! What is deliberately not here: text (`tokenizer`, `template`), sampling, and which request
+//! gets which row (`scheduler`).
+
+mod cache;
+mod forward;
+mod shape;
+mod team;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub(crate) use cache::{Geometry, pages_for};
+pub(crate) use forward::{Row, Runner, Slot, with_runner};
+pub(crate) use shape::Shape;
+pub(crate) use weights::Weights;

@@ -1,0 +1,381 @@
+//! Which sequence gets which row of the next step, and what each answer has become.
+//!
+//! Continuous batching: every step first samples for the answers that hold a grant, then computes
+//! one row for each sampled token and a bounded number of prompt rows, in turn between prompts,
+//! so that a long prompt stalls nobody. An answer without a grant keeps its hidden state and
+//! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
+
+use protocol::engine_ipc::{ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest};
+use protocol::receipt::{FinishReason, Sampling};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::answer::{Held, Sampler, StopHolder, Utf8Holder};
+use crate::load::Model;
+use crate::model::{Geometry, Row, Runner, Slot, pages_for};
+use crate::tokenizer::EncodeError;
+
+/// Answers at once.
+const MAX_STREAMS: usize = 32;
+/// Memory of all caches together, in bytes.
+const CACHE_BYTES: usize = 512 << 20;
+/// Prompt rows of a step when nobody else waits for a token.
+const PROMPT_ROWS_ALONE: usize = 32;
+/// Prompt rows of a step beside answers that are being written.
+const PROMPT_ROWS_BESIDE: usize = 8;
+/// Prompt tokens after which progress is reported before the prompt is done.
+const REPORT_TOKENS: usize = 256;
+
+/// serve used a request number that is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RepeatedRequest;
+
+/// What a sequence waits for.
+enum Next {
+    /// Its prompt, computed up to here.
+    Prompt { computed: usize },
+    /// A grant, with this hidden state.
+    Sample(Zeroizing<Vec<f32>>),
+    /// A row for this token.
+    Compute(u32),
+}
+
+/// One answer.
+struct Stream {
+    request: u64,
+    slot: Slot,
+    prompt: Zeroizing<Vec<u32>>,
+    reported: usize,
+    pages: usize,
+    max_tokens: u32,
+    sampler: Sampler,
+    grant: u32,
+    completion: u32,
+    characters: Utf8Holder,
+    stops: StopHolder,
+    next: Next,
+}
+
+/// What a sampled token did to its answer.
+enum Outcome {
+    /// It goes on.
+    Continues,
+    /// It ended.
+    Ended(FinishReason),
+    /// The logits were not finite.
+    Failed,
+}
+
+/// All answers of an engine.
+pub(crate) struct Scheduler<'a, 'w> {
+    model: &'w Model,
+    runner: Runner<'a, 'w>,
+    streams: Vec<Stream>,
+    /// Pages that the streams may come to hold.
+    reserved: usize,
+    page_limit: usize,
+    turn: usize,
+}
+
+impl<'a, 'w> Scheduler<'a, 'w> {
+    /// No answers yet.
+    pub(crate) fn new(model: &'w Model, runner: Runner<'a, 'w>) -> Self {
+        let page = Geometry::of(&model.weights.shape).page().saturating_mul(size_of::<f32>());
+        Self {
+            model,
+            runner,
+            streams: Vec::new(),
+            reserved: 0,
+            page_limit: CACHE_BYTES.checked_div(page).unwrap_or(0),
+            turn: 0,
+        }
+    }
+
+    /// Whether nothing can be computed before another request comes.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.streams.iter().all(|stream| match stream.next {
+            Next::Prompt { .. } | Next::Compute(_) => false,
+            Next::Sample(_) => stream.grant == 0,
+        })
+    }
+
+    /// Takes what serve wants; returns what to answer at once.
+    ///
+    /// # Errors
+    /// `RepeatedRequest`.
+    pub(crate) fn take(
+        &mut self,
+        request: EngineRequest,
+    ) -> Result<Option<EngineEvent>, RepeatedRequest> {
+        match request {
+            EngineRequest::Start {
+                request,
+                sampling,
+                grant,
+                mut messages,
+                stops,
+            } => {
+                if self.find(request).is_some() {
+                    return Err(RepeatedRequest);
+                }
+                let stops = stops.into_iter().map(|stop| Zeroizing::new(stop.0)).collect();
+                let admitted = self.admit(&sampling, &messages);
+                messages.iter_mut().for_each(|message| message.content.0.zeroize());
+                Ok(Some(match admitted {
+                    Err(refusal) => EngineEvent::Refused { request, refusal },
+                    Ok(prompt) => self.start((request, &sampling, grant), prompt, stops),
+                }))
+            }
+            EngineRequest::Grant { request, tokens } => {
+                if let Some(stream) = self.find(request) {
+                    stream.grant = stream.grant.saturating_add(tokens);
+                }
+                Ok(None)
+            }
+            EngineRequest::Cancel { request } => {
+                let tokens = self.find(request).map(|stream| stream.completion);
+                self.close(request);
+                Ok(tokens.map(|completion_tokens| EngineEvent::Finished {
+                    request,
+                    reason: FinishReason::Cancelled,
+                    completion_tokens,
+                }))
+            }
+        }
+    }
+
+    fn find(&mut self, request: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.request == request)
+    }
+
+    /// Tokens of a chat that has room.
+    fn admit(
+        &self,
+        sampling: &Sampling,
+        messages: &[ChatMessage],
+    ) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
+        if self.streams.len() >= MAX_STREAMS {
+            return Err(EngineRefusal::Busy);
+        }
+        let completion = usize::try_from(sampling.max_tokens).unwrap_or(usize::MAX);
+        let room = self.model.weights.shape.context.checked_sub(completion);
+        let room = room.filter(|room| *room > 0).ok_or(EngineRefusal::ContextTooLong)?;
+        let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
+        let contents: Vec<_> = messages.iter().map(|message| message.content.0.as_str()).collect();
+        let skeleton = self.model.template.skeleton(&roles).map_err(|_| EngineRefusal::Chat)?;
+        let prompt = self.model.tokenizer.encode(&skeleton.pieces(&contents), room);
+        let prompt = prompt.map_err(|error| match error {
+            EncodeError::TooLong { .. } => EngineRefusal::ContextTooLong,
+            EncodeError::Inexpressible => EngineRefusal::Chat,
+        })?;
+        if prompt.is_empty() {
+            return Err(EngineRefusal::Chat);
+        }
+        let pages = pages_for(prompt.len().saturating_add(completion));
+        if self.reserved.saturating_add(pages) > self.page_limit {
+            return Err(EngineRefusal::Busy);
+        }
+        Ok(prompt)
+    }
+
+    fn start(
+        &mut self,
+        (request, sampling, grant): (u64, &Sampling, u32),
+        prompt: Zeroizing<Vec<u32>>,
+        stops: Vec<Zeroizing<String>>,
+    ) -> EngineEvent {
+        let completion = usize::try_from(sampling.max_tokens).unwrap_or(usize::MAX);
+        let pages = pages_for(prompt.len().saturating_add(completion));
+        self.reserved = self.reserved.saturating_add(pages);
+        let prompt_tokens = count(prompt.len());
+        self.streams.push(Stream {
+            request,
+            slot: self.runner.open(),
+            prompt,
+            reported: 0,
+            pages,
+            max_tokens: sampling.max_tokens,
+            sampler: Sampler::of(sampling),
+            grant,
+            completion: 0,
+            characters: Utf8Holder::default(),
+            stops: StopHolder::new(stops),
+            next: Next::Prompt { computed: 0 },
+        });
+        EngineEvent::Admitted {
+            request,
+            prompt_tokens,
+        }
+    }
+
+    fn close(&mut self, request: u64) {
+        let Some(at) = self.streams.iter().position(|stream| stream.request == request) else {
+            return;
+        };
+        let stream = self.streams.remove(at);
+        self.reserved = self.reserved.saturating_sub(stream.pages);
+        self.runner.close(stream.slot);
+    }
+
+    /// Samples for every answer that is ready and holds a grant.
+    pub(crate) fn sample(&mut self) -> Vec<EngineEvent> {
+        let ready = self.streams.iter_mut().filter(|stream| stream.is_ready());
+        let mut ready: Vec<&mut Stream> = ready.collect();
+        if ready.is_empty() {
+            return Vec::new();
+        }
+        let hidden = ready.iter().filter_map(|stream| match &stream.next {
+            Next::Sample(hidden) => Some(hidden.as_slice()),
+            Next::Prompt { .. } | Next::Compute(_) => None,
+        });
+        let logits = self.runner.logits(hidden);
+        let mut events = Vec::new();
+        let mut ended = Vec::new();
+        for (stream, logits) in ready.iter_mut().zip(logits) {
+            let request = stream.request;
+            match stream.take_logits(self.model, &logits, &mut events) {
+                Outcome::Continues => {}
+                Outcome::Ended(reason) => {
+                    events.push(EngineEvent::Finished {
+                        request,
+                        reason,
+                        completion_tokens: stream.completion,
+                    });
+                    ended.push(request);
+                }
+                Outcome::Failed => {
+                    let refusal = EngineRefusal::Numeric;
+                    events.push(EngineEvent::Refused { request, refusal });
+                    ended.push(request);
+                }
+            }
+        }
+        ended.into_iter().for_each(|request| self.close(request));
+        events
+    }
+
+    /// Computes the next rows.
+    pub(crate) fn advance(&mut self) -> Vec<EngineEvent> {
+        let mut rows = Vec::new();
+        // Stream number and row of each state that is wanted.
+        let mut wanted = Vec::new();
+        for (at, stream) in self.streams.iter().enumerate() {
+            if let Next::Compute(token) = stream.next {
+                wanted.push((at, rows.len()));
+                rows.push(Row {
+                    slot: stream.slot,
+                    token,
+                    position: stream.position(),
+                });
+            }
+        }
+        let room = if rows.is_empty() { PROMPT_ROWS_ALONE } else { PROMPT_ROWS_BESIDE };
+        let events = self.add_prompt_rows(room, &mut rows, &mut wanted);
+        if !rows.is_empty() {
+            self.runner.step(&rows);
+            rows.zeroize();
+            for (at, row) in wanted {
+                if let Some(stream) = self.streams.get_mut(at) {
+                    stream.next = Next::Sample(self.runner.hidden(row));
+                }
+            }
+        }
+        events
+    }
+
+    fn add_prompt_rows(
+        &mut self,
+        mut room: usize,
+        rows: &mut Vec<Row>,
+        wanted: &mut Vec<(usize, usize)>,
+    ) -> Vec<EngineEvent> {
+        let mut events = Vec::new();
+        let streams = self.streams.len();
+        self.turn = self.turn.wrapping_add(1);
+        for offset in 0..streams {
+            let at = self.turn.wrapping_add(offset).checked_rem(streams).unwrap_or(0);
+            let Some(stream) = self.streams.get_mut(at) else { continue };
+            let Next::Prompt { computed } = &mut stream.next else { continue };
+            let tokens = stream.prompt.get(*computed..).unwrap_or_default();
+            for token in tokens.iter().take(room) {
+                rows.push(Row {
+                    slot: stream.slot,
+                    token: *token,
+                    position: *computed,
+                });
+                *computed = computed.saturating_add(1);
+                room = room.saturating_sub(1);
+            }
+            let done = *computed == stream.prompt.len();
+            if done {
+                wanted.push((at, rows.len().saturating_sub(1)));
+            }
+            if done || computed.saturating_sub(stream.reported) >= REPORT_TOKENS {
+                stream.reported = *computed;
+                events.push(EngineEvent::Prefilled {
+                    request: stream.request,
+                    prompt_tokens: count(*computed),
+                });
+            }
+            if room == 0 {
+                break;
+            }
+        }
+        events
+    }
+}
+
+impl Stream {
+    fn is_ready(&self) -> bool {
+        match self.next {
+            Next::Sample(_) => self.grant > 0,
+            Next::Prompt { .. } | Next::Compute(_) => false,
+        }
+    }
+
+    /// Position of the token that was sampled last.
+    fn position(&self) -> usize {
+        let completion = usize::try_from(self.completion).unwrap_or(usize::MAX);
+        self.prompt.len().saturating_add(completion).saturating_sub(1)
+    }
+
+    fn take_logits(
+        &mut self,
+        model: &Model,
+        logits: &[f32],
+        events: &mut Vec<EngineEvent>,
+    ) -> Outcome {
+        let Ok(token) = self.sampler.sample(logits, self.completion) else {
+            return Outcome::Failed;
+        };
+        self.grant = self.grant.saturating_sub(1);
+        self.completion = self.completion.saturating_add(1);
+        self.next = Next::Compute(token);
+        let ended = if model.tokenizer.is_end(token) {
+            Some(FinishReason::Stop)
+        } else {
+            (self.completion >= self.max_tokens).then_some(FinishReason::Length)
+        };
+        let mut text = self.characters.push(model.tokenizer.text(token));
+        if ended.is_some() {
+            text.push_str(&self.characters.finish());
+        }
+        let text = Zeroizing::new(text);
+        let (text, outcome) = match (self.stops.push(&text), ended) {
+            (Held::Stopped(before), _) => (before, Outcome::Ended(FinishReason::Stop)),
+            (Held::Text(text), None) => (text, Outcome::Continues),
+            (Held::Text(mut text), Some(reason)) => {
+                text.push_str(&self.stops.finish());
+                (text, Outcome::Ended(reason))
+            }
+        };
+        events.push(EngineEvent::Token {
+            request: self.request,
+            text: Content(text),
+        });
+        outcome
+    }
+}
+
+fn count(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}

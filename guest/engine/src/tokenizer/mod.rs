@@ -1,0 +1,262 @@
+//! Text to tokens and back: byte-level BPE from the keys of the model file.
+//!
+//! Special tokens exist only where the template's own text names them: [`Tokenizer::encode`] gets
+//! the text in pieces and looks for them in [`Piece::Skeleton`] alone, so no content can forge a
+//! turn. Only tables whose splitting rule is known are taken; candle-core's own reader of
+//! tokenizers guesses and is not used. What is deliberately not here: the template.
+
+mod bytes;
+mod merge;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use zeroize::Zeroizing;
+
+use crate::gguf::{GgufError, ModelFile};
+use merge::Merges;
+use split::Splitter;
+
+/// Longest token, in bytes.
+const MAX_TOKEN_BYTES: usize = 1024;
+/// Special tokens of one vocabulary.
+const MAX_SPECIALS: usize = 4096;
+/// Kinds of tokens (`llama_token_type`).
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+
+/// Names under which models end a turn, beside the keys that say so.
+const END_NAMES: [&str; 6] =
+    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const KINDS: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
+
+/// A piece of a prompt.
+pub(crate) enum Piece<'a> {
+    /// From the template: special tokens are recognised.
+    Skeleton(&'a str),
+    /// From a message: nothing is special.
+    Content(&'a str),
+}
+
+/// Why a text has no tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EncodeError {
+    /// More tokens than the limit.
+    #[error("more than {limit} tokens")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// The splitting expression gave up, or a byte has no token.
+    #[error("text that this vocabulary cannot express")]
+    Inexpressible,
+}
+
+/// The vocabulary and its rules.
+pub(crate) struct Tokenizer {
+    /// Bytes of each token; none for special ones.
+    texts: Vec<Option<Box<[u8]>>>,
+    /// Special tokens by the first byte of their text, longest first.
+    specials: HashMap<u8, Vec<(Box<str>, u32)>>,
+    /// Token of each single byte.
+    single: [Option<u32>; 256],
+    merges: Merges,
+    splitter: Splitter,
+    ends: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads the vocabulary.
+    ///
+    /// # Errors
+    /// `Key` for a key that is missing, contradicts another, or names an unknown rule.
+    pub(crate) fn read(file: &ModelFile) -> Result<Self, GgufError> {
+        if file.text("tokenizer.ggml.model")? != "gpt2" {
+            return Err(key("tokenizer.ggml.model"));
+        }
+        let splitter = Splitter::named(file.text("tokenizer.ggml.pre")?)
+            .ok_or(key("tokenizer.ggml.pre"))?;
+        for unsupported in ["tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"] {
+            if file.is_set(unsupported)? {
+                return Err(key(unsupported));
+            }
+        }
+        let names = file.texts(TOKENS)?;
+        let kinds = file.numbers(KINDS)?;
+        let mut ids = HashMap::with_capacity(names.len());
+        for (id, name) in (0_u32..).zip(&names) {
+            if name.len() > MAX_TOKEN_BYTES || ids.insert(*name, id).is_some() {
+                return Err(key(TOKENS));
+            }
+        }
+        if kinds.len() != names.len() {
+            return Err(key(KINDS));
+        }
+        let (texts, specials) = read_tokens(&names, &kinds)?;
+        let mut single = [None; 256];
+        for (byte, slot) in (0..=u8::MAX).zip(&mut single) {
+            let name = bytes::name_of(byte);
+            *slot = ids.get(&*name.encode_utf8(&mut [0; 4])).copied();
+        }
+        Ok(Self {
+            texts,
+            specials,
+            single,
+            merges: Merges::read(&file.texts(MERGES)?, &ids).ok_or(key(MERGES))?,
+            splitter,
+            ends: read_ends(file, &ids, &kinds)?,
+        })
+    }
+
+    /// The bytes of a token; none for special ones and for numbers outside the vocabulary.
+    pub(crate) fn text(&self, token: u32) -> &[u8] {
+        let text = usize::try_from(token).ok().and_then(|at| self.texts.get(at));
+        text.and_then(Option::as_deref).unwrap_or_default()
+    }
+
+    /// Whether a token ends an answer.
+    pub(crate) fn is_end(&self, token: u32) -> bool {
+        self.ends.contains(&token)
+    }
+
+    /// The tokens of a prompt, at most `limit`. Text between two special tokens is split as one,
+    /// whichever pieces it comes from.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub(crate) fn encode(
+        &self,
+        pieces: &[Piece<'_>],
+        limit: usize,
+    ) -> Result<Zeroizing<Vec<u32>>, EncodeError> {
+        let length = pieces.iter().map(|piece| match piece {
+            Piece::Skeleton(text) | Piece::Content(text) => text.len(),
+        });
+        let mut run = Zeroizing::new(String::with_capacity(length.sum()));
+        let mut tokens = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+        for piece in pieces {
+            match piece {
+                Piece::Content(text) => run.push_str(text),
+                Piece::Skeleton(text) => self.encode_skeleton(text, &mut run, &mut tokens, limit)?,
+            }
+        }
+        self.encode_run(&run, &mut tokens, limit)?;
+        Ok(tokens)
+    }
+
+    fn encode_skeleton(
+        &self,
+        mut text: &str,
+        run: &mut String,
+        tokens: &mut Vec<u32>,
+        limit: usize,
+    ) -> Result<(), EncodeError> {
+        while let Some(character) = text.chars().next() {
+            if let Some((name, token)) = self.special_at(text) {
+                self.encode_run(run, tokens, limit)?;
+                run.clear();
+                push(tokens, token, limit)?;
+                text = text.get(name.len()..).unwrap_or_default();
+            } else {
+                run.push(character);
+                text = text.get(character.len_utf8()..).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    fn special_at(&self, text: &str) -> Option<(&str, u32)> {
+        let named = self.specials.get(text.as_bytes().first()?)?;
+        let found = named.iter().find(|(name, _)| text.starts_with(&**name))?;
+        Some((&found.0, found.1))
+    }
+
+    fn encode_run(
+        &self,
+        run: &str,
+        tokens: &mut Vec<u32>,
+        limit: usize,
+    ) -> Result<(), EncodeError> {
+        let mut word = Zeroizing::new(Vec::new());
+        self.splitter.for_each(run, |part| {
+            word.clear();
+            for byte in part.bytes() {
+                let single = self.single.get(usize::from(byte)).copied().flatten();
+                word.push(single.ok_or(EncodeError::Inexpressible)?);
+            }
+            self.merges.apply(&mut word);
+            word.iter().try_for_each(|token| push(tokens, *token, limit))
+        })
+    }
+}
+
+fn push(tokens: &mut Vec<u32>, token: u32, limit: usize) -> Result<(), EncodeError> {
+    if tokens.len() >= limit {
+        return Err(EncodeError::TooLong { limit });
+    }
+    tokens.push(token);
+    Ok(())
+}
+
+type Texts = Vec<Option<Box<[u8]>>>;
+type Specials = HashMap<u8, Vec<(Box<str>, u32)>>;
+
+fn read_tokens(names: &[&str], kinds: &[i32]) -> Result<(Texts, Specials), GgufError> {
+    let mut texts = Vec::with_capacity(names.len());
+    let mut specials: Specials = HashMap::new();
+    let mut count = 0_usize;
+    for ((id, name), kind) in (0_u32..).zip(names).zip(kinds) {
+        match *kind {
+            NORMAL | UNUSED => {
+                let text = name.chars().map(bytes::byte_of).collect::<Option<Vec<u8>>>();
+                texts.push(Some(text.ok_or(key(TOKENS))?.into_boxed_slice()));
+            }
+            CONTROL | USER_DEFINED => {
+                count = count.saturating_add(1);
+                let first = name.bytes().next().ok_or(key(TOKENS))?;
+                specials.entry(first).or_default().push(((*name).into(), id));
+                // What a control token says is not text; a user-defined one is written as it is.
+                let text = (*kind == USER_DEFINED).then(|| name.as_bytes().into());
+                texts.push(text);
+            }
+            _ => return Err(key(KINDS)),
+        }
+    }
+    if count > MAX_SPECIALS {
+        return Err(key(KINDS));
+    }
+    for named in specials.values_mut() {
+        named.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    }
+    Ok((texts, specials))
+}
+
+fn read_ends(
+    file: &ModelFile,
+    ids: &HashMap<&str, u32>,
+    kinds: &[i32],
+) -> Result<Vec<u32>, GgufError> {
+    let kind = |id: u32| usize::try_from(id).ok().and_then(|at| kinds.get(at)).copied();
+    let mut ends = Vec::new();
+    for name in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
+        if let Some(id) = file.optional_number(name)? {
+            kind(id).ok_or(key(name))?;
+            ends.push(id);
+        }
+    }
+    let named = END_NAMES.iter().filter_map(|name| ids.get(name).copied());
+    ends.extend(named.filter(|id| kind(*id) == Some(CONTROL)));
+    ends.sort_unstable();
+    ends.dedup();
+    (!ends.is_empty()).then_some(ends).ok_or(key("tokenizer.ggml.eos_token_id"))
+}
+
+const fn key(key: &'static str) -> GgufError {
+    GgufError::Key { key }
+}
