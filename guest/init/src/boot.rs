@@ -30,8 +30,7 @@ const DEV: &str = "/dev";
 const COMMAND_LINE: &str = "/proc/cmdline";
 /// Where the root image is mounted until it becomes the root directory.
 const NEW_ROOT: &str = "/root";
-const SERVE: &str = "/bin/serve";
-const ENGINE: &str = "/bin/engine";
+const ENGINE: &str = "/engine";
 const ROOT_SERIAL: &str = "root";
 const MODEL_SERIAL: &str = "model-0";
 const MODEL_MOUNT_POINT: &str = "/run/model-0";
@@ -283,7 +282,7 @@ fn serve(machine: &mut Machine) -> Result<(), BootError> {
         control.as_fd(),
         engine_of_serve.as_fd(),
     ];
-    let program = Path::new(SERVE);
+    let program = Path::new(machine.variant.serve);
     let child = confinement::start(Role::Serve, program, &[c"serve".into()], &descriptors)?;
     machine.engine_ipc = Some(engine_ipc);
     drop((listener, control, quote_of_serve, engine_of_serve));
@@ -345,6 +344,7 @@ mod tests {
         }
         let variant = Variant {
             report_source: || panic!("a phase ran"),
+            serve: "/serve",
             host_time: || 0,
             before_programs: unreachable,
             observe: |_| panic!("a phase ran"),

@@ -35,6 +35,8 @@ pub enum Progress<'a> {
 pub struct Variant {
     /// Opens the source of reports.
     pub report_source: fn() -> Result<Box<dyn ReportSource>, ReportError>,
+    /// The serve program in the root image.
+    pub serve: &'static str,
     /// Seconds since 1970 as the machine's clock has them, which the host sets.
     pub host_time: fn() -> u64,
     /// Runs when the images are open and before any program was started.

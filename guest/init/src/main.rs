@@ -19,6 +19,7 @@ fn host_time() -> u64 {
 fn main() -> ExitCode {
     let variant = Variant {
         report_source: || Ok(Box::new(Tsm::open(Places::default())?)),
+        serve: "/serve",
         host_time,
         before_programs: || Ok(()),
         observe: |_| (),

@@ -1,6 +1,6 @@
 //! PID 1 of the research image: simulated reports over vsock, everything else as in release.
 //!
-//! When the root image holds `/bin/probe`, it is run in both programs' place before they start, and
+//! When the root image holds `/probe`, it is run in both programs' place before they start, and
 //! an attempt that succeeds ends the boot. Progress goes to the kernel log.
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ use init::confinement::Role;
 use init::{BootError, Progress, Variant};
 use init_research::{MOCK_TEE_PORT, MockTee, rehearse};
 
-const PROBE: &str = "/bin/probe";
+const PROBE: &str = "/probe";
 
 #[allow(
     clippy::disallowed_methods,
@@ -75,6 +75,7 @@ fn log(text: &str) {
 fn main() -> ExitCode {
     let variant = Variant {
         report_source: simulation,
+        serve: "/serve-research",
         host_time,
         before_programs: run_probe,
         observe,
