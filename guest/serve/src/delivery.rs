@@ -149,7 +149,7 @@ impl Delivery {
             AnswerEvent::Token(text) => self.token(text).await,
             AnswerEvent::Finished(FinishReason::Cancelled, _) => Err(broken()),
             AnswerEvent::Finished(reason, tokens) => {
-                self.count_end_token(tokens);
+                self.count_end_token(reason, tokens);
                 Err(End::Finished(reason))
             }
             AnswerEvent::Refused(refusal) => Err(End::Broken(Refusal::Engine(refusal))),
@@ -178,11 +178,15 @@ impl Delivery {
         Ok(())
     }
 
-    /// The end token is computed and counted like every other, but carries no text. It is charged
-    /// when the engine reports it, the limit leaves room for it and no voucher is overdue.
-    fn count_end_token(&mut self, reported: u32) {
+    /// An end token is computed and charged like every other. When the engine did not send it as
+    /// a record of its own, the last chunk stands for it: `stop`, and only that.
+    fn count_end_token(&mut self, reason: FinishReason, reported: u32) {
+        let unsent = match reason {
+            FinishReason::Stop => reported > self.completion_tokens,
+            FinishReason::Length | FinishReason::Cancelled => false,
+        };
         let room = self.completion_tokens < self.order.sampling.max_tokens;
-        if room && reported > self.completion_tokens && self.seat.deliver_token().is_ok() {
+        if unsent && room && self.seat.deliver_token().is_ok() {
             self.completion_tokens = self.completion_tokens.saturating_add(1);
         }
     }

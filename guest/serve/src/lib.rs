@@ -24,7 +24,6 @@ mod quotes;
 mod receipts;
 mod service;
 pub mod sse;
-pub mod syscalls;
 mod tls;
 mod vouchers;
 

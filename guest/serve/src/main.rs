@@ -1,4 +1,7 @@
-//! The release program: main network, release protocol name, nothing else to choose.
+//! The release program: main network, release protocol name, nothing to choose.
+//!
+//! What is deliberately not here: anything that decides; it is all in the library.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

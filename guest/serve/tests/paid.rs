@@ -63,7 +63,7 @@ async fn hear(client: &mut Client, payer: &Payer, paid: u64, mut stream: Stream)
 }
 
 fn words(count: u32) -> String {
-    (0..count).map(|word| format!("w{word} ")).collect()
+    (0..count).map(stage::word).collect()
 }
 
 #[tokio::test]

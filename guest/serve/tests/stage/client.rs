@@ -112,6 +112,15 @@ impl Client {
         Self::offering(path, Offer::default()).await.unwrap()
     }
 
+    /// A connection to a program of another deployment.
+    pub async fn speaking(path: &Path, alpn: &[u8]) -> Self {
+        let offer = Offer {
+            alpn: vec![alpn.to_vec()],
+            ..Offer::default()
+        };
+        Self::offering(path, offer).await.unwrap()
+    }
+
     pub async fn offering(path: &Path, offer: Offer) -> std::io::Result<Self> {
         let provider = Arc::new(offer.provider);
         let verifier = Arc::new(RawKey {
@@ -269,7 +278,7 @@ pub enum Event {
 }
 
 impl Stream {
-    /// The next event; role chunks are passed over.
+    /// The next event; the chunk that opens the answer is passed over.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
@@ -328,10 +337,12 @@ fn chunk(chunk: &Value) -> Option<Event> {
     if let Some(reason) = choice["finish_reason"].as_str() {
         return Some(Event::Finish(reason.to_owned()));
     }
-    match choice["delta"]["content"].as_str() {
-        Some("") | None => None,
-        Some(text) => Some(Event::Text(text.to_owned())),
+    let delta = &choice["delta"];
+    if delta["role"].is_string() {
+        assert_eq!(delta["content"], "");
+        return None;
     }
+    Some(Event::Text(delta["content"].as_str().unwrap().to_owned()))
 }
 
 /// Who pays, from which channel.

@@ -97,13 +97,66 @@ pub struct Seen {
     pub no_report: bool,
 }
 
-pub struct Stage {
+/// The scripted parts, and the descriptors that serve is to inherit from them.
+pub struct Scenery {
     pub path: PathBuf,
     pub seen: Arc<Mutex<Seen>>,
     engine: UnixStream,
     quote: UnixStream,
+    directory: tempfile::TempDir,
+}
+
+pub struct Stage {
+    pub path: PathBuf,
+    pub seen: Arc<Mutex<Seen>>,
+    scenery: Scenery,
     run: Option<thread::JoinHandle<RunError>>,
-    _directory: tempfile::TempDir,
+}
+
+impl Scenery {
+    /// Scenery whose launch configuration names this network.
+    pub fn on(network: NetworkId) -> (Self, Descriptors) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("listener");
+        let listener = UnixListener::bind(&path).unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (quote, init) = UnixStream::pair().unwrap();
+        let (control, host) = UnixStream::pair().unwrap();
+        let (engine, scripted) = UnixStream::pair().unwrap();
+        let scenery = Self {
+            path,
+            seen: Arc::clone(&seen),
+            engine: scripted.try_clone().unwrap(),
+            quote: init.try_clone().unwrap(),
+            directory,
+        };
+        let bytes = configuration(network).to_canonical_bytes().unwrap();
+        let (of_init, of_host) = (Arc::clone(&seen), Arc::clone(&seen));
+        thread::spawn(move || play_init(init, &bytes, &of_init));
+        thread::spawn(move || play_host(host, &of_host));
+        thread::spawn(move || play_engine(scripted, &seen));
+        let descriptors = Descriptors {
+            listener: OwnedFd::from(listener),
+            quote: quote.into(),
+            control: control.into(),
+            engine: engine.into(),
+        };
+        (scenery, descriptors)
+    }
+
+    /// init dies.
+    pub fn end(&self) {
+        let _ = self.quote.shutdown(Shutdown::Both);
+    }
+
+    /// Waits until something was seen; a test that never sees it fails.
+    pub async fn until(&self, what: &str, seen: impl Fn(&Seen) -> bool) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !seen(&self.seen.lock().unwrap()) {
+            assert!(Instant::now() < end, "never seen: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }
 
 impl Stage {
@@ -113,27 +166,7 @@ impl Stage {
 
     /// A stage whose launch configuration names this network.
     pub fn on(network: NetworkId) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("listener");
-        let listener = UnixListener::bind(&path).unwrap();
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let (quote, init) = UnixStream::pair().unwrap();
-        let (control, host) = UnixStream::pair().unwrap();
-        let (engine, scripted) = UnixStream::pair().unwrap();
-        let stop_quote = init.try_clone().unwrap();
-        let stop_engine = scripted.try_clone().unwrap();
-        let bytes = configuration(network).to_canonical_bytes().unwrap();
-        let (of_init, of_host, of_engine) =
-            (Arc::clone(&seen), Arc::clone(&seen), Arc::clone(&seen));
-        thread::spawn(move || play_init(init, &bytes, &of_init));
-        thread::spawn(move || play_host(host, &of_host));
-        thread::spawn(move || play_engine(scripted, &of_engine));
-        let descriptors = Descriptors {
-            listener: OwnedFd::from(listener),
-            quote: quote.into(),
-            control: control.into(),
-            engine: engine.into(),
-        };
+        let (scenery, descriptors) = Scenery::on(network);
         let deployment = Deployment {
             alpn: ALPN,
             network: NETWORK,
@@ -148,23 +181,21 @@ impl Stage {
             Err(error) => error,
         });
         Self {
-            path,
-            seen,
-            engine: stop_engine,
-            quote: stop_quote,
+            path: scenery.path.clone(),
+            seen: Arc::clone(&scenery.seen),
+            scenery,
             run: Some(run),
-            _directory: directory,
         }
     }
 
     /// The engine dies.
     pub fn lose_engine(&self) {
-        self.engine.shutdown(Shutdown::Both).unwrap();
+        self.scenery.engine.shutdown(Shutdown::Both).unwrap();
     }
 
     /// init dies; what serve ends with.
     pub fn end(mut self) -> RunError {
-        let _ = self.quote.shutdown(Shutdown::Both);
+        self.scenery.end();
         self.run.take().unwrap().join().unwrap()
     }
 
@@ -173,19 +204,15 @@ impl Stage {
         self.run.take().unwrap().join().unwrap()
     }
 
-    /// Waits until something was seen; a test that never sees it fails.
+    /// See [`Scenery::until`].
     pub async fn until(&self, what: &str, seen: impl Fn(&Seen) -> bool) {
-        let end = Instant::now() + Duration::from_secs(5);
-        while !seen(&self.seen.lock().unwrap()) {
-            assert!(Instant::now() < end, "never seen: {what}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        self.scenery.until(what, seen).await;
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = self.quote.shutdown(Shutdown::Both);
+        self.scenery.end();
         if let Some(run) = self.run.take() {
             let _ = run.join();
         }
@@ -299,6 +326,15 @@ fn play_host(mut socket: UnixStream, seen: &Mutex<Seen>) {
     }
 }
 
+/// What the scripted engine says as its token number `at`; some tokens complete no text.
+pub fn word(at: u32) -> String {
+    if at == 2 {
+        String::new()
+    } else {
+        format!("w{at} ")
+    }
+}
+
 /// One answer of the scripted engine.
 struct Running {
     granted: u32,
@@ -306,7 +342,7 @@ struct Running {
     max: u32,
 }
 
-/// Says `w0 w1 …` as far as it was granted; ends after `WORDS` words with an end token, or at the
+/// Says its words as far as it was granted; ends after `WORDS` words with an end token, or at the
 /// request's limit. A first message of `too long` is refused.
 fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
     let loaded = EngineEvent::Loaded {
@@ -375,7 +411,7 @@ fn say(request: u64, answer: &mut Running, events: &mut Vec<EngineEvent>) -> boo
             });
             return false;
         }
-        let text = Content(format!("w{} ", answer.said));
+        let text = Content(word(answer.said));
         events.push(EngineEvent::Token { request, text });
         answer.said += 1;
         if answer.said == answer.max {

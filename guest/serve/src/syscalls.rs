@@ -1,4 +1,0 @@
-//! System calls of serve, as data.
-
-/// Placeholder until measured.
-pub const SYSCALLS: &[(&str, &str)] = &[];
