@@ -77,6 +77,7 @@ rejections! {
     SnpReportReserved = "snp-report-reserved": "a reserved field of the report is not zero";
     SnpSignatureAlgorithm = "snp-signature-algorithm": "the report is not signed by ECDSA P-384";
     SnpSigningKey = "snp-signing-key": "the report is not signed by the chip's own key (VCEK)";
+    SnpChipKeyMasked = "snp-chip-key-masked": "the chip's identity is masked";
     SnpProductUnknown = "snp-product-unknown": "the report names a processor without a root";
     SnpProductMismatch = "snp-product-mismatch": "report, VCEK and root name different products";
     SnpVcekExtension = "snp-vcek-extension": "an extension of the VCEK is missing or malformed";
@@ -90,7 +91,6 @@ rejections! {
     SnpMigratable = "snp-migratable": "the guest policy allows a migration agent";
     SnpGuestPolicy = "snp-guest-policy": "the guest policy has an unknown or missing bit";
     SnpVmpl = "snp-vmpl": "the report was not requested at VMPL 0";
-    SnpChipKeyMasked = "snp-chip-key-masked": "the chip's identity is masked";
     SnpIdBlock = "snp-id-block": "the guest was launched with an identity block of somebody else";
     SnpMigrationAgent = "snp-migration-agent": "a migration agent is associated with the guest";
     SnpTcbOrder = "snp-tcb-order": "the report's firmware levels contradict each other";

@@ -32,6 +32,7 @@ pub(crate) fn appraise_report(
     at: UnixTime,
 ) -> Result<HardwareClaims, Rejection> {
     let report = report::Report::parse(bytes, policy)?;
+    rules::check_signer(&report)?;
     let chain = chain::Chain::verify(endorsements, policy, anchors, at)?;
     report.check_product(chain.product)?;
     chain.vcek.check_against(&report, chain.product)?;

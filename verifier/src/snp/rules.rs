@@ -71,6 +71,21 @@ impl KeyInfo {
     }
 }
 
+/// Who signed, before the signature itself: a VCEK's comparison would only confuse the reason.
+pub(super) fn check_signer(report: &Report) -> Result<(), Rejection> {
+    if !report.key_info.is_well_formed() {
+        return Err(Rejection::SnpReportReserved);
+    }
+    if report.key_info.signing_key() != 0 {
+        return Err(Rejection::SnpSigningKey);
+    }
+    if report.key_info.chip_key_masked() || report.chip_id.is_zero() {
+        return Err(Rejection::SnpChipKeyMasked);
+    }
+    Ok(())
+}
+
+/// What the genuine report says.
 pub(super) fn check(
     report: &Report,
     product: Product,
@@ -78,7 +93,7 @@ pub(super) fn check(
 ) -> Result<(), Rejection> {
     check_product(product, policy)?;
     check_guest_policy(report)?;
-    check_keys(report)?;
+    check_owners(report)?;
     check_tcb(report, product, policy)?;
     check_platform(report, policy)
 }
@@ -107,16 +122,7 @@ fn check_guest_policy(report: &Report) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn check_keys(report: &Report) -> Result<(), Rejection> {
-    if !report.key_info.is_well_formed() {
-        return Err(Rejection::SnpReportReserved);
-    }
-    if report.key_info.signing_key() != 0 {
-        return Err(Rejection::SnpSigningKey);
-    }
-    if report.key_info.chip_key_masked() || report.chip_id.is_zero() {
-        return Err(Rejection::SnpChipKeyMasked);
-    }
+fn check_owners(report: &Report) -> Result<(), Rejection> {
     let no_block = report.id_key_digest == [0; 48] && report.author_key_digest == [0; 48];
     if !no_block || report.key_info.author_key() {
         return Err(Rejection::SnpIdBlock);

@@ -1,0 +1,208 @@
+//! What a genuine report binds: question, connection, configuration, models, registers.
+
+use protocol::digest::{
+    ConfigDigest, EventLogDigest, Exporter, GpuEvidenceDigest, ModelDigest, ModelsDigest, Nonce,
+    SpkiDigest,
+};
+use protocol::launch_configuration::{config_digest, host_data};
+use protocol::reference_values::Profile;
+use protocol::tee::EvidenceClass;
+use verifier::{ChipRule, Rejection, Weakness};
+
+use crate::world::{MEASUREMENT, NOW, World};
+
+/// A change to the good world, and the reason for which it is refused.
+pub type Change = (&'static str, Rejection, fn(&mut World));
+
+pub const CHANGES: &[Change] = &[
+    (
+        "an empty list of classes",
+        Rejection::ClassNotAccepted,
+        |w| {
+            w.policy.classes.clear();
+        },
+    ),
+    ("another class", Rejection::ClassNotAccepted, |w| {
+        w.statement.class = EvidenceClass::Epoch;
+    }),
+    (
+        "reference values of a release",
+        Rejection::ProfileMismatch,
+        |w| {
+            w.references.profile = Profile::Release;
+        },
+    ),
+    (
+        "a host an hour in the past",
+        Rejection::HostTimeImplausible,
+        |w| {
+            w.statement.host_time = NOW - 3601;
+        },
+    ),
+    (
+        "a host an hour in the future",
+        Rejection::HostTimeImplausible,
+        |w| {
+            w.statement.host_time = NOW + 3601;
+        },
+    ),
+    ("multithreading, not tolerated", Rejection::SnpSmt, |w| {
+        forbid(w, Weakness::SnpSmt);
+    }),
+    (
+        "visible ciphertext, not tolerated",
+        Rejection::SnpCiphertextVisible,
+        |w| {
+            forbid(w, Weakness::SnpCiphertextVisible);
+        },
+    ),
+    (
+        "energy counters, not tolerated",
+        Rejection::SnpRaplReadable,
+        |w| {
+            forbid(w, Weakness::SnpRaplReadable);
+        },
+    ),
+    ("an empty list of minima", Rejection::SnpTcbUnlisted, |w| {
+        w.policy.snp.tcb_minima.clear();
+    }),
+    ("an empty list of chips", Rejection::ChipNotAccepted, |w| {
+        w.policy.chips = ChipRule::Only(Vec::new());
+    }),
+    ("a denied chip", Rejection::ChipNotAccepted, |w| {
+        let chip = w.appraise().unwrap().chip().to_string();
+        w.policy.chips = ChipRule::AllBut(vec![chip]);
+    }),
+    ("another nonce", Rejection::FreshnessMismatch, |w| {
+        w.channel.nonce = Nonce([0x12; 32]);
+    }),
+    (
+        "another connection's exporter",
+        Rejection::FreshnessMismatch,
+        |w| {
+            w.channel.exporter = Exporter([0x23; 32]);
+        },
+    ),
+    (
+        "another place among the challenges",
+        Rejection::FreshnessMismatch,
+        |w| {
+            w.proof.index = 0;
+        },
+    ),
+    (
+        "a connection to another key",
+        Rejection::TlsKeyMismatch,
+        |w| {
+            w.channel.tls_key = SpkiDigest([0x34; 32]);
+        },
+    ),
+    (
+        "another configuration than the measured one",
+        Rejection::ConfigurationMismatch,
+        |w| {
+            w.configuration.push(b' ');
+        },
+    ),
+    (
+        "a Statement of another configuration",
+        Rejection::ConfigurationMismatch,
+        |w| {
+            w.statement.configuration = ConfigDigest([1; 32]);
+        },
+    ),
+    (
+        "a measured configuration that is not canonical",
+        Rejection::ConfigurationMalformed,
+        |w| {
+            w.configuration.push(b'\n');
+            let digest = config_digest(&w.configuration);
+            w.statement.configuration = digest;
+            w.machine = mock_tee::snp::SnpMachine::new(
+                mock_tee::snp::Product::Genoa,
+                MEASUREMENT,
+                host_data(&digest),
+            );
+        },
+    ),
+    (
+        "a Statement of other models",
+        Rejection::ModelsMismatch,
+        |w| {
+            w.statement.models = ModelsDigest([1; 32]);
+        },
+    ),
+    ("an unpinned model", Rejection::ModelNotPinned, |w| {
+        w.references.models[0].digest = ModelDigest([1; 32]);
+    }),
+    ("an empty list of models", Rejection::ModelNotPinned, |w| {
+        w.references.models.clear();
+    }),
+    (
+        "an empty list of shapes",
+        Rejection::RegistersUnknown,
+        |w| {
+            w.references.shapes.clear();
+        },
+    ),
+    (
+        "an event log on SEV-SNP",
+        Rejection::EventLogUnexpected,
+        |w| {
+            w.event_log = vec![1];
+        },
+    ),
+    (
+        "GPU evidence without a GPU",
+        Rejection::GpuEvidenceUnexpected,
+        |w| {
+            w.gpu_evidence = vec![1];
+        },
+    ),
+    (
+        "a digest of GPU evidence without any",
+        Rejection::GpuEvidenceUnexpected,
+        |w| {
+            w.statement.gpu_evidence = GpuEvidenceDigest([1; 32]);
+        },
+    ),
+];
+
+fn forbid(world: &mut World, weakness: Weakness) {
+    world.policy.tolerated.retain(|named| *named != weakness);
+}
+
+#[test]
+fn refuses_every_change_for_its_own_reason() {
+    for (name, reason, change) in CHANGES {
+        let mut world = World::genoa();
+        change(&mut world);
+        assert_eq!(world.appraise(), Err(*reason), "{name}");
+    }
+}
+
+#[test]
+fn refuses_an_event_log_digest_on_sev_snp() {
+    let mut world = World::genoa();
+    world.statement.event_log = EventLogDigest([1; 32]);
+    assert_eq!(world.appraise(), Err(Rejection::EventLogUnexpected));
+}
+
+#[test]
+fn refuses_evidence_that_answered_somebody_elses_challenge() {
+    // Relay: genuine, fresh for another connection, forwarded to ours.
+    let honest = World::genoa();
+    let mut relayed = World::genoa();
+    relayed.channel.exporter = Exporter([0x77; 32]);
+    let refused = relayed.appraise_this(&honest.evidence());
+    assert_eq!(refused, Err(Rejection::FreshnessMismatch));
+}
+
+#[test]
+fn a_changed_statement_no_longer_fits_its_report() {
+    let world = World::genoa();
+    let mut evidence = world.evidence();
+    evidence.statement.receipt_key = protocol::digest::ReceiptKey([9; 32]);
+    let refused = world.appraise_this(&evidence);
+    assert_eq!(refused, Err(Rejection::ReportDataMismatch));
+}

@@ -1,0 +1,36 @@
+//! Every rejection has a fixture that provokes it and a line in the specification.
+
+use std::collections::BTreeSet;
+
+use verifier::Rejection;
+
+use crate::{binding, snp};
+
+/// Provoked by a test of its own rather than by a row of a table; the event log's waits for TDX.
+const BY_A_TEST_OF_ITS_OWN: &[Rejection] =
+    &[Rejection::ResearchCertificate, Rejection::EventLogMismatch];
+
+#[test]
+fn every_rejection_is_provoked_by_a_fixture() {
+    let lies = snp::LIES.iter().map(|(_, reason)| *reason);
+    let changes = binding::CHANGES.iter().map(|(_, reason, _)| *reason);
+    let own = BY_A_TEST_OF_ITS_OWN.iter().copied();
+    let provoked: BTreeSet<_> = lies.chain(changes).chain(own).collect();
+    let missing: Vec<_> = Rejection::ALL
+        .iter()
+        .filter(|r| !provoked.contains(r))
+        .collect();
+    assert_eq!(missing, Vec::<&Rejection>::new());
+}
+
+#[test]
+fn every_rejection_has_a_line_in_the_specification_and_no_other_has() {
+    let page = include_str!("../../../docs/spec/rejections.md");
+    let listed: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(code, _)| code)
+        .collect();
+    let known: BTreeSet<_> = Rejection::ALL.iter().map(|r| r.code()).collect();
+    assert_eq!(listed, known);
+}

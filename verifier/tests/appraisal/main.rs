@@ -1,0 +1,16 @@
+//! Appraisal from outside: good evidence of a simulated machine, then the same with one thing
+//! wrong at a time, and real evidence of real machines. Nothing here reads a clock or a socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+mod binding;
+mod coverage;
+mod real_snp;
+mod snp;
+mod world;

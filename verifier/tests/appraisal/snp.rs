@@ -1,0 +1,242 @@
+//! SEV-SNP: honest machines are accepted, and every lie is refused for its own reason.
+
+use mock_tee::Lie;
+use mock_tee::snp::Product;
+use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::reference_values::{Profile, snp_measurement_key};
+use protocol::tee::TeeKind;
+use verifier::{ChipIdentity, Rejection, TrustAnchors, UnixTime};
+
+use crate::world::{MEASUREMENT, NOW, World};
+
+/// One lie, one reason.
+pub const LIES: &[(Lie, Rejection)] = &[
+    (Lie::Truncated, Rejection::SnpReportLength),
+    (Lie::ReportVersion, Rejection::SnpReportVersion),
+    (Lie::Reserved, Rejection::SnpReportReserved),
+    (Lie::TcbReserved, Rejection::SnpReportReserved),
+    (Lie::PlatformReserved, Rejection::SnpReportReserved),
+    (Lie::SignatureAlgorithm, Rejection::SnpSignatureAlgorithm),
+    (Lie::BadSignature, Rejection::SnpSignatureInvalid),
+    (Lie::Debug, Rejection::SnpDebug),
+    (Lie::Migratable, Rejection::SnpMigratable),
+    (Lie::PolicyBit, Rejection::SnpGuestPolicy),
+    (Lie::Vmpl, Rejection::SnpVmpl),
+    (Lie::Vlek, Rejection::SnpSigningKey),
+    (Lie::MaskedChip, Rejection::SnpChipKeyMasked),
+    (Lie::IdBlock, Rejection::SnpIdBlock),
+    (Lie::MigrationAgent, Rejection::SnpMigrationAgent),
+    (Lie::Milan, Rejection::SnpMilan),
+    (Lie::UnknownProduct, Rejection::SnpProductUnknown),
+    (Lie::OtherProduct, Rejection::SnpProductMismatch),
+    (Lie::UnlistedStepping, Rejection::SnpTcbUnlisted),
+    (Lie::TcbLow, Rejection::SnpTcbBelowMinimum),
+    (Lie::LaunchTcbLow, Rejection::SnpTcbBelowMinimum),
+    (Lie::TcbOrder, Rejection::SnpTcbOrder),
+    (Lie::NoAliasCheck, Rejection::SnpAliasCheck),
+    (Lie::OtherMeasurement, Rejection::RegistersUnknown),
+    (Lie::WrongHostData, Rejection::ConfigurationMismatch),
+    (Lie::StaleNonce, Rejection::ReportDataMismatch),
+    (Lie::NoEndorsement, Rejection::EndorsementMissing),
+    (Lie::MalformedCertificate, Rejection::CertificateMalformed),
+    (Lie::SelfSignedRoot, Rejection::CertificateRoot),
+    (Lie::Unmarked, Rejection::ResearchMarkerMissing),
+    (Lie::CertificateAlgorithm, Rejection::CertificateAlgorithm),
+    (Lie::OtherIssuer, Rejection::CertificateIssuer),
+    (Lie::NotAuthority, Rejection::CertificateNotAuthority),
+    (Lie::CriticalExtension, Rejection::CertificateCritical),
+    (Lie::CertificateSignature, Rejection::CertificateSignature),
+    (Lie::NotYetValid, Rejection::CertificateNotYetValid),
+    (Lie::Expired, Rejection::CertificateExpired),
+    (Lie::MissingLevel, Rejection::SnpVcekExtension),
+    (Lie::OtherChip, Rejection::SnpChipMismatch),
+    (Lie::OtherTcb, Rejection::SnpTcbMismatch),
+    (Lie::OtherProductName, Rejection::SnpProductMismatch),
+    (Lie::NoCrl, Rejection::CrlMissing),
+    (Lie::MalformedCrl, Rejection::CrlMalformed),
+    (Lie::CrlIssuer, Rejection::CrlIssuer),
+    (Lie::CrlSignature, Rejection::CrlSignature),
+    (Lie::CrlNotYetValid, Rejection::CrlNotYetValid),
+    (Lie::CrlExpired, Rejection::CrlExpired),
+    (Lie::Revoked, Rejection::CertificateRevoked),
+];
+
+#[test]
+fn accepts_an_honest_genoa_with_a_report_of_version_3() {
+    let world = World::genoa();
+    let result = world.appraise().unwrap();
+    assert_eq!(result.tee(), TeeKind::SevSnp);
+    assert_eq!(result.shape(), "cpu-2x2048");
+    assert_eq!(result.statement(), &world.statement);
+    assert_eq!(result.models().len(), 1);
+    assert_eq!(*result.measurement_key(), snp_measurement_key(&MEASUREMENT));
+    assert_eq!(result.not_after(), UnixTime(NOW + 3600));
+}
+
+#[test]
+fn accepts_an_honest_turin_with_a_report_of_version_5() {
+    let result = World::of(Product::Turin).appraise().unwrap();
+    let ChipIdentity::SevSnp(chip) = result.chip() else {
+        panic!("an AMD chip");
+    };
+    assert!(chip.as_bytes()[8..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn refuses_every_lie_for_its_own_reason() {
+    for (lie, reason) in LIES {
+        let mut world = World::genoa();
+        world.machine = world.machine.with(*lie);
+        assert_eq!(world.appraise(), Err(*reason), "{lie}");
+    }
+}
+
+#[test]
+fn refuses_every_lie_of_a_turin_too() {
+    // Turin's VCEK has no level for the reserved byte, so there it differs from the VCEK.
+    let lies = LIES.iter().filter(|(lie, _)| *lie != Lie::TcbReserved);
+    for (lie, reason) in lies {
+        let mut world = World::of(Product::Turin);
+        world.machine = world.machine.with(*lie);
+        assert_eq!(world.appraise(), Err(*reason), "{lie}");
+    }
+}
+
+#[test]
+fn the_table_names_every_lie() {
+    for lie in Lie::ALL {
+        assert!(LIES.iter().any(|(named, _)| named == lie), "{lie}");
+    }
+}
+
+#[test]
+fn production_anchors_refuse_a_research_certificate_by_its_marker() {
+    let mut world = World::genoa();
+    world.references.profile = Profile::Release;
+    world.anchors = TrustAnchors::PRODUCTION;
+    assert_eq!(world.appraise(), Err(Rejection::ResearchCertificate));
+}
+
+#[test]
+fn production_anchors_refuse_an_unmarked_self_made_root_by_its_pin() {
+    // The marked root is replaced by the unmarked intermediate, so only the pin is left to refuse.
+    let mut world = World::genoa();
+    world.references.profile = Profile::Release;
+    world.anchors = TrustAnchors::PRODUCTION;
+    world.machine = world.machine.with(Lie::Unmarked);
+    let mut evidence = world.evidence();
+    let mut items = Endorsements::default();
+    let ask = evidence.endorsements.get(EndorsementKind::SnpAsk).unwrap();
+    let vcek = evidence.endorsements.get(EndorsementKind::SnpVcek).unwrap();
+    for (kind, bytes) in [
+        (EndorsementKind::SnpArk, ask),
+        (EndorsementKind::SnpAsk, ask),
+        (EndorsementKind::SnpVcek, vcek),
+    ] {
+        items.insert(kind, bytes.to_vec()).unwrap();
+    }
+    evidence.endorsements = items;
+    let refused = world.appraise_this(&evidence);
+    assert_eq!(refused, Err(Rejection::CertificateRoot));
+}
+
+#[test]
+fn a_result_ends_with_the_first_endorsement() {
+    let mut world = World::genoa();
+    world.policy.result_lifetime_seconds = u32::MAX;
+    let list_end = NOW - 3600 + 180 * 86_400;
+    assert_eq!(world.appraise().unwrap().not_after(), UnixTime(list_end));
+}
+
+#[test]
+fn the_clock_decides_at_both_ends_of_a_revocation_list() {
+    let mut world = World::genoa();
+    world.policy.host_time_tolerance_seconds = u32::MAX;
+    let evidence = world.evidence();
+    let (start, end) = (NOW - 3600, NOW - 3600 + 180 * 86_400);
+    for (at, expected) in [
+        (start - 1, Some(Rejection::CrlNotYetValid)),
+        (start, None),
+        (end - 1, None),
+        (end, Some(Rejection::CrlExpired)),
+    ] {
+        world.at = UnixTime(at);
+        assert_eq!(world.appraise_this(&evidence).err(), expected, "at {at}");
+    }
+}
+
+#[test]
+fn no_prefix_of_a_report_or_a_certificate_is_accepted() {
+    let world = World::genoa();
+    let good = world.evidence();
+    for length in 0..good.report.len() {
+        let mut evidence = good.clone();
+        evidence.report.truncate(length);
+        let refused = world.appraise_this(&evidence);
+        assert_eq!(refused, Err(Rejection::SnpReportLength));
+    }
+    for kind in [
+        EndorsementKind::SnpArk,
+        EndorsementKind::SnpAsk,
+        EndorsementKind::SnpVcek,
+        EndorsementKind::SnpCrl,
+    ] {
+        let whole = good.endorsements.get(kind).unwrap().len();
+        for length in (0..whole).step_by(13) {
+            let evidence = with_item(&good, kind, |bytes| bytes.truncate(length));
+            assert!(
+                world.appraise_this(&evidence).is_err(),
+                "{kind:?} of {length} bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_flipped_byte_of_a_signed_item_is_accepted() {
+    let world = World::genoa();
+    let good = world.evidence();
+    for at in (0..good.report.len()).step_by(3) {
+        let mut evidence = good.clone();
+        evidence.report[at] ^= 0x10;
+        assert!(world.appraise_this(&evidence).is_err(), "report byte {at}");
+    }
+    for kind in [
+        EndorsementKind::SnpArk,
+        EndorsementKind::SnpAsk,
+        EndorsementKind::SnpVcek,
+        EndorsementKind::SnpCrl,
+    ] {
+        let whole = good.endorsements.get(kind).unwrap().len();
+        for at in (0..whole).step_by(11) {
+            let evidence = with_item(&good, kind, |bytes| bytes[at] ^= 0x10);
+            assert!(
+                world.appraise_this(&evidence).is_err(),
+                "{kind:?} byte {at}"
+            );
+        }
+    }
+}
+
+fn with_item(
+    good: &protocol::evidence::Evidence,
+    kind: EndorsementKind,
+    change: impl Fn(&mut Vec<u8>),
+) -> protocol::evidence::Evidence {
+    let mut items = Endorsements::default();
+    for each in [
+        EndorsementKind::SnpArk,
+        EndorsementKind::SnpAsk,
+        EndorsementKind::SnpVcek,
+        EndorsementKind::SnpCrl,
+    ] {
+        let mut bytes = good.endorsements.get(each).unwrap().to_vec();
+        if each == kind {
+            change(&mut bytes);
+        }
+        items.insert(each, bytes).unwrap();
+    }
+    let mut evidence = good.clone();
+    evidence.endorsements = items;
+    evidence
+}
