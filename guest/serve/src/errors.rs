@@ -300,7 +300,10 @@ mod tests {
         let text = String::from_utf8(refusal.to_json()).unwrap();
         assert_eq!(
             text,
-            r#"{"error":{"message":"this member is not supported","type":"invalid_request_error","param":"tools","code":"unsupported-member"}}"#
+            concat!(
+                r#"{"error":{"message":"this member is not supported","#,
+                r#""type":"invalid_request_error","param":"tools","code":"unsupported-member"}}"#
+            )
         );
     }
 

@@ -1,4 +1,5 @@
-//! Accepts connections, handshakes, and drives HTTP/2 under hard limits. `docs/spec/serving.md` §1.
+//! Accepts connections, handshakes, and drives HTTP/2 under hard limits.
+//! `docs/spec/serving.md` §1.
 //!
 //! A peer that is slow, silent or excessive loses its connection and nothing else happens. Which
 //! path leads where is `connection`'s part.

@@ -223,9 +223,15 @@ mod tests {
     #[test]
     fn chunks_have_the_shape_that_openai_clients_parse() {
         let plain = chunks(false);
-        let expected = r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}"#;
+        let expected = concat!(
+            r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"#,
+            r#""logprobs":null,"finish_reason":null}]}"#
+        );
         assert_eq!(line(&plain.role()), format!("{HEAD}{expected}\n\n"));
-        let expected = r#""choices":[{"index":0,"delta":{"content":"a\"\n"},"logprobs":null,"finish_reason":null}]}"#;
+        let expected = concat!(
+            r#""choices":[{"index":0,"delta":{"content":"a\"\n"},"#,
+            r#""logprobs":null,"finish_reason":null}]}"#
+        );
         assert_eq!(line(&plain.text("a\"\n")), format!("{HEAD}{expected}\n\n"));
         let expected =
             r#""choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}"#;
@@ -245,7 +251,10 @@ mod tests {
             cached: 2,
             completion: 8,
         };
-        let expected = r#""choices":[],"usage":{"prompt_tokens":42,"completion_tokens":8,"total_tokens":50,"prompt_tokens_details":{"cached_tokens":2}}}"#;
+        let expected = concat!(
+            r#""choices":[],"usage":{"prompt_tokens":42,"completion_tokens":8,"#,
+            r#""total_tokens":50,"prompt_tokens_details":{"cached_tokens":2}}}"#
+        );
         assert_eq!(
             line(&chunks.usage(&tokens).unwrap()),
             format!("{HEAD}{expected}\n\n")
@@ -257,7 +266,10 @@ mod tests {
         let event = progress(&TokenCounts::default(), Nano::from_u64(9));
         assert_eq!(
             line(&event),
-            "event: cocoon.progress\ndata: {\"prompt_tokens\":0,\"cached_tokens\":0,\"completion_tokens\":0,\"charged\":\"9\"}\n\n"
+            concat!(
+                "event: cocoon.progress\ndata: {\"prompt_tokens\":0,\"cached_tokens\":0,",
+                "\"completion_tokens\":0,\"charged\":\"9\"}\n\n"
+            )
         );
     }
 }

@@ -115,7 +115,10 @@ async fn no_refusal_repeats_what_was_sent() {
     let mut client = Client::attested(&stage.path).await;
     let voucher = Payer::new(9).voucher(0);
     for body in [
-        r#"{"model":"top-secret","messages":[{"role":"user","content":"top-secret"}],"stream":true}"#,
+        concat!(
+            r#"{"model":"top-secret","stream":true,"#,
+            r#""messages":[{"role":"user","content":"top-secret"}]}"#
+        ),
         r#"{"model":"scripted","messages":["top-secret"],"stream":true}"#,
         r#"{"top-secret":1}"#,
         r#""top-secret"#,
