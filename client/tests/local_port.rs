@@ -1,0 +1,230 @@
+//! The local port speaks OpenAI's API to programs of this machine, and to nobody else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::local::{LocalPort, Notice};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use peer::{Answering, MODEL, Peer, Script, Stage, WHOLE_COST, WORDS, enough};
+use protocol::nano::Nano;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+
+struct Port {
+    address: SocketAddr,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+    peer: Peer,
+    _stage: Stage,
+}
+
+impl Port {
+    async fn open(script: Script, limit: Nano) -> Self {
+        let stage = Stage::open();
+        let peer = Peer::start(&stage.world, Answering::Honest, script).await;
+        let chat = stage.chat(&peer, limit).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, notices) = mpsc::unbounded_channel();
+        let port = LocalPort::new(Arc::new(chat), address.port(), sender);
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(port.serve(listener, async {
+            let _stopped = stopped.await;
+        }));
+        Self {
+            address,
+            notices,
+            stop,
+            served,
+            peer,
+            _stage: stage,
+        }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, String) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn request(&self, method: Method, path: &str, body: &Value) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.address.to_string())
+            .header("content-type", "application/json")
+            .body(Full::from(body.to_string()))
+            .unwrap()
+    }
+
+    async fn post(&self, body: &Value) -> (StatusCode, String) {
+        self.send(self.request(Method::POST, "/v1/chat/completions", body))
+            .await
+    }
+}
+
+fn chat(stream: bool) -> Value {
+    json!({
+        "model": MODEL,
+        "messages": [{ "role": "user", "content": "What is the capital of France?" }],
+        "temperature": 0,
+        "seed": 1,
+        "max_tokens": 16,
+        "stream": stream,
+    })
+}
+
+fn code(body: &str) -> String {
+    let value: Value = serde_json::from_str(body).unwrap();
+    value["error"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_stream_holds_openai_chunks_only_and_ends_after_the_receipt() {
+    let mut port = Port::open(Script::default(), enough()).await;
+    let (status, body) = port.post(&chat(true)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.ends_with("data: [DONE]\n\n"));
+    assert!(!body.contains("cocoon"), "events of ours are stripped");
+    assert!(
+        body.lines()
+            .all(|line| line.is_empty() || line.starts_with("data: "))
+    );
+    let Some(Notice::Settled { charged, .. }) = port.notices.recv().await else {
+        panic!("no receipt");
+    };
+    assert_eq!(charged, u128::from(WHOLE_COST));
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_put_together() {
+    let port = Port::open(Script::default(), enough()).await;
+    let (status, body) = port.post(&chat(false)).await;
+    assert_eq!(status, StatusCode::OK);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(value["object"], "chat.completion");
+    assert_eq!(value["choices"][0]["message"]["content"], WORDS.concat());
+    assert_eq!(value["choices"][0]["finish_reason"], "stop");
+    let sent: Value = serde_json::from_slice(&port.peer.seen.lock().unwrap().bodies[0]).unwrap();
+    assert_eq!(sent["stream"], true, "what is paid is always streamed");
+}
+
+#[tokio::test]
+async fn models_are_those_of_the_attested_configuration() {
+    let port = Port::open(Script::default(), enough()).await;
+    let get = |path: &str| port.request(Method::GET, path, &Value::Null);
+    let (status, body) = port.send(get("/v1/models")).await;
+    assert_eq!(status, StatusCode::OK);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(value["data"][0]["id"], MODEL);
+    let (status, _) = port.send(get(&format!("/v1/models/{MODEL}"))).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, body) = port.send(get("/v1/models/other")).await;
+    assert_eq!(
+        (status, code(&body)),
+        (StatusCode::NOT_FOUND, "model_not_found".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn refuses_web_pages_and_other_names_before_anything_is_sent() {
+    let port = Port::open(Script::default(), enough()).await;
+    let mut page = port.request(Method::POST, "/v1/chat/completions", &chat(true));
+    page.headers_mut()
+        .insert("origin", "https://example.org".parse().unwrap());
+    let mut rebound = port.request(Method::POST, "/v1/chat/completions", &chat(true));
+    rebound
+        .headers_mut()
+        .insert("host", "example.org".parse().unwrap());
+    for request in [page, rebound] {
+        let (status, body) = port.send(request).await;
+        assert_eq!(
+            (status, code(&body)),
+            (StatusCode::FORBIDDEN, "origin-refused".to_owned())
+        );
+    }
+    assert_eq!(port.peer.paths().len(), 1, "the challenge");
+}
+
+#[tokio::test]
+async fn every_refusal_has_openais_shape_and_a_stable_code() {
+    let port = Port::open(Script::default(), enough()).await;
+    let mut other_model = chat(true);
+    other_model["model"] = json!("other");
+    for (body, expected) in [
+        (json!([]), (400, "request-malformed")),
+        (json!({ "messages": [] }), (400, "request-invalid-member")),
+        (other_model, (404, "model_not_found")),
+    ] {
+        let (status, text) = port.post(&body).await;
+        assert_eq!((status.as_u16(), code(&text).as_str()), expected);
+    }
+    let (status, text) = port
+        .send(port.request(Method::POST, "/v1/embeddings", &json!({})))
+        .await;
+    assert_eq!(
+        (status.as_u16(), code(&text).as_str()),
+        (404, "unknown-path")
+    );
+    let (status, text) = port
+        .send(port.request(Method::GET, "/v1/chat/completions", &json!({})))
+        .await;
+    assert_eq!(
+        (status.as_u16(), code(&text).as_str()),
+        (405, "wrong-method")
+    );
+}
+
+#[tokio::test]
+async fn a_price_above_the_limit_is_402_and_nothing_was_sent() {
+    let port = Port::open(Script::default(), Nano::from_u64(1)).await;
+    let (status, body) = port.post(&chat(true)).await;
+    assert_eq!(
+        (status.as_u16(), code(&body).as_str()),
+        (402, "price-above-limit")
+    );
+    assert_eq!(port.peer.paths().len(), 1, "the challenge");
+}
+
+#[tokio::test]
+async fn a_lie_in_the_middle_of_a_stream_ends_it_with_an_error_event() {
+    let lying = Script {
+        progress: |event| event.completion_tokens += 1,
+        ..Script::default()
+    };
+    let port = Port::open(lying, enough()).await;
+    let (status, body) = port.post(&chat(true)).await;
+    assert_eq!(status, StatusCode::OK, "it began well");
+    assert!(!body.contains("[DONE]"));
+    let last = body.trim_end().rsplit("data: ").next().unwrap();
+    assert_eq!(code(last), "account-overclaimed");
+}
+
+#[tokio::test]
+async fn stops_when_it_is_asked_to() {
+    let port = Port::open(Script::default(), enough()).await;
+    port.stop.send(()).unwrap();
+    port.served.await.unwrap();
+    assert!(TcpStream::connect(port.address).await.is_err());
+}

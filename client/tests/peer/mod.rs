@@ -1,0 +1,562 @@
+//! A scripted machine for the client's tests: real TLS, real evidence of the simulated TEE, honest
+//! until a knob is turned. What it saw can be asked for.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part of the stage"
+)]
+
+pub mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use client::chat::{Chat, ChatRequest, Question, Till};
+use client::pins::Pins;
+use client::session::Attester;
+use client::wallet::{ChannelFile, Ledger, StateDirectory};
+use client::{Deployment, NoRandomness, Surroundings};
+use ed25519_dalek::SigningKey;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use mock_tee::snp::{Product, SnpMachine};
+use protocol::digest::{
+    AccountId, BootId, EpochKey, EventLogDigest, Freshness, GpuEvidenceDigest, HpkeConfigDigest,
+    LaunchDigest, PayerKey, ReceiptDigest, ReceiptKey, Salt,
+};
+use protocol::evidence::{ATTEST_PATH, Challenge, Evidence, FreshnessProof, freshness_leaf};
+use protocol::launch_configuration::{
+    LaunchConfiguration, Limits, ModelEntry, config_digest, host_data,
+};
+use protocol::merkle;
+use protocol::nano::Nano;
+use protocol::receipt::{
+    FinishReason, Receipt, Sampling, TokenCounts, TokenPrices, request_digest, response_digest,
+};
+use protocol::reference_values::{
+    ExpectedRegisters, ImageVersion, ModelReference, Profile, ReferenceValues, ShapeReference,
+};
+use protocol::serving::{CHAT_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH};
+use protocol::statement::{Role, Statement, models_digest};
+use protocol::tee::{EvidenceClass, TeeKind};
+use protocol::ton::TonAddress;
+use protocol::verity::VerityParameters;
+use protocol::voucher::SignedVoucher;
+use research_anchors::{RESEARCH_ALPN, RESEARCH_NETWORK, research_anchors};
+use serde_json::json;
+use tokio::net::TcpListener;
+use verifier::{AppraisalPolicy, UnixTime};
+use zeroize::Zeroizing;
+
+use self::tls::{ServerTls, TlsKey};
+
+pub const NOW: u64 = 1_795_000_000;
+pub const MODEL: &str = "scripted";
+pub const PROMPT_TOKENS: u32 = 20;
+pub const WORDS: [&str; 4] = ["Par", "", "is", "."];
+pub const DEPOSIT: u64 = 1_000_000;
+pub const PRICES: TokenPrices = TokenPrices {
+    prompt: 20,
+    cached: 2,
+    completion: 160,
+};
+/// Twenty prompt tokens, four words and the end token.
+pub const WHOLE_COST: u64 = 20 * 20 + 5 * 160;
+pub const IMAGE: ImageVersion = ImageVersion {
+    major: 0,
+    minor: 1,
+    patch: 0,
+};
+
+const CHANNEL_SEED: [u8; 32] = [5; 32];
+const LAUNCH: LaunchDigest = LaunchDigest([0x1a; 48]);
+const BOOT: BootId = BootId([7; 32]);
+
+pub fn address(byte: u8) -> TonAddress {
+    TonAddress {
+        workchain: 0,
+        account: AccountId([byte; 32]),
+    }
+}
+
+pub fn configuration() -> LaunchConfiguration {
+    LaunchConfiguration {
+        version: 1,
+        network: RESEARCH_NETWORK,
+        payee: address(3),
+        models: vec![ModelEntry {
+            name: MODEL.to_owned(),
+            verity: VerityParameters {
+                data_blocks: 10,
+                hash_start_block: 10,
+                salt: [1; 32],
+                root: [2; 32],
+            },
+            prices: PRICES,
+        }],
+        limits: Limits {
+            streams: 4,
+            context_tokens: 2048,
+            increment_tokens: 4,
+        },
+    }
+}
+
+pub fn references() -> ReferenceValues {
+    ReferenceValues {
+        version: 1,
+        image: IMAGE,
+        profile: Profile::Research,
+        shapes: vec![ShapeReference {
+            shape: "cpu-2x2048".to_owned(),
+            vcpus: 2,
+            memory_mib: 2048,
+            registers: ExpectedRegisters::SevSnp {
+                vcpu_type: "EPYC-v4".to_owned(),
+                guest_features: 1,
+                launch_digest: LAUNCH,
+            },
+        }],
+        models: vec![ModelReference {
+            name: MODEL.to_owned(),
+            digest: configuration().models[0].verity.model_digest(),
+        }],
+    }
+}
+
+/// A clock that tests move, and the kernel's randomness.
+#[derive(Debug)]
+pub struct World(AtomicU64);
+
+impl World {
+    pub fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Surroundings for World {
+    fn now(&self) -> UnixTime {
+        UnixTime(self.0.load(Ordering::Relaxed))
+    }
+
+    fn random(&self) -> Result<Zeroizing<[u8; 32]>, NoRandomness> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
+        Ok(bytes)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// How a challenge is answered.
+#[derive(Debug, Clone, Default)]
+pub enum Answering {
+    /// With evidence about this very connection.
+    #[default]
+    Honest,
+    /// With what was asked of a genuine machine, under the same nonce.
+    Relayed(SocketAddr),
+    /// With these bytes.
+    Bytes(Bytes),
+    /// With evidence whose launch measurement nobody pinned.
+    OtherImage,
+}
+
+/// Everything that the machine can get wrong.
+#[derive(Clone, Copy)]
+pub struct Script {
+    /// Changes the last progress event.
+    pub progress: fn(&mut Progress),
+    /// Changes the receipt before it is signed.
+    pub receipt: fn(&mut Receipt),
+    /// Seed of the key that signs receipts; another one than the attested is a lie.
+    pub receipt_seed: [u8; 32],
+    /// Whether the receipt is sent at all.
+    pub with_receipt: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            progress: |_| {},
+            receipt: |_| {},
+            receipt_seed: RECEIPT_SEED,
+            with_receipt: true,
+        }
+    }
+}
+
+const RECEIPT_SEED: [u8; 32] = [9; 32];
+
+/// What the machine saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub connections: usize,
+    pub paths: Vec<String>,
+    pub vouchers: Vec<SignedVoucher>,
+    pub header_vouchers: Vec<SignedVoucher>,
+    pub bodies: Vec<Bytes>,
+}
+
+/// A running machine.
+#[derive(Clone)]
+pub struct Peer {
+    pub address: SocketAddr,
+    pub seen: Arc<Mutex<Seen>>,
+    world: Arc<World>,
+    answering: Answering,
+    script: Script,
+    tls: ServerTls,
+}
+
+impl Peer {
+    pub async fn start(world: &Arc<World>, answering: Answering, script: Script) -> Self {
+        Self::with_key(world, answering, script, TlsKey::draw()).await
+    }
+
+    pub async fn with_key(
+        world: &Arc<World>,
+        answering: Answering,
+        script: Script,
+        key: TlsKey,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Self {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+            world: Arc::clone(world),
+            answering,
+            script,
+            tls: ServerTls::new(key, RESEARCH_ALPN),
+        };
+        let accepting = peer.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let peer = accepting.clone();
+                tokio::spawn(async move { peer.connection(stream).await });
+            }
+        });
+        peer
+    }
+
+    async fn connection(self, stream: tokio::net::TcpStream) {
+        let Ok(channel) = self.tls.accept(stream).await else {
+            return;
+        };
+        self.seen.lock().unwrap().connections += 1;
+        let io = TokioIo::new(channel.clone());
+        let sequence = Arc::new(Mutex::new((0u64, ReceiptDigest::ZERO)));
+        let statement: Arc<Mutex<Option<Statement>>> = Arc::default();
+        let service = service_fn(|request| {
+            let (peer, channel) = (self.clone(), channel.clone());
+            let (sequence, statement) = (Arc::clone(&sequence), Arc::clone(&statement));
+            async move {
+                let answer = peer.answer(request, &channel, &sequence, &statement).await;
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        });
+        let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await;
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        channel: &tls::Channel,
+        sequence: &Mutex<(u64, ReceiptDigest)>,
+        statement: &Mutex<Option<Statement>>,
+    ) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let path = head.uri.path().to_owned();
+        self.seen.lock().unwrap().paths.push(path.clone());
+        match path.as_str() {
+            ATTEST_PATH => {
+                let challenge = Challenge::decode(&body).unwrap();
+                let evidence = self.evidence(&challenge, channel, statement).await;
+                Response::new(Full::new(evidence))
+            }
+            VOUCHER_PATH => {
+                let voucher = SignedVoucher::decode(&body).unwrap();
+                assert!(voucher.verify().is_ok());
+                self.seen.lock().unwrap().vouchers.push(voucher);
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
+            CHAT_PATH => {
+                let voucher = STANDARD.decode(&head.headers[VOUCHER_HEADER]).unwrap();
+                let voucher = SignedVoucher::decode(&voucher).unwrap();
+                self.seen.lock().unwrap().header_vouchers.push(voucher);
+                self.seen.lock().unwrap().bodies.push(body.clone());
+                let said = statement.lock().unwrap().clone().unwrap();
+                let stream = self.chat(&head.headers, &body, &voucher, &said, sequence);
+                Response::new(Full::new(stream.into()))
+            }
+            other => panic!("the client asked for {other}"),
+        }
+    }
+
+    async fn evidence(
+        &self,
+        challenge: &Challenge,
+        channel: &tls::Channel,
+        statement: &Mutex<Option<Statement>>,
+    ) -> Bytes {
+        let launch = match &self.answering {
+            Answering::Honest => LAUNCH,
+            Answering::OtherImage => LaunchDigest([0x66; 48]),
+            Answering::Bytes(bytes) => return bytes.clone(),
+            Answering::Relayed(genuine) => {
+                let mut relay = client::channel::UnverifiedChannel::connect(genuine, RESEARCH_ALPN)
+                    .await
+                    .unwrap();
+                return relay.challenge(challenge.nonce).await.unwrap().encoded;
+            }
+        };
+        let bytes = configuration().to_canonical_bytes().unwrap();
+        let digest = config_digest(&bytes);
+        let leaf = freshness_leaf(&challenge.nonce, &channel.exporter(&challenge.nonce));
+        let said = Statement {
+            role: Role::Worker,
+            class: EvidenceClass::Fresh,
+            tee: TeeKind::SevSnp,
+            boot_id: BOOT,
+            freshness: Freshness(merkle::root(&[leaf])),
+            tls_key: self.tls.spki_digest(),
+            epoch_key: EpochKey::ZERO,
+            hpke_configuration: HpkeConfigDigest::ZERO,
+            receipt_key: ReceiptKey(
+                SigningKey::from_bytes(&RECEIPT_SEED)
+                    .verifying_key()
+                    .to_bytes(),
+            ),
+            configuration: digest,
+            models: models_digest(&configuration().model_digests()),
+            event_log: EventLogDigest::ZERO,
+            gpu_evidence: GpuEvidenceDigest::ZERO,
+            host_time: self.world.now().0,
+        };
+        let machine = SnpMachine::new(Product::Genoa, launch, host_data(&digest));
+        let evidence = Evidence {
+            report: machine.report(&said.report_data()).unwrap(),
+            statement: said.clone(),
+            proof: FreshnessProof {
+                index: 0,
+                count: 1,
+                path: Vec::new(),
+            },
+            launch_configuration: bytes,
+            event_log: Vec::new(),
+            gpu_evidence: Vec::new(),
+            endorsements: machine.endorsements(self.world.now().0).unwrap(),
+        };
+        *statement.lock().unwrap() = Some(said);
+        evidence.encode().into()
+    }
+
+    fn chat(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+        voucher: &SignedVoucher,
+        statement: &Statement,
+        sequence: &Mutex<(u64, ReceiptDigest)>,
+    ) -> String {
+        let tokens = |completion| TokenCounts {
+            prompt: PROMPT_TOKENS,
+            cached: 0,
+            completion,
+        };
+        let mut stream = chunk(&json!({ "role": "assistant", "content": "" }), None);
+        stream.push_str(&progress(&tokens(0), |_| {}));
+        for word in WORDS {
+            stream.push_str(&chunk(&json!({ "content": word }), None));
+        }
+        stream.push_str(&chunk(&json!({}), Some("stop")));
+        let delivered = tokens(5);
+        stream.push_str(&progress(&delivered, self.script.progress));
+        if self.script.with_receipt {
+            let salt: Salt = headers[SALT_HEADER].to_str().unwrap().parse().unwrap();
+            let receipt = self.receipt(&salt, body, voucher, statement, delivered, sequence);
+            stream.push_str(&format!(
+                "event: cocoon.receipt\ndata: {}\n\n",
+                json!({ "receipt": receipt })
+            ));
+        }
+        stream.push_str("data: [DONE]\n\n");
+        stream
+    }
+
+    /// The signed receipt, base64.
+    fn receipt(
+        &self,
+        salt: &Salt,
+        body: &Bytes,
+        voucher: &SignedVoucher,
+        statement: &Statement,
+        tokens: TokenCounts,
+        sequence: &Mutex<(u64, ReceiptDigest)>,
+    ) -> String {
+        let mut held = sequence.lock().unwrap();
+        let mut receipt = Receipt {
+            network: RESEARCH_NETWORK,
+            statement: statement.digest(),
+            boot_id: BOOT,
+            class: EvidenceClass::Fresh,
+            beacon: Freshness::ZERO,
+            request: request_digest(salt, body),
+            response: response_digest(salt, WORDS.concat().as_bytes()),
+            model: configuration().models[0].verity.model_digest(),
+            image: IMAGE,
+            sampling: Sampling {
+                temperature_milli: 0,
+                top_p_milli: 1000,
+                seed: 1,
+                max_tokens: 16,
+            },
+            tokens,
+            prices: PRICES,
+            charged: Nano::from_u64(WHOLE_COST),
+            finish: FinishReason::Stop,
+            channel: voucher.voucher.channel,
+            epoch: voucher.voucher.epoch,
+            sequence: held.0,
+            previous: held.1,
+            host_time: self.world.now().0,
+        };
+        (self.script.receipt)(&mut receipt);
+        *held = (receipt.sequence + 1, receipt.digest());
+        let signed = receipt.sign(&SigningKey::from_bytes(&self.script.receipt_seed));
+        STANDARD.encode(signed.encode())
+    }
+
+    pub fn vouchers(&self) -> Vec<SignedVoucher> {
+        self.seen.lock().unwrap().vouchers.clone()
+    }
+
+    pub fn paths(&self) -> Vec<String> {
+        self.seen.lock().unwrap().paths.clone()
+    }
+}
+
+fn chunk(delta: &serde_json::Value, finish: Option<&str>) -> String {
+    let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+    let chunk = json!({
+        "id": "c", "object": "chat.completion.chunk", "created": 7, "model": MODEL,
+        "choices": [choice],
+    });
+    format!("data: {chunk}\n\n")
+}
+
+fn progress(tokens: &TokenCounts, change: fn(&mut Progress)) -> String {
+    let mut event = Progress {
+        prompt_tokens: tokens.prompt,
+        cached_tokens: tokens.cached,
+        completion_tokens: tokens.completion,
+        charged: PRICES.cost(tokens).unwrap().to_string(),
+    };
+    change(&mut event);
+    format!(
+        "event: cocoon.progress\ndata: {}\n\n",
+        serde_json::to_string(&event).unwrap()
+    )
+}
+
+/// A client's side: a state directory with one funded channel, and the demands of a research
+/// program.
+pub struct Stage {
+    pub world: Arc<World>,
+    pub state: StateDirectory,
+    _root: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn open() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(root.path()).unwrap();
+        let file = ChannelFile {
+            version: 1,
+            network: RESEARCH_NETWORK,
+            channel: address(1),
+            payer: address(2),
+            payee: address(3),
+            payer_key: PayerKey(
+                SigningKey::from_bytes(&CHANNEL_SEED)
+                    .verifying_key()
+                    .to_bytes(),
+            ),
+            window: 3600,
+            epoch: 7,
+            deposited: DEPOSIT.to_string(),
+        };
+        let channel = state.within("channel").unwrap();
+        Ledger::create(&channel, &CHANNEL_SEED, &file).unwrap();
+        Self {
+            world: Arc::new(World(AtomicU64::new(NOW))),
+            state,
+            _root: root,
+        }
+    }
+
+    pub fn attester(&self, relay: SocketAddr) -> Attester {
+        let json = references().to_json().unwrap();
+        Attester {
+            relay: relay.to_string(),
+            deployment: Deployment {
+                program: "client-test",
+                alpn: RESEARCH_ALPN,
+                network: RESEARCH_NETWORK,
+                anchors: research_anchors(),
+                policy: AppraisalPolicy::strict(),
+            },
+            pins: Pins::parse(json.as_bytes(), Profile::Research).unwrap(),
+            policy: AppraisalPolicy::strict(),
+            surroundings: Arc::clone(&self.world) as Arc<dyn Surroundings>,
+        }
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        Ledger::open(self.state.within("channel").unwrap()).unwrap()
+    }
+
+    pub fn kept_receipts(&self) -> Vec<String> {
+        self.state.within("receipts").unwrap().names().unwrap()
+    }
+
+    /// An attested connection and the till that pays for it.
+    pub async fn chat(&self, peer: &Peer, limit: Nano) -> Chat {
+        let attester = self.attester(peer.address);
+        let session = attester.connect().await.unwrap();
+        let kept = self.state.within("receipts").unwrap();
+        let till = Till::open(self.ledger(), kept).unwrap();
+        Chat::new(attester, session, till, limit).unwrap()
+    }
+}
+
+/// A limit that the peer's price is below.
+pub fn enough() -> Nano {
+    Nano::from_u64(PRICES.completion * 1_000_000)
+}
+
+pub fn question() -> ChatRequest {
+    ChatRequest::of_question(&Question {
+        model: MODEL.to_owned(),
+        prompt: "What is the capital of France?".to_owned(),
+        max_tokens: 16,
+        temperature: Some(0.0),
+        seed: Some(1),
+    })
+    .unwrap()
+}
