@@ -33,7 +33,10 @@ pub fn measure(model: &Model, prompt: usize, generate: usize, threads: NonZeroUs
     with_runner(&model.weights, model.kernels, threads, |mut runner| {
         let slot = runner.open();
         let token = |position: usize| {
-            let spread = position.wrapping_mul(7919).checked_rem(shape.vocabulary).unwrap_or(0);
+            let spread = position
+                .wrapping_mul(7919)
+                .checked_rem(shape.vocabulary)
+                .unwrap_or(0);
             u32::try_from(spread).unwrap_or(0)
         };
         let row = |position| Row {
@@ -54,7 +57,9 @@ pub fn measure(model: &Model, prompt: usize, generate: usize, threads: NonZeroUs
         for step in 0..generate {
             let logits = runner.logits(std::iter::once(hidden.as_slice()));
             let token = greatest(logits.first().map(|row| row.as_slice()).unwrap_or_default());
-            fingerprint = fingerprint.wrapping_mul(1_000_003).wrapping_add(token.into());
+            fingerprint = fingerprint
+                .wrapping_mul(1_000_003)
+                .wrapping_add(token.into());
             runner.step(&[Row {
                 slot,
                 token,
@@ -74,5 +79,7 @@ pub fn measure(model: &Model, prompt: usize, generate: usize, threads: NonZeroUs
 
 fn greatest(logits: &[f32]) -> u32 {
     let numbered = (0_u32..).zip(logits);
-    numbered.max_by(|left, right| left.1.total_cmp(right.1)).map_or(0, |(token, _)| token)
+    numbered
+        .max_by(|left, right| left.1.total_cmp(right.1))
+        .map_or(0, |(token, _)| token)
 }

@@ -96,7 +96,9 @@ fn answer_all(
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Ok(()),
             };
-            let answered = scheduler.take(request).map_err(|_| IpcError::RepeatedRequest)?;
+            let answered = scheduler
+                .take(request)
+                .map_err(|_| IpcError::RepeatedRequest)?;
             send(ipc, answered.into_iter().collect())?;
         }
         send(ipc, scheduler.sample())?;

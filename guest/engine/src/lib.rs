@@ -3,17 +3,18 @@
 //! It holds no key, opens no file and no other socket, reads no environment variable of its own
 //! (candle-core reads some, so init starts it with an empty environment), and writes to nothing
 //! but that socket. No prompt or answer is in any error. What is deliberately not here: TLS,
-//! HTTP, prices and receipts (`serve`), confinement (`init`, by the list in [`syscalls`]).
+//! HTTP, prices and receipts (`serve`), confinement (`init`, with its list of system calls).
 
 mod answer;
 pub mod bench;
+#[cfg(test)]
+mod fixture;
 mod gguf;
 mod ipc;
 mod kernels;
 mod load;
 mod model;
 mod scheduler;
-pub mod syscalls;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -79,5 +80,9 @@ pub fn run(ipc: UnixStream, model: File) -> Result<(), RunError> {
 pub fn available_processors() -> Option<NonZeroUsize> {
     let mask = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok()?;
     let numbers = 0..nix::sched::CpuSet::count();
-    NonZeroUsize::new(numbers.filter(|number| mask.is_set(*number) == Ok(true)).count())
+    NonZeroUsize::new(
+        numbers
+            .filter(|number| mask.is_set(*number) == Ok(true))
+            .count(),
+    )
 }

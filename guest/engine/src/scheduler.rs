@@ -79,7 +79,9 @@ pub(crate) struct Scheduler<'a, 'w> {
 impl<'a, 'w> Scheduler<'a, 'w> {
     /// No answers yet.
     pub(crate) fn new(model: &'w Model, runner: Runner<'a, 'w>) -> Self {
-        let page = Geometry::of(&model.weights.shape).page().saturating_mul(size_of::<f32>());
+        let page = Geometry::of(&model.weights.shape)
+            .page()
+            .saturating_mul(size_of::<f32>());
         Self {
             model,
             runner,
@@ -117,9 +119,14 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                 if self.find(request).is_some() {
                     return Err(RepeatedRequest);
                 }
-                let stops = stops.into_iter().map(|stop| Zeroizing::new(stop.0)).collect();
+                let stops = stops
+                    .into_iter()
+                    .map(|stop| Zeroizing::new(stop.0))
+                    .collect();
                 let admitted = self.admit(&sampling, &messages);
-                messages.iter_mut().for_each(|message| message.content.0.zeroize());
+                messages
+                    .iter_mut()
+                    .for_each(|message| message.content.0.zeroize());
                 Ok(Some(match admitted {
                     Err(refusal) => EngineEvent::Refused { request, refusal },
                     Ok(prompt) => self.start((request, &sampling, grant), prompt, stops),
@@ -144,7 +151,9 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 
     fn find(&mut self, request: u64) -> Option<&mut Stream> {
-        self.streams.iter_mut().find(|stream| stream.request == request)
+        self.streams
+            .iter_mut()
+            .find(|stream| stream.request == request)
     }
 
     /// Tokens of a chat that has room.
@@ -158,11 +167,23 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         }
         let completion = usize::try_from(sampling.max_tokens).unwrap_or(usize::MAX);
         let room = self.model.weights.shape.context.checked_sub(completion);
-        let room = room.filter(|room| *room > 0).ok_or(EngineRefusal::ContextTooLong)?;
+        let room = room
+            .filter(|room| *room > 0)
+            .ok_or(EngineRefusal::ContextTooLong)?;
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
-        let contents: Vec<_> = messages.iter().map(|message| message.content.0.as_str()).collect();
-        let skeleton = self.model.template.skeleton(&roles).map_err(|_| EngineRefusal::Chat)?;
-        let prompt = self.model.tokenizer.encode(&skeleton.pieces(&contents), room);
+        let contents: Vec<_> = messages
+            .iter()
+            .map(|message| message.content.0.as_str())
+            .collect();
+        let skeleton = self
+            .model
+            .template
+            .skeleton(&roles)
+            .map_err(|_| EngineRefusal::Chat)?;
+        let prompt = self
+            .model
+            .tokenizer
+            .encode(&skeleton.pieces(&contents), room);
         let prompt = prompt.map_err(|error| match error {
             EncodeError::TooLong { .. } => EngineRefusal::ContextTooLong,
             EncodeError::Inexpressible => EngineRefusal::Chat,
@@ -208,7 +229,11 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 
     fn close(&mut self, request: u64) {
-        let Some(at) = self.streams.iter().position(|stream| stream.request == request) else {
+        let Some(at) = self
+            .streams
+            .iter()
+            .position(|stream| stream.request == request)
+        else {
             return;
         };
         let stream = self.streams.remove(at);
@@ -268,7 +293,11 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                 });
             }
         }
-        let room = if rows.is_empty() { PROMPT_ROWS_ALONE } else { PROMPT_ROWS_BESIDE };
+        let room = if rows.is_empty() {
+            PROMPT_ROWS_ALONE
+        } else {
+            PROMPT_ROWS_BESIDE
+        };
         let events = self.add_prompt_rows(room, &mut rows, &mut wanted);
         if !rows.is_empty() {
             self.runner.step(&rows);
@@ -292,9 +321,17 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         let streams = self.streams.len();
         self.turn = self.turn.wrapping_add(1);
         for offset in 0..streams {
-            let at = self.turn.wrapping_add(offset).checked_rem(streams).unwrap_or(0);
-            let Some(stream) = self.streams.get_mut(at) else { continue };
-            let Next::Prompt { computed } = &mut stream.next else { continue };
+            let at = self
+                .turn
+                .wrapping_add(offset)
+                .checked_rem(streams)
+                .unwrap_or(0);
+            let Some(stream) = self.streams.get_mut(at) else {
+                continue;
+            };
+            let Next::Prompt { computed } = &mut stream.next else {
+                continue;
+            };
             let tokens = stream.prompt.get(*computed..).unwrap_or_default();
             for token in tokens.iter().take(room) {
                 rows.push(Row {
@@ -335,7 +372,10 @@ impl Stream {
     /// Position of the token that was sampled last.
     fn position(&self) -> usize {
         let completion = usize::try_from(self.completion).unwrap_or(usize::MAX);
-        self.prompt.len().saturating_add(completion).saturating_sub(1)
+        self.prompt
+            .len()
+            .saturating_add(completion)
+            .saturating_sub(1)
     }
 
     fn take_logits(

@@ -53,7 +53,10 @@ impl Template {
             return Err(KEY);
         }
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
         environment.set_syntax(syntax.map_err(|_| KEY)?);
         environment.set_recursion_limit(RECURSION);
         environment.set_fuel(Some(FUEL));
@@ -69,8 +72,12 @@ impl Template {
         environment.add_filter("trim", |value: Value| trim(&value));
         environment.add_filter("tojson", to_json);
         // Transformers' mark of what the model says; transparent when rendering.
-        let source = source.replace("{% generation %}", "").replace("{% endgeneration %}", "");
-        environment.add_template_owned(NAME, source).map_err(|_| KEY)?;
+        let source = source
+            .replace("{% generation %}", "")
+            .replace("{% endgeneration %}", "");
+        environment
+            .add_template_owned(NAME, source)
+            .map_err(|_| KEY)?;
         Ok(Self { environment })
     }
 
@@ -88,10 +95,15 @@ impl Template {
                 context! { role => role.name(), content => content }
             })
             .collect();
-        let template = self.environment.get_template(NAME).map_err(|_| ChatRefused)?;
+        let template = self
+            .environment
+            .get_template(NAME)
+            .map_err(|_| ChatRefused)?;
         let given = context! { messages, add_generation_prompt => true };
         let mut out = Bounded(Vec::new());
-        template.render_captured_to(given, &mut out).map_err(|_| ChatRefused)?;
+        template
+            .render_captured_to(given, &mut out)
+            .map_err(|_| ChatRefused)?;
         let text = String::from_utf8(out.0).map_err(|_| ChatRefused)?;
         Skeleton::cut(text, roles.len())
     }
@@ -135,7 +147,9 @@ impl Skeleton {
         }
         let clean = !rest.contains([OPEN, CLOSE, TRIMMED]);
         parts.push(Part::Text(rest.into()));
-        (clean && shown.iter().all(|seen| *seen)).then_some(Self { parts }).ok_or(ChatRefused)
+        (clean && shown.iter().all(|seen| *seen))
+            .then_some(Self { parts })
+            .ok_or(ChatRefused)
     }
 
     /// The pieces with the contents in their places.
@@ -155,7 +169,9 @@ impl Skeleton {
 }
 
 fn is_placeholder(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.starts_with(OPEN) && text.ends_with(CLOSE))
+    value
+        .as_str()
+        .is_some_and(|text| text.starts_with(OPEN) && text.ends_with(CLOSE))
 }
 
 /// Trims a text; marks a placeholder instead.
@@ -247,7 +263,11 @@ mod tests {
 
     #[test]
     fn a_chat_is_spliced_into_the_skeleton() {
-        let chat = [(ChatRole::User, "Hi"), (ChatRole::Assistant, "Ho"), (ChatRole::User, "!")];
+        let chat = [
+            (ChatRole::User, "Hi"),
+            (ChatRole::Assistant, "Ho"),
+            (ChatRole::User, "!"),
+        ];
         assert_eq!(
             render(SMOLLM, &chat).unwrap(),
             "<|im_start|>system\nYou are S<|im_end|>\n<|im_start|>user\n[Hi]<|im_end|>\n\
@@ -268,11 +288,23 @@ mod tests {
 
     #[test]
     fn trimming_reaches_the_content() {
-        for source in ["{{ messages[0].content | trim }}", "{{ messages[0].content.strip() }}"] {
-            assert_eq!(render(source, &[(ChatRole::User, " a b\n")]).unwrap(), "[a b]");
+        for source in [
+            "{{ messages[0].content | trim }}",
+            "{{ messages[0].content.strip() }}",
+        ] {
+            assert_eq!(
+                render(source, &[(ChatRole::User, " a b\n")]).unwrap(),
+                "[a b]"
+            );
         }
-        assert_eq!(render("{{ ' x ' | trim }}{{ messages[0].content }}", &[(ChatRole::User, " ")])
-            .unwrap(), "x[ ]");
+        assert_eq!(
+            render(
+                "{{ ' x ' | trim }}{{ messages[0].content }}",
+                &[(ChatRole::User, " ")]
+            )
+            .unwrap(),
+            "x[ ]"
+        );
     }
 
     #[test]

@@ -155,7 +155,9 @@ mod tests {
     fn a_draw_depends_on_seed_and_position_and_on_nothing_else() {
         let logits: Vec<f32> = (0..100).map(|at| (at as f32 * 0.7).sin()).collect();
         let tokens = |seed| -> Vec<_> {
-            (0..50).map(|position| sampler(1500, 900, seed).sample(&logits, position)).collect()
+            (0..50)
+                .map(|position| sampler(1500, 900, seed).sample(&logits, position))
+                .collect()
         };
         assert_eq!(tokens(1), tokens(1));
         assert_ne!(tokens(1), tokens(2));

@@ -28,15 +28,28 @@ impl StopHolder {
 
     /// Takes the next piece.
     pub(crate) fn push(&mut self, text: &str) -> Held {
-        let mut all = Zeroizing::new(String::with_capacity(self.held.len().saturating_add(text.len())));
+        let mut all = Zeroizing::new(String::with_capacity(
+            self.held.len().saturating_add(text.len()),
+        ));
         all.push_str(&self.held);
         all.push_str(text);
-        let first = self.stops.iter().filter_map(|stop| all.find(stop.as_str())).min();
+        let first = self
+            .stops
+            .iter()
+            .filter_map(|stop| all.find(stop.as_str()))
+            .min();
         if let Some((before, _)) = first.and_then(|at| all.split_at_checked(at)) {
             return Held::Stopped(before.to_owned());
         }
-        let keep = self.stops.iter().map(|stop| overlap(&all, stop)).max().unwrap_or(0);
-        let (send, keep) = all.split_at_checked(all.len().saturating_sub(keep)).unwrap_or((&all, ""));
+        let keep = self
+            .stops
+            .iter()
+            .map(|stop| overlap(&all, stop))
+            .max()
+            .unwrap_or(0);
+        let (send, keep) = all
+            .split_at_checked(all.len().saturating_sub(keep))
+            .unwrap_or((&all, ""));
         let send = send.to_owned();
         self.held = Zeroizing::new(keep.to_owned());
         Held::Text(send)
@@ -52,7 +65,8 @@ impl StopHolder {
 fn overlap(text: &str, stop: &str) -> usize {
     let lengths = stop.char_indices().map(|(at, _)| at).rev();
     let mut ends = lengths.filter(|length| {
-        stop.get(..*length).is_some_and(|start| text.ends_with(start))
+        stop.get(..*length)
+            .is_some_and(|start| text.ends_with(start))
     });
     ends.next().unwrap_or(0)
 }
@@ -63,7 +77,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn holder(stops: &[&str]) -> StopHolder {
-        StopHolder::new(stops.iter().map(|stop| Zeroizing::new((*stop).to_owned())).collect())
+        StopHolder::new(
+            stops
+                .iter()
+                .map(|stop| Zeroizing::new((*stop).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -85,7 +104,10 @@ mod tests {
 
     #[test]
     fn the_earliest_of_several_stop_strings_counts() {
-        assert_eq!(holder(&["later", "soon"]).push("a soon later"), Held::Stopped("a ".into()));
+        assert_eq!(
+            holder(&["later", "soon"]).push("a soon later"),
+            Held::Stopped("a ".into())
+        );
         assert_eq!(holder(&[""]).push("text"), Held::Text("text".into()));
     }
 

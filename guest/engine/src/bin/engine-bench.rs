@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use engine::{Model, available_processors, bench};
 
-const USAGE: &str = "usage: engine-bench --model F [--prompt N] [--generate N] [--threads T] [--json]";
+const USAGE: &str =
+    "usage: engine-bench --model F [--prompt N] [--generate N] [--threads T] [--json]";
 
 #[derive(Default)]
 struct Arguments {
@@ -52,8 +53,14 @@ fn main() -> ExitCode {
 fn run() -> Result<String, String> {
     let arguments = parse(std::env::args().skip(1)).ok_or(USAGE)?;
     let path = arguments.model.ok_or(USAGE)?;
-    let threads = arguments.threads.or_else(available_processors).ok_or("no processors")?;
-    let (prompt, generate) = (arguments.prompt.unwrap_or(512), arguments.generate.unwrap_or(64));
+    let threads = arguments
+        .threads
+        .or_else(available_processors)
+        .ok_or("no processors")?;
+    let (prompt, generate) = (
+        arguments.prompt.unwrap_or(512),
+        arguments.generate.unwrap_or(64),
+    );
     let started = Instant::now();
     let file = File::open(path).map_err(|error| error.to_string())?;
     let model = Model::read(file).map_err(|error| error.to_string())?;

@@ -30,7 +30,9 @@ impl ModelFile {
         let size = file.metadata().map_err(|_| GgufError::Read)?.len();
         // Zero for a block device; then the end is found by seeking.
         let size = match size {
-            0 => file.seek(std::io::SeekFrom::End(0)).map_err(|_| GgufError::Read)?,
+            0 => file
+                .seek(std::io::SeekFrom::End(0))
+                .map_err(|_| GgufError::Read)?,
             size => size,
         };
         file.rewind().map_err(|_| GgufError::Read)?;
@@ -40,7 +42,11 @@ impl ModelFile {
         if let Err(GgufError::Truncated { .. }) = checked
             && size > FIRST_READ
         {
-            read_more(&mut file, &mut prefix, MAX_HEADER.saturating_sub(FIRST_READ))?;
+            read_more(
+                &mut file,
+                &mut prefix,
+                MAX_HEADER.saturating_sub(FIRST_READ),
+            )?;
             checked = header::check(&prefix, size);
         }
         match checked {
@@ -68,7 +74,10 @@ impl ModelFile {
         let Some(value) = self.value(key) else {
             return Ok(None);
         };
-        let number = value.to_u64().ok().and_then(|number| u32::try_from(number).ok());
+        let number = value
+            .to_u64()
+            .ok()
+            .and_then(|number| u32::try_from(number).ok());
         number.map(Some).ok_or(GgufError::Key { key })
     }
 
@@ -80,7 +89,9 @@ impl ModelFile {
     /// A key's float.
     pub(crate) fn float(&self, key: &'static str) -> Result<f32, GgufError> {
         let float = self.value(key).and_then(|value| value.to_f32().ok());
-        float.filter(|float| float.is_finite()).ok_or(GgufError::Key { key })
+        float
+            .filter(|float| float.is_finite())
+            .ok_or(GgufError::Key { key })
     }
 
     /// A key's answer to a question; `absent` when there is no such key.
@@ -101,7 +112,9 @@ impl ModelFile {
         let values = self.value(key).and_then(|value| value.to_vec().ok());
         let texts = values.ok_or(GgufError::Key { key })?.iter();
         let texts = texts.map(|value| value.to_string().map(String::as_str));
-        texts.collect::<Result<_, _>>().map_err(|_| GgufError::Key { key })
+        texts
+            .collect::<Result<_, _>>()
+            .map_err(|_| GgufError::Key { key })
     }
 
     /// A key's list of small numbers.
@@ -109,7 +122,9 @@ impl ModelFile {
         let values = self.value(key).and_then(|value| value.to_vec().ok());
         let numbers = values.ok_or(GgufError::Key { key })?.iter();
         let numbers = numbers.map(candle_core::quantized::gguf_file::Value::to_i32);
-        numbers.collect::<Result<_, _>>().map_err(|_| GgufError::Key { key })
+        numbers
+            .collect::<Result<_, _>>()
+            .map_err(|_| GgufError::Key { key })
     }
 
     /// A tensor, read from the file; none when there is no such tensor.

@@ -137,7 +137,9 @@ fn check_tensors(
         let fastest = from.u64()?;
         let mut volume = fastest;
         for _ in 1..dimensions {
-            volume = volume.checked_mul(from.u64()?).ok_or(GgufError::Shape { at })?;
+            volume = volume
+                .checked_mul(from.u64()?)
+                .ok_or(GgufError::Shape { at })?;
         }
         let kind = from.u32()?;
         let (block, size) = block_of(kind).ok_or(GgufError::Type { at, found: kind })?;
@@ -149,7 +151,10 @@ fn check_tensors(
             return Err(GgufError::Placement);
         }
         let blocks = volume.checked_div(block).ok_or(GgufError::Shape { at })?;
-        ranges.push((offset, blocks.checked_mul(size).ok_or(GgufError::Shape { at })?));
+        ranges.push((
+            offset,
+            blocks.checked_mul(size).ok_or(GgufError::Shape { at })?,
+        ));
     }
     Ok(ranges)
 }
@@ -158,20 +163,20 @@ fn check_tensors(
 /// that candle-core does not store.
 const fn block_of(kind: u32) -> Option<(u64, u64)> {
     Some(match kind {
-        0 => (1, 4),       // F32
-        1 | 30 => (1, 2),  // F16, BF16
-        2 => (32, 18),     // Q4_0
-        3 => (32, 20),     // Q4_1
-        6 => (32, 22),     // Q5_0
-        7 => (32, 24),     // Q5_1
-        8 => (32, 34),     // Q8_0
-        9 => (32, 36),     // Q8_1
-        10 => (256, 84),   // Q2_K
-        11 => (256, 110),  // Q3_K
-        12 => (256, 144),  // Q4_K
-        13 => (256, 176),  // Q5_K
-        14 => (256, 210),  // Q6_K
-        15 => (256, 292),  // Q8_K
+        0 => (1, 4),      // F32
+        1 | 30 => (1, 2), // F16, BF16
+        2 => (32, 18),    // Q4_0
+        3 => (32, 20),    // Q4_1
+        6 => (32, 22),    // Q5_0
+        7 => (32, 24),    // Q5_1
+        8 => (32, 34),    // Q8_0
+        9 => (32, 36),    // Q8_1
+        10 => (256, 84),  // Q2_K
+        11 => (256, 110), // Q3_K
+        12 => (256, 144), // Q4_K
+        13 => (256, 176), // Q5_K
+        14 => (256, 210), // Q6_K
+        15 => (256, 292), // Q8_K
         _ => return None,
     })
 }
@@ -196,7 +201,9 @@ impl<'a> Cursor<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
         let at = self.at;
         let slice = self.slice(N as u64)?;
-        slice.try_into().map_err(|_| GgufError::Truncated { at, need: N as u64 })
+        slice
+            .try_into()
+            .map_err(|_| GgufError::Truncated { at, need: N as u64 })
     }
 
     fn u32(&mut self) -> Result<u32, GgufError> {
@@ -210,7 +217,9 @@ impl<'a> Cursor<'a> {
     fn count(&mut self, what: &'static str, limit: u64) -> Result<u64, GgufError> {
         let found = self.u64()?;
         let within = found <= limit;
-        within.then_some(found).ok_or(GgufError::TooMany { what, found, limit })
+        within
+            .then_some(found)
+            .ok_or(GgufError::TooMany { what, found, limit })
     }
 
     fn text(&mut self, limit: u64) -> Result<&'a str, GgufError> {
@@ -219,6 +228,8 @@ impl<'a> Cursor<'a> {
         let bytes = self.slice(length)?;
         let text = std::str::from_utf8(bytes).map_err(|_| GgufError::Text { at })?;
         // candle-core cuts zero bytes off: two names must not become one.
-        (!text.contains('\0')).then_some(text).ok_or(GgufError::Text { at })
+        (!text.contains('\0'))
+            .then_some(text)
+            .ok_or(GgufError::Text { at })
     }
 }

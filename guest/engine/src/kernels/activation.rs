@@ -49,9 +49,9 @@ pub(crate) fn quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>) {
 )]
 fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
     // As integers, so that NaN counts as the greatest and cannot be passed over.
-    let greatest = values
-        .iter()
-        .fold(0, |greatest, value| (value.to_bits() & 0x7fff_ffff).max(greatest));
+    let greatest = values.iter().fold(0, |greatest, value| {
+        (value.to_bits() & 0x7fff_ffff).max(greatest)
+    });
     if greatest >= INFINITY_BITS {
         return ActivationBlock {
             scale: f32::NAN,
@@ -60,14 +60,20 @@ fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
         };
     }
     let scale = f32::from_bits(greatest) / 127.0;
-    let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
+    let inverse = if scale > f32::MIN_POSITIVE {
+        1.0 / scale
+    } else {
+        0.0
+    };
     let mut groups = [0_u32; GROUPS];
     let mut total = 0_i32;
     let (fours, _) = values.as_chunks::<4>();
     for (group, four) in groups.iter_mut().zip(fours) {
         let quants = four.map(|value| (value * inverse + ROUND).to_bits().cast_signed());
         let quants = quants.map(|bits| bits.wrapping_sub(ROUND.to_bits().cast_signed()));
-        total = quants.iter().fold(total, |total, quant| total.wrapping_add(*quant));
+        total = quants
+            .iter()
+            .fold(total, |total, quant| total.wrapping_add(*quant));
         *group = u32::from_le_bytes(quants.map(|quant| quant.to_le_bytes()[0]));
     }
     ActivationBlock {

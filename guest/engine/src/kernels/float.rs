@@ -38,7 +38,12 @@ pub(crate) fn add_scaled(sums: &mut [f32], factor: f32, values: &[f32]) {
 pub(crate) fn normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>) {
     let mean = dot(values, values) / values.len() as f32;
     let factor = 1.0 / (mean + epsilon).sqrt();
-    out.extend(values.iter().zip(weights).map(|(value, weight)| value * factor * weight));
+    out.extend(
+        values
+            .iter()
+            .zip(weights)
+            .map(|(value, weight)| value * factor * weight),
+    );
 }
 
 /// `x / (1 + exp(-x))`.
@@ -82,7 +87,10 @@ pub(crate) fn exp(x: f32) -> f32 {
         p = p * r + coefficient;
     }
     let value = p * r * r + r + 1.0;
-    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    let exponent = shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .wrapping_add(127);
     value * f32::from_bits(exponent << 23)
 }
 
@@ -105,7 +113,10 @@ pub(crate) fn angle(radians: f64) -> (f32, f32) {
     (single(sign * series(1.0, 1)), single(series(x, 2)))
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "rounds a value within [-1, 1]")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "rounds a value within [-1, 1]"
+)]
 fn single(value: f64) -> f32 {
     value as f32
 }
@@ -133,7 +144,10 @@ mod tests {
         for step in 0..200_000 {
             let radians = f64::from(step) * 0.041_3;
             let (cosine, sine) = angle(radians);
-            assert!((f64::from(cosine) - radians.cos()).abs() < 1e-7, "{radians}");
+            assert!(
+                (f64::from(cosine) - radians.cos()).abs() < 1e-7,
+                "{radians}"
+            );
             assert!((f64::from(sine) - radians.sin()).abs() < 1e-7, "{radians}");
         }
     }
@@ -149,6 +163,9 @@ mod tests {
     #[test]
     fn dot_takes_lengths_that_are_no_multiple_of_eight() {
         let values: Vec<f32> = (0..19).map(|at| at as f32).collect();
-        assert_eq!(dot(&values, &values), (0..19).map(|at| (at * at) as f32).sum::<f32>());
+        assert_eq!(
+            dot(&values, &values),
+            (0..19).map(|at| (at * at) as f32).sum::<f32>()
+        );
     }
 }

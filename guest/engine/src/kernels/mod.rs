@@ -93,7 +93,8 @@ impl Kernels {
             );
         }
         let rows = inputs.chunks_exact(tile.len());
-        rows.enumerate().for_each(|(row, input)| put(row, &portable::nibble_tile(tile, input)));
+        rows.enumerate()
+            .for_each(|(row, input)| put(row, &portable::nibble_tile(tile, input)));
     }
 
     fn bytes(
@@ -113,7 +114,8 @@ impl Kernels {
             );
         }
         let rows = inputs.chunks_exact(tile.len());
-        rows.enumerate().for_each(|(row, input)| put(row, &portable::byte_tile(tile, input)));
+        rows.enumerate()
+            .for_each(|(row, input)| put(row, &portable::byte_tile(tile, input)));
     }
 }
 

@@ -86,8 +86,12 @@ impl PackedMatrix {
             return Err(ShapeMismatch);
         }
         let source = |size: usize| {
-            let wanted = rows.checked_mul(blocks_per_row).and_then(|count| count.checked_mul(size));
-            (wanted == Some(bytes.len())).then_some(()).ok_or(ShapeMismatch)
+            let wanted = rows
+                .checked_mul(blocks_per_row)
+                .and_then(|count| count.checked_mul(size));
+            (wanted == Some(bytes.len()))
+                .then_some(())
+                .ok_or(ShapeMismatch)
         };
         let blocks = match layout {
             StoredLayout::Q4_0 => {
@@ -126,7 +130,9 @@ impl PackedMatrix {
         match &self.blocks {
             Blocks::Nibbles(blocks) => {
                 let blocks = blocks.get(range).unwrap_or_default();
-                blocks.iter().for_each(|block| read_nibbles(block, lane, out));
+                blocks
+                    .iter()
+                    .for_each(|block| read_nibbles(block, lane, out));
             }
             Blocks::Bytes(blocks) => {
                 let blocks = blocks.get(range).unwrap_or_default();
@@ -149,7 +155,11 @@ fn split_q4_0(block: &[u8]) -> Option<(f32, f32, &[u8; 16])> {
 fn split_q4_1(block: &[u8]) -> Option<(f32, f32, &[u8; 16])> {
     let (scale, rest) = block.split_first_chunk::<2>()?;
     let (minimum, rest) = rest.split_first_chunk::<2>()?;
-    Some((half_to_float(*scale), half_to_float(*minimum), rest.first_chunk()?))
+    Some((
+        half_to_float(*scale),
+        half_to_float(*minimum),
+        rest.first_chunk()?,
+    ))
 }
 
 #[allow(
@@ -222,10 +232,7 @@ fn pack_bytes(bytes: &[u8], blocks_per_row: usize) -> Vec<ByteBlock> {
     packed
 }
 
-#[allow(
-    clippy::indexing_slicing,
-    reason = "lanes below 8 in arrays of 8"
-)]
+#[allow(clippy::indexing_slicing, reason = "lanes below 8 in arrays of 8")]
 fn read_nibbles(block: &NibbleBlock, lane: usize, out: &mut Vec<f32>) {
     let (scale, minimum) = (block.scales[lane], block.minimums[lane]);
     for shift in [0, 4] {
@@ -236,10 +243,7 @@ fn read_nibbles(block: &NibbleBlock, lane: usize, out: &mut Vec<f32>) {
     }
 }
 
-#[allow(
-    clippy::indexing_slicing,
-    reason = "lanes below 8 in arrays of 8"
-)]
+#[allow(clippy::indexing_slicing, reason = "lanes below 8 in arrays of 8")]
 fn read_bytes(block: &ByteBlock, lane: usize, out: &mut Vec<f32>) {
     for chunk in &block.chunks {
         let four = chunk.as_chunks::<4>().0[lane];
@@ -275,17 +279,34 @@ mod tests {
                 31 => f64::NAN,
                 _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
             };
-            let expected = if bits >> 15 == 1 { -magnitude } else { magnitude };
+            let expected = if bits >> 15 == 1 {
+                -magnitude
+            } else {
+                magnitude
+            };
             let found = f64::from(half_to_float(bits.to_le_bytes()));
-            assert!(found == expected || (found.is_nan() && expected.is_nan()), "{bits:04x}");
+            assert!(
+                found == expected || (found.is_nan() && expected.is_nan()),
+                "{bits:04x}"
+            );
         }
     }
 
     #[test]
     fn refuses_bytes_that_are_not_the_matrix() {
-        for (bytes, rows, columns) in [(20, 1, 31), (20, 1, 64), (20, 2, 32), (0, 0, 32), (21, 1, 32)] {
+        for (bytes, rows, columns) in [
+            (20, 1, 31),
+            (20, 1, 64),
+            (20, 2, 32),
+            (0, 0, 32),
+            (21, 1, 32),
+        ] {
             let packed = PackedMatrix::pack(StoredLayout::Q4_1, &vec![0; bytes], rows, columns);
-            assert_eq!(packed.err(), Some(ShapeMismatch), "{bytes} {rows} {columns}");
+            assert_eq!(
+                packed.err(),
+                Some(ShapeMismatch),
+                "{bytes} {rows} {columns}"
+            );
         }
     }
 

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 fn stored(layout: StoredLayout, rows: usize, columns: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as u8
     };
     let (scales, quants) = match layout {
@@ -26,8 +28,9 @@ fn stored(layout: StoredLayout, rows: usize, columns: usize, seed: u64) -> Vec<u
 }
 
 fn inputs(rows: usize, columns: usize, seed: u64) -> (Vec<f32>, Vec<ActivationBlock>) {
-    let values: Vec<f32> =
-        (0..rows * columns).map(|at| ((at as f32 + seed as f32) * 0.7).sin() * 3.0).collect();
+    let values: Vec<f32> = (0..rows * columns)
+        .map(|at| ((at as f32 + seed as f32) * 0.7).sin() * 3.0)
+        .collect();
     let mut blocks = Vec::new();
     quantize(&values, &mut blocks);
     (values, blocks)
@@ -77,11 +80,17 @@ fn products_are_those_of_the_dequantised_numbers() {
         }) {
             for (batch, values) in values.chunks(columns).enumerate() {
                 let pairs = weights.iter().zip(values);
-                let truth: f64 = pairs.clone().map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let truth: f64 = pairs
+                    .clone()
+                    .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                    .sum();
                 let size: f64 = pairs.map(|(w, _)| f64::from(w.abs())).sum();
                 let error = (f64::from(found[batch][row]) - truth).abs();
                 // Half a step of 3/127 per activation at most.
-                assert!(error <= size * 3.0 / 127.0 / 2.0 + 1e-4, "{layout:?} {error} {size}");
+                assert!(
+                    error <= size * 3.0 / 127.0 / 2.0 + 1e-4,
+                    "{layout:?} {error} {size}"
+                );
             }
         }
     }
@@ -89,7 +98,11 @@ fn products_are_those_of_the_dequantised_numbers() {
 
 #[test]
 fn the_extremes_do_not_saturate() {
-    for (layout, fill) in [(StoredLayout::Q4_1, 0xff), (StoredLayout::Q8_0, 0x80), (StoredLayout::Q8_0, 0x7f)] {
+    for (layout, fill) in [
+        (StoredLayout::Q4_1, 0xff),
+        (StoredLayout::Q8_0, 0x80),
+        (StoredLayout::Q8_0, 0x7f),
+    ] {
         let mut bytes = stored(layout, 8, 32, 1);
         let size = bytes.len() / 8;
         for block in bytes.chunks_mut(size) {

@@ -76,7 +76,8 @@ impl KvCache {
     /// Makes room for position `position`.
     pub(crate) fn reach(&mut self, position: usize, geometry: &Geometry) {
         while self.pages.len() <= position / PAGE {
-            self.pages.push(Page(vec![0.0; geometry.page()].into_boxed_slice()));
+            self.pages
+                .push(Page(vec![0.0; geometry.page()].into_boxed_slice()));
         }
     }
 
@@ -111,7 +112,9 @@ impl KvCache {
         let range = start..start.saturating_add(geometry.run());
         let width = geometry.head;
         self.pages.iter().flat_map(move |Page(page)| {
-            page.get(range.clone()).unwrap_or_default().chunks_exact(width)
+            page.get(range.clone())
+                .unwrap_or_default()
+                .chunks_exact(width)
         })
     }
 }

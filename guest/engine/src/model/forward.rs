@@ -190,7 +190,8 @@ impl Runner<'_, '_> {
         drop(state);
         self.team.run(Task::Head);
         let mut state = self.forward.write();
-        self.forward.gather_products(&mut state, self.forward.weights.head().tiles());
+        self.forward
+            .gather_products(&mut state, self.forward.weights.head().tiles());
         let vocabulary = self.forward.weights.shape.vocabulary;
         let stride = vocabulary.next_multiple_of(TILE);
         let rows = state.products.chunks_exact(stride);
@@ -264,10 +265,11 @@ impl Forward<'_> {
             let own = tiles.start.max(first)..tiles.end.min(end);
             if !own.is_empty() {
                 let local = own.start - first..own.end - first;
-                self.kernels.multiply(matrix, local, input, |row, tile, sums| {
-                    let at = row * stride + (first + tile - tiles.start) * TILE;
-                    share.out[at..at + TILE].copy_from_slice(sums);
-                });
+                self.kernels
+                    .multiply(matrix, local, input, |row, tile, sums| {
+                        let at = row * stride + (first + tile - tiles.start) * TILE;
+                        share.out[at..at + TILE].copy_from_slice(sums);
+                    });
             }
             first = end;
         }
@@ -285,12 +287,13 @@ impl Forward<'_> {
         self.project(&[gate], input, part, share);
         let tiles = part.share(up.tiles());
         let stride = tiles.len() * TILE;
-        self.kernels.multiply(up, tiles.clone(), input, |row, tile, sums| {
-            let at = row * stride + (tile - tiles.start) * TILE;
-            for (out, up) in share.out[at..at + TILE].iter_mut().zip(sums) {
-                *out = silu(*out) * up;
-            }
-        });
+        self.kernels
+            .multiply(up, tiles.clone(), input, |row, tile, sums| {
+                let at = row * stride + (tile - tiles.start) * TILE;
+                for (out, up) in share.out[at..at + TILE].iter_mut().zip(sums) {
+                    *out = silu(*out) * up;
+                }
+            });
     }
 
     /// Attention of the part's pairs of row and key head; a pair answers for the query heads that
@@ -348,7 +351,10 @@ impl Forward<'_> {
             let token = usize::try_from(row.token).unwrap_or(usize::MAX);
             self.weights.embedding.read_row(token, &mut state.stream);
             let position = f64::from(u32::try_from(row.position).unwrap_or(u32::MAX));
-            let angles = self.frequencies.iter().map(|frequency| angle(position * frequency));
+            let angles = self
+                .frequencies
+                .iter()
+                .map(|frequency| angle(position * frequency));
             state.angles.extend(angles);
             if let Some(Some(cache)) = state.caches.get_mut(row.slot.0) {
                 cache.reach(row.position, &self.geometry);
@@ -386,8 +392,14 @@ impl Forward<'_> {
             let products = &mut state.products[number * stride..][..stride];
             let angles = &state.angles[number * pairs..][..pairs];
             rotate(&mut products[..shape.query_width()], angles, shape.head);
-            rotate(&mut products[key_start..][..shape.kv_width()], angles, shape.head);
-            state.query.extend_from_slice(&products[..shape.query_width()]);
+            rotate(
+                &mut products[key_start..][..shape.kv_width()],
+                angles,
+                shape.head,
+            );
+            state
+                .query
+                .extend_from_slice(&products[..shape.query_width()]);
             if let Some(Some(cache)) = state.caches.get_mut(row.slot.0) {
                 let key = &products[key_start..][..shape.kv_width()];
                 cache.write(&self.geometry, (at, Half::Keys, row.position), key);
@@ -436,7 +448,9 @@ impl Forward<'_> {
         self.gather_products(state, width.div_ceil(TILE));
         let rows = state.stream.chunks_exact_mut(width);
         for (row, products) in rows.zip(state.products.chunks_exact(width.next_multiple_of(TILE))) {
-            row.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+            row.iter_mut()
+                .zip(products)
+                .for_each(|(sum, product)| *sum += product);
         }
     }
 

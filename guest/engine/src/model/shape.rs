@@ -112,7 +112,9 @@ impl Shape {
         if self.rope_base < 1.0 {
             return Err(key("llama.rope.freq_base"));
         }
-        (self.epsilon >= 0.0).then_some(()).ok_or(key("llama.attention.layer_norm_rms_epsilon"))
+        (self.epsilon >= 0.0)
+            .then_some(())
+            .ok_or(key("llama.attention.layer_norm_rms_epsilon"))
     }
 }
 
@@ -122,5 +124,8 @@ const fn key(key: &'static str) -> GgufError {
 
 fn at_most(found: u32, limit: usize, name: &'static str) -> Result<usize, GgufError> {
     let found = usize::try_from(found).unwrap_or(usize::MAX);
-    (1..=limit).contains(&found).then_some(found).ok_or(key(name))
+    (1..=limit)
+        .contains(&found)
+        .then_some(found)
+        .ok_or(key(name))
 }

@@ -23,7 +23,12 @@ pub(super) struct Part {
 impl Part {
     /// The share of `items` that belongs to this part.
     pub(super) fn share(self, items: usize) -> std::ops::Range<usize> {
-        let cut = |index: usize| items.saturating_mul(index).checked_div(self.of).unwrap_or(items);
+        let cut = |index: usize| {
+            items
+                .saturating_mul(index)
+                .checked_div(self.of)
+                .unwrap_or(items)
+        };
         cut(self.index)..cut(self.index.saturating_add(1))
     }
 }
@@ -84,11 +89,6 @@ pub(super) fn with_team<W: Work, R>(
 }
 
 impl<W: Work> Team<'_, W> {
-    /// How many parts a task has.
-    pub(super) const fn parts(&self) -> usize {
-        self.threads
-    }
-
     /// Does a task with all threads; returns when every part is done.
     pub(super) fn run(&self, task: W::Task) {
         let own = Part {
@@ -98,7 +98,9 @@ impl<W: Work> Team<'_, W> {
         if self.threads == 1 {
             return self.work.perform(task, own);
         }
-        self.board.busy.store(self.threads.saturating_sub(1), Ordering::Release);
+        self.board
+            .busy
+            .store(self.threads.saturating_sub(1), Ordering::Release);
         self.board.post(Some(task));
         self.work.perform(task, own);
         let mut looks = 0_u32;
@@ -135,7 +137,10 @@ impl<T: Copy> Board<T> {
         }
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         while self.round.load(Ordering::Acquire) == seen {
-            task = self.posted.wait(task).unwrap_or_else(PoisonError::into_inner);
+            task = self
+                .posted
+                .wait(task)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         (*task).map(|task| (self.round.load(Ordering::Acquire), task))
     }

@@ -45,7 +45,12 @@ impl Weights {
         let embedding = source.matrix("token_embd.weight", shape.vocabulary, shape.width)?;
         let norm = source.vector("output_norm.weight", shape.width)?;
         let head = match source.stored("output.weight")? {
-            Some(tensor) => Some(pack(&tensor, "output.weight", shape.vocabulary, shape.width)?),
+            Some(tensor) => Some(pack(
+                &tensor,
+                "output.weight",
+                shape.vocabulary,
+                shape.width,
+            )?),
             None => None,
         };
         let mut layers = Vec::with_capacity(shape.layers);
@@ -113,7 +118,9 @@ impl Source<'_> {
         if tensor.shape().dims() != [width] {
             return Err(wrong);
         }
-        let floats = tensor.dequantize(&Device::Cpu).and_then(|tensor| tensor.to_vec1::<f32>());
+        let floats = tensor
+            .dequantize(&Device::Cpu)
+            .and_then(|tensor| tensor.to_vec1::<f32>());
         floats.map_err(|_| GgufError::Library)
     }
 }

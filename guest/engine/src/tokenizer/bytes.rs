@@ -7,7 +7,7 @@ const fn is_itself(byte: u8) -> bool {
 }
 
 /// The letter of a byte.
-pub(super) fn name_of(byte: u8) -> char {
+pub(crate) fn name_of(byte: u8) -> char {
     if is_itself(byte) {
         return char::from(byte);
     }
@@ -39,7 +39,13 @@ mod tests {
         for byte in 0..=255_u8 {
             assert_eq!(byte_of(letters[usize::from(byte)]), Some(byte));
         }
-        assert_eq!(letters.iter().filter(|letter| u32::from(**letter) > 255).count(), 68);
+        assert_eq!(
+            letters
+                .iter()
+                .filter(|letter| u32::from(**letter) > 255)
+                .count(),
+            68
+        );
         assert_eq!(byte_of('\u{144}'), None);
     }
 }

@@ -61,21 +61,31 @@ impl Merges {
         }
         while let Some(Reverse((_, at, made, pair))) = queue.pop() {
             merge(&mut symbols, at, made, pair);
-            if symbols.get(at).is_some_and(|symbol| symbol.alive && symbol.token == made) {
+            if symbols
+                .get(at)
+                .is_some_and(|symbol| symbol.alive && symbol.token == made)
+            {
                 self.offer(&symbols, at, &mut queue);
                 let before = symbols.get(at).map_or(NONE, |symbol| symbol.before);
                 self.offer(&symbols, before, &mut queue);
             }
         }
         word.clear();
-        word.extend(symbols.iter().filter(|symbol| symbol.alive).map(|symbol| symbol.token));
+        word.extend(
+            symbols
+                .iter()
+                .filter(|symbol| symbol.alive)
+                .map(|symbol| symbol.token),
+        );
         symbols.iter_mut().for_each(|symbol| symbol.token.zeroize());
     }
 
     /// Puts the pair that starts at `at` into the queue, if a rule joins it.
     fn offer(&self, symbols: &[Symbol], at: usize, queue: &mut Queue) {
         let Some(left) = symbols.get(at) else { return };
-        let Some(right) = symbols.get(left.after) else { return };
+        let Some(right) = symbols.get(left.after) else {
+            return;
+        };
         let pair = (left.token, right.token);
         if let Some((rank, made)) = self.rules.get(&pair) {
             queue.push(Reverse((*rank, at, *made, pair)));
@@ -88,8 +98,12 @@ type Queue = BinaryHeap<Reverse<(u32, usize, u32, (u32, u32))>>;
 
 /// Joins the symbol at `at` with the next one, unless they changed since they were offered.
 fn merge(symbols: &mut [Symbol], at: usize, made: u32, pair: (u32, u32)) {
-    let Some(left) = symbols.get(at).copied() else { return };
-    let Some(right) = symbols.get(left.after).copied() else { return };
+    let Some(left) = symbols.get(at).copied() else {
+        return;
+    };
+    let Some(right) = symbols.get(left.after).copied() else {
+        return;
+    };
     if !left.alive || (left.token, right.token) != pair {
         return;
     }

@@ -16,6 +16,8 @@ use std::collections::HashMap;
 use zeroize::Zeroizing;
 
 use crate::gguf::{GgufError, ModelFile};
+#[cfg(test)]
+pub(crate) use bytes::name_of;
 use merge::Merges;
 use split::Splitter;
 
@@ -30,8 +32,14 @@ const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 
 /// Names under which models end a turn, beside the keys that say so.
-const END_NAMES: [&str; 6] =
-    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
+const END_NAMES: [&str; 6] = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "</s>",
+];
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const KINDS: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
@@ -80,9 +88,12 @@ impl Tokenizer {
         if file.text("tokenizer.ggml.model")? != "gpt2" {
             return Err(key("tokenizer.ggml.model"));
         }
-        let splitter = Splitter::named(file.text("tokenizer.ggml.pre")?)
-            .ok_or(key("tokenizer.ggml.pre"))?;
-        for unsupported in ["tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"] {
+        let splitter =
+            Splitter::named(file.text("tokenizer.ggml.pre")?).ok_or(key("tokenizer.ggml.pre"))?;
+        for unsupported in [
+            "tokenizer.ggml.add_bos_token",
+            "tokenizer.ggml.add_eos_token",
+        ] {
             if file.is_set(unsupported)? {
                 return Err(key(unsupported));
             }
@@ -116,7 +127,9 @@ impl Tokenizer {
 
     /// The bytes of a token; none for special ones and for numbers outside the vocabulary.
     pub(crate) fn text(&self, token: u32) -> &[u8] {
-        let text = usize::try_from(token).ok().and_then(|at| self.texts.get(at));
+        let text = usize::try_from(token)
+            .ok()
+            .and_then(|at| self.texts.get(at));
         text.and_then(Option::as_deref).unwrap_or_default()
     }
 
@@ -138,12 +151,16 @@ impl Tokenizer {
         let length = pieces.iter().map(|piece| match piece {
             Piece::Skeleton(text) | Piece::Content(text) => text.len(),
         });
-        let mut run = Zeroizing::new(String::with_capacity(length.sum()));
-        let mut tokens = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+        let length = length.sum();
+        // Neither grows, so no copy is left behind: a token has at least one byte.
+        let mut run = Zeroizing::new(String::with_capacity(length));
+        let mut tokens = Zeroizing::new(Vec::with_capacity(limit.min(length)));
         for piece in pieces {
             match piece {
                 Piece::Content(text) => run.push_str(text),
-                Piece::Skeleton(text) => self.encode_skeleton(text, &mut run, &mut tokens, limit)?,
+                Piece::Skeleton(text) => {
+                    self.encode_skeleton(text, &mut run, &mut tokens, limit)?
+                }
             }
         }
         self.encode_run(&run, &mut tokens, limit)?;
@@ -191,7 +208,8 @@ impl Tokenizer {
                 word.push(single.ok_or(EncodeError::Inexpressible)?);
             }
             self.merges.apply(&mut word);
-            word.iter().try_for_each(|token| push(tokens, *token, limit))
+            word.iter()
+                .try_for_each(|token| push(tokens, *token, limit))
         })
     }
 }
@@ -214,13 +232,19 @@ fn read_tokens(names: &[&str], kinds: &[i32]) -> Result<(Texts, Specials), GgufE
     for ((id, name), kind) in (0_u32..).zip(names).zip(kinds) {
         match *kind {
             NORMAL | UNUSED => {
-                let text = name.chars().map(bytes::byte_of).collect::<Option<Vec<u8>>>();
+                let text = name
+                    .chars()
+                    .map(bytes::byte_of)
+                    .collect::<Option<Vec<u8>>>();
                 texts.push(Some(text.ok_or(key(TOKENS))?.into_boxed_slice()));
             }
             CONTROL | USER_DEFINED => {
                 count = count.saturating_add(1);
                 let first = name.bytes().next().ok_or(key(TOKENS))?;
-                specials.entry(first).or_default().push(((*name).into(), id));
+                specials
+                    .entry(first)
+                    .or_default()
+                    .push(((*name).into(), id));
                 // What a control token says is not text; a user-defined one is written as it is.
                 let text = (*kind == USER_DEFINED).then(|| name.as_bytes().into());
                 texts.push(text);
@@ -242,7 +266,12 @@ fn read_ends(
     ids: &HashMap<&str, u32>,
     kinds: &[i32],
 ) -> Result<Vec<u32>, GgufError> {
-    let kind = |id: u32| usize::try_from(id).ok().and_then(|at| kinds.get(at)).copied();
+    let kind = |id: u32| {
+        usize::try_from(id)
+            .ok()
+            .and_then(|at| kinds.get(at))
+            .copied()
+    };
     let mut ends = Vec::new();
     for name in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
         if let Some(id) = file.optional_number(name)? {
@@ -254,7 +283,9 @@ fn read_ends(
     ends.extend(named.filter(|id| kind(*id) == Some(CONTROL)));
     ends.sort_unstable();
     ends.dedup();
-    (!ends.is_empty()).then_some(ends).ok_or(key("tokenizer.ggml.eos_token_id"))
+    (!ends.is_empty())
+        .then_some(ends)
+        .ok_or(key("tokenizer.ggml.eos_token_id"))
 }
 
 const fn key(key: &'static str) -> GgufError {

@@ -8,8 +8,7 @@ use fancy_regex::{Regex, RegexBuilder};
 use super::EncodeError;
 
 /// The expression of the GPT-2 encoder.
-const GPT2: &str =
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 /// Steps back that an expression may take in one search.
 const BACKTRACK_LIMIT: usize = 2_000_000;
 
@@ -36,7 +35,10 @@ impl Splitter {
             "smollm" => Digits::Single,
             _ => return None,
         };
-        let words = RegexBuilder::new(GPT2).backtrack_limit(BACKTRACK_LIMIT).build().ok()?;
+        let words = RegexBuilder::new(GPT2)
+            .backtrack_limit(BACKTRACK_LIMIT)
+            .build()
+            .ok()?;
         Some(Self { words, digits })
     }
 
@@ -78,6 +80,8 @@ impl Splitter {
             end = found.end();
             take(found.as_str())?;
         }
-        (end == text.len()).then_some(()).ok_or(EncodeError::Inexpressible)
+        (end == text.len())
+            .then_some(())
+            .ok_or(EncodeError::Inexpressible)
     }
 }
