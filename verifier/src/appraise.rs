@@ -21,6 +21,7 @@ use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::{AttestationResult, ChipIdentity};
 use crate::snp;
+use crate::tdx;
 use crate::time::UnixTime;
 
 /// The connection over which the evidence came, as the client itself saw it.
@@ -72,15 +73,10 @@ pub fn appraise(
     at: UnixTime,
 ) -> Result<AttestationResult, Rejection> {
     check_question(evidence, references, policy, anchors, at)?;
+    let (report, stapled) = (&evidence.report, &evidence.endorsements);
     let claims = match evidence.statement.tee {
-        TeeKind::SevSnp => snp::appraise_report(
-            &evidence.report,
-            &evidence.endorsements,
-            policy,
-            anchors,
-            at,
-        )?,
-        TeeKind::Tdx => return Err(Rejection::EndorsementMissing),
+        TeeKind::SevSnp => snp::appraise_report(report, stapled, policy, anchors, at)?,
+        TeeKind::Tdx => tdx::appraise_quote(report, stapled, policy, anchors, at)?,
     };
     check_chip(&claims.chip, policy)?;
     check_statement(evidence, channel, &claims)?;

@@ -54,14 +54,9 @@ impl<'a> ParsedCertificate<'a> {
         })
     }
 
-    /// Refuses a certificate of the other profile: the marker must be there exactly in research.
+    /// See [`check_profile`].
     pub(crate) fn check_profile(&self, profile: Profile) -> Result<(), Rejection> {
-        let marked = self.extensions().any(|e| e.extn_id == RESEARCH_MARKER);
-        match (profile, marked) {
-            (Profile::Release, true) => Err(Rejection::ResearchCertificate),
-            (Profile::Research, false) => Err(Rejection::ResearchMarkerMissing),
-            (Profile::Release, false) | (Profile::Research, true) => Ok(()),
-        }
+        check_profile(&self.parsed, profile)
     }
 
     /// Refuses critical extensions that nobody here looks at.
@@ -92,21 +87,13 @@ impl<'a> ParsedCertificate<'a> {
         }
     }
 
-    /// `at` is within the validity.
+    /// See [`check_dates`].
     pub(crate) fn check_dates(&self, at: UnixTime) -> Result<(), Rejection> {
-        let validity = &self.parsed.tbs_certificate.validity;
-        if at.0 < validity.not_before.to_unix_duration().as_secs() {
-            return Err(Rejection::CertificateNotYetValid);
-        }
-        if at > self.not_after() {
-            return Err(Rejection::CertificateExpired);
-        }
-        Ok(())
+        check_dates(&self.parsed, at)
     }
 
     pub(crate) fn not_after(&self) -> UnixTime {
-        let validity = &self.parsed.tbs_certificate.validity;
-        UnixTime(validity.not_after.to_unix_duration().as_secs())
+        not_after(&self.parsed)
     }
 
     /// The certificate names `issuer` and carries its signature.
@@ -143,7 +130,7 @@ impl<'a> ParsedCertificate<'a> {
     }
 
     pub(crate) fn extensions(&self) -> impl Iterator<Item = &Extension> {
-        self.parsed.tbs_certificate.extensions.iter().flatten()
+        extensions(&self.parsed)
     }
 
     fn rsa_key(&self) -> Option<RsaPublicKey> {
@@ -151,6 +138,37 @@ impl<'a> ParsedCertificate<'a> {
         let key = RsaPublicKey::from_public_key_der(&info.to_der().ok()?).ok()?;
         (key.size() == RSA_BYTES).then_some(key)
     }
+}
+
+/// Refuses a certificate of the other profile: the marker must be there exactly in research.
+pub(crate) fn check_profile(certificate: &Certificate, profile: Profile) -> Result<(), Rejection> {
+    let marked = extensions(certificate).any(|e| e.extn_id == RESEARCH_MARKER);
+    match (profile, marked) {
+        (Profile::Release, true) => Err(Rejection::ResearchCertificate),
+        (Profile::Research, false) => Err(Rejection::ResearchMarkerMissing),
+        (Profile::Release, false) | (Profile::Research, true) => Ok(()),
+    }
+}
+
+/// `at` is within the validity.
+pub(crate) fn check_dates(certificate: &Certificate, at: UnixTime) -> Result<(), Rejection> {
+    let validity = &certificate.tbs_certificate.validity;
+    if at.0 < validity.not_before.to_unix_duration().as_secs() {
+        return Err(Rejection::CertificateNotYetValid);
+    }
+    if at > not_after(certificate) {
+        return Err(Rejection::CertificateExpired);
+    }
+    Ok(())
+}
+
+fn not_after(certificate: &Certificate) -> UnixTime {
+    let validity = &certificate.tbs_certificate.validity;
+    UnixTime(validity.not_after.to_unix_duration().as_secs())
+}
+
+fn extensions(certificate: &Certificate) -> impl Iterator<Item = &Extension> {
+    certificate.tbs_certificate.extensions.iter().flatten()
 }
 
 /// The first element of an outer SEQUENCE: what the signature covers, as it lies in the input.

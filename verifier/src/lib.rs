@@ -15,11 +15,15 @@ mod policy;
 mod rejection;
 mod result;
 mod snp;
+mod tdx;
 mod time;
 
 pub use anchors::{AmdRoots, CertificateDigest, RESEARCH_MARKER, TrustAnchors};
 pub use appraise::{ChannelBinding, appraise};
-pub use policy::{AcceptedClass, AppraisalPolicy, ChipRule, PolicyError, SnpPolicy, Weakness};
+pub use policy::{
+    AcceptedClass, AppraisalPolicy, ChipRule, PolicyError, SeamRule, SnpPolicy, TdxPolicy,
+    TdxStatus, Weakness,
+};
 pub use rejection::Rejection;
 pub use result::{AttestationResult, ChipIdentity};
 pub use snp::{Product, Tcb, TcbMinimum};

@@ -3,6 +3,7 @@
 //! A policy can only narrow what the code accepts: debuggable or migratable guests, other VMPLs,
 //! shared signing keys and unknown roots have no name here and so cannot be tolerated.
 
+use dcap_qvl::TcbStatus;
 use protocol::tee::EvidenceClass;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub struct AppraisalPolicy {
     pub tolerated: Vec<Weakness>,
     /// Rules for AMD SEV-SNP.
     pub snp: SnpPolicy,
+    /// Rules for Intel TDX.
+    pub tdx: TdxPolicy,
 }
 
 /// A class of evidence that this version of the verifier can judge.
@@ -87,6 +90,12 @@ pub enum Weakness {
     SnpCiphertextVisible,
     /// The host can read energy counters (power side channels).
     SnpRaplReadable,
+    /// Packages can be added to the platform, under keys that exist already.
+    TdxDynamicPlatform,
+    /// Intel's registration service keeps the platform's root keys.
+    TdxCachedKeys,
+    /// Simultaneous multithreading is on.
+    TdxSmt,
 }
 
 /// Rules for AMD SEV-SNP.
@@ -95,6 +104,127 @@ pub enum Weakness {
 pub struct SnpPolicy {
     /// Minimum firmware levels per processor; a processor without an entry is refused.
     pub tcb_minima: Vec<TcbMinimum>,
+}
+
+impl SnpPolicy {
+    /// Minimum firmware levels are those in which AMD's bulletins AMD-SB-3020 (RMP
+    /// initialisation, `snp`) and AMD-SB-3027 (a sibling thread, `microcode`) are repaired, as
+    /// quoted in a public review of 2026-10-08; `verifier/README.md` names it. Processors whose
+    /// minimum was not seen there (Bergamo, Siena, Turin Dense) have no entry.
+    fn strict() -> Self {
+        let minimum = |product, model, stepping, snp, microcode| TcbMinimum {
+            product,
+            model: Some(model),
+            stepping: Some(stepping),
+            tcb: Tcb {
+                fmc: 0,
+                bootloader: 0,
+                tee: 0,
+                snp,
+                microcode,
+            },
+        };
+        Self {
+            tcb_minima: vec![
+                minimum(Product::Genoa, 0x11, 1, 0x1b, 0x56),
+                minimum(Product::Genoa, 0x11, 2, 0x1b, 0x51),
+                minimum(Product::Turin, 0x02, 1, 0x04, 0x51),
+            ],
+        }
+    }
+}
+
+impl TdxPolicy {
+    /// The evaluation number is the highest one seen in a real quote's collateral (October 2026);
+    /// the four values of XFAM are those of real quotes: AVX-512 and AMX, without or with CET,
+    /// with user interrupts, without protection keys.
+    fn strict() -> Self {
+        let xfam = [
+            "e700060000000000",
+            "e702060000000000",
+            "e718060000000000",
+            "e742060000000000",
+        ];
+        Self {
+            statuses: vec![TdxStatus::UpToDate],
+            advisories: Vec::new(),
+            minimum_evaluation_number: 20,
+            collateral_age_seconds: 30 * 86_400,
+            xfam: xfam.map(str::to_owned).to_vec(),
+            modules: SeamRule::AllOfIntel,
+        }
+    }
+}
+
+/// Rules for Intel TDX. Texts are compared as they are: lower-case hex, Intel's own names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TdxPolicy {
+    /// Accepted TCB statuses; revoked platforms have no name here.
+    pub statuses: Vec<TdxStatus>,
+    /// Advisories that may apply, such as `INTEL-SA-00837`; every other one refuses.
+    pub advisories: Vec<String>,
+    /// Least `tcbEvaluationDataNumber` of TCB information and QE identity.
+    pub minimum_evaluation_number: u32,
+    /// Greatest age of TCB information and QE identity, in seconds.
+    pub collateral_age_seconds: u32,
+    /// Accepted values of XFAM, 8 bytes as the quote holds them.
+    pub xfam: Vec<String>,
+    /// Accepted TDX modules.
+    pub modules: SeamRule,
+}
+
+/// Which TDX modules are accepted, by MRSEAM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SeamRule {
+    /// Every module of Intel's that the TCB information covers.
+    AllOfIntel,
+    /// These builds and no other; an empty list accepts nothing.
+    Only(Vec<String>),
+}
+
+/// A TCB status, as Intel's TCB information names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TdxStatus {
+    /// Nothing is known to be missing.
+    UpToDate,
+    /// Software must harden itself against the advisories.
+    SwHardeningNeeded,
+    /// The platform's configuration leaves a hole open.
+    ConfigurationNeeded,
+    /// Both.
+    ConfigurationAndSwHardeningNeeded,
+    /// Updates are missing.
+    OutOfDate,
+    /// Updates are missing, and configuration.
+    OutOfDateConfigurationNeeded,
+    /// The guest was launched before an update of the TDX module.
+    TdRelaunchAdvised,
+    /// The same, and configuration is missing.
+    TdRelaunchAdvisedConfigurationNeeded,
+}
+
+impl TdxStatus {
+    /// `None` for a revoked platform.
+    pub(crate) const fn of(status: TcbStatus) -> Option<Self> {
+        match status {
+            TcbStatus::UpToDate => Some(Self::UpToDate),
+            TcbStatus::SWHardeningNeeded => Some(Self::SwHardeningNeeded),
+            TcbStatus::ConfigurationNeeded => Some(Self::ConfigurationNeeded),
+            TcbStatus::ConfigurationAndSWHardeningNeeded => {
+                Some(Self::ConfigurationAndSwHardeningNeeded)
+            }
+            TcbStatus::OutOfDate => Some(Self::OutOfDate),
+            TcbStatus::OutOfDateConfigurationNeeded => Some(Self::OutOfDateConfigurationNeeded),
+            TcbStatus::TDRelaunchAdvised => Some(Self::TdRelaunchAdvised),
+            TcbStatus::TDRelaunchAdvisedConfigurationNeeded => {
+                Some(Self::TdRelaunchAdvisedConfigurationNeeded)
+            }
+            TcbStatus::Revoked => None,
+        }
+    }
 }
 
 /// A policy that is not of the specified form.
@@ -122,32 +252,10 @@ pub enum PolicyError {
 impl AppraisalPolicy {
     /// The built-in policy.
     ///
-    /// Minimum firmware levels are those in which AMD's bulletins AMD-SB-3020 (RMP
-    /// initialisation, `snp`) and AMD-SB-3027 (a sibling thread, `microcode`) are repaired, as
-    /// quoted in a public review of 2026-10-08; `verifier/README.md` names it. Processors whose
-    /// minimum was not seen there (Bergamo, Siena, Turin Dense) have no entry.
+    /// It tolerates what nearly every machine for rent has: multithreading, ciphertext and energy
+    /// counters that the host can read, and Intel's multi-package platforms. Each is named.
     #[must_use]
     pub fn strict() -> Self {
-        let minimum = |product, model, stepping, tcb| TcbMinimum {
-            product,
-            model: Some(model),
-            stepping: Some(stepping),
-            tcb,
-        };
-        let genoa = |microcode| Tcb {
-            fmc: 0,
-            bootloader: 0,
-            tee: 0,
-            snp: 0x1b,
-            microcode,
-        };
-        let turin = Tcb {
-            fmc: 0,
-            bootloader: 0,
-            tee: 0,
-            snp: 0x04,
-            microcode: 0x51,
-        };
         Self {
             version: 1,
             classes: vec![AcceptedClass::Fresh],
@@ -158,14 +266,12 @@ impl AppraisalPolicy {
                 Weakness::SnpSmt,
                 Weakness::SnpCiphertextVisible,
                 Weakness::SnpRaplReadable,
+                Weakness::TdxDynamicPlatform,
+                Weakness::TdxCachedKeys,
+                Weakness::TdxSmt,
             ],
-            snp: SnpPolicy {
-                tcb_minima: vec![
-                    minimum(Product::Genoa, 0x11, 1, genoa(0x56)),
-                    minimum(Product::Genoa, 0x11, 2, genoa(0x51)),
-                    minimum(Product::Turin, 0x02, 1, turin),
-                ],
-            },
+            snp: SnpPolicy::strict(),
+            tdx: TdxPolicy::strict(),
         }
     }
 

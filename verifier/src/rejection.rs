@@ -70,6 +70,10 @@ rejections! {
     CrlNotYetValid = "crl-not-yet-valid": "a revocation list is not valid yet";
     CrlExpired = "crl-expired": "a revocation list is out of date";
     CertificateRevoked = "certificate-revoked": "a certificate is revoked";
+    CollateralMalformed = "collateral-malformed": "the collateral is not of the specified form";
+    CollateralNotYetValid = "collateral-not-yet-valid": "the collateral is not valid yet";
+    CollateralExpired = "collateral-expired": "the collateral is out of date";
+    CollateralTooOld = "collateral-too-old": "the collateral is older than the policy wants";
 
     // The SEV-SNP report: form and signature.
     SnpReportLength = "snp-report-length": "the report is not 1184 bytes long";
@@ -100,6 +104,27 @@ rejections! {
     SnpSmt = "snp-smt": "simultaneous multithreading is on and not tolerated";
     SnpCiphertextVisible = "snp-ciphertext-visible": "ciphertext is readable by the host";
     SnpRaplReadable = "snp-rapl-readable": "the host can read the processor's energy counters";
+
+    // The TDX quote.
+    TdxQuoteMalformed = "tdx-quote-malformed": "the quote is not of the specified form";
+    TdxQuoteVersion = "tdx-quote-version": "the quote is not a TDX quote of version 4 or 5";
+    TdxVerification = "tdx-verification": "quote and collateral do not verify";
+    TdxDebug = "tdx-debug": "the host may debug or profile the guest";
+    TdxMigratable = "tdx-migratable": "the guest may be migrated";
+    TdxAttributes = "tdx-attributes": "the guest's attributes are not exactly the expected ones";
+    TdxXfam = "tdx-xfam": "the guest's extended features are not on the policy's list";
+    TdxModule = "tdx-module": "the TDX module is not Intel's, or not on the policy's list";
+    TdxServiceTd = "tdx-service-td": "a service TD is bound to the guest";
+    TdxOwner = "tdx-owner": "MROWNER or MROWNERCONFIG is set";
+    TdxRtmr3 = "tdx-rtmr3": "RTMR3 is not zero";
+    TdxEvaluationNumber = "tdx-evaluation-number": "Intel's evaluation of the platform is too old";
+    TdxTcbStatus = "tdx-tcb-status": "the platform's TCB status is not accepted";
+    TdxAdvisory = "tdx-advisory": "an advisory applies that the policy does not list";
+    TdxDynamicPlatform = "tdx-dynamic-platform": "packages can be added to the platform";
+    TdxCachedKeys = "tdx-cached-keys": "Intel keeps the platform's root keys";
+    TdxSmt = "tdx-smt": "simultaneous multithreading is on and not tolerated";
+
+    // Either vendor.
     ChipNotAccepted = "chip-not-accepted": "the chip is not on the policy's list, or is denied";
 
     // What the report binds.

@@ -47,7 +47,7 @@ impl Chain {
         ask.check_issued_by(&ark)?;
         vcek.check_issued_by(&ask)?;
         let list_end = match endorsements.get(EndorsementKind::SnpCrl) {
-            Some(list) => Some(crl::check(list, &ark, &ask, at)?),
+            Some(list) => Some(crl::check_amd(list, &ark, &ask, at)?),
             None if policy.tolerates(Weakness::SnpNoRevocationList) => None,
             None => return Err(Rejection::CrlMissing),
         };
