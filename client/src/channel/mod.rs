@@ -185,6 +185,9 @@ impl RequestError {
     }
 }
 
+/// What comes of a request that was sent.
+pub type Answered = Result<Response<Incoming>, RequestError>;
+
 /// A connection whose other end was appraised, until a deadline.
 #[derive(Debug)]
 pub struct AttestedChannel {
@@ -266,8 +269,7 @@ impl AttestedChannel {
         path: &'static str,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<impl Future<Output = Result<Response<Incoming>, RequestError>> + use<>, RequestError>
-    {
+    ) -> Result<impl Future<Output = Answered> + use<>, RequestError> {
         if now >= self.deadline() {
             return Err(RequestError::Expired);
         }

@@ -194,6 +194,12 @@ impl Chat {
         Ok(Arc::clone(&held))
     }
 
+    /// Bytes of requests other than challenges that were sent on the current connection.
+    pub async fn application_bytes_sent(&self) -> u64 {
+        let held = self.session.lock().await;
+        held.channel().application_bytes_sent()
+    }
+
     /// Checks a model's attested prices against the client's limit.
     ///
     /// # Errors

@@ -22,7 +22,13 @@ pub(super) async fn chat(
         seed: arguments.seed,
     };
     let request = ChatRequest::of_question(&question)?;
-    let mut answering = chat.ask(&request).await?;
+    let mut answering = match chat.ask(&request).await {
+        Ok(answering) => answering,
+        Err(refusal) => {
+            show_unsent(&chat, output).await?;
+            return Err(refusal.into());
+        }
+    };
     let mut pieces = 0u32;
     while let Some(chunk) = answering.next().await? {
         let Some(text) = &chunk.text else { continue };
@@ -38,6 +44,14 @@ pub(super) async fn chat(
         Some(settled) => show_settled(&answering, settled, output),
         None => Err(AskError::NoReceipt.into()),
     }
+}
+
+/// How much left this machine before the refusal: nothing, when the price was refused.
+async fn show_unsent(chat: &Chat, output: Output) -> Result<(), Failure> {
+    let sent = chat.application_bytes_sent().await;
+    let line = format!("application bytes sent: {sent}");
+    let found = members([("application_bytes_sent", sent.into())]);
+    output.event("unanswered", &line, found)
 }
 
 /// The named model, or the machine's only one.

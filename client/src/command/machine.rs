@@ -73,7 +73,8 @@ fn show_machine(session: &Session, output: Output) -> Result<(), Failure> {
     let statement = result.statement();
     let models: Vec<String> = result.models().iter().map(ToString::to_string).collect();
     let line = format!(
-        "attested: {tee}, image {image}, shape {shape}, measurement {key}, boot {boot}, until {until}",
+        "attested: {tee}, image {image}, shape {shape}, measurement {key}, boot {boot}, until \
+         {until}",
         tee = result.tee().name(),
         image = session.image(),
         shape = result.shape(),

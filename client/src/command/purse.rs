@@ -79,16 +79,16 @@ fn show(settings: &Settings, output: Output) -> Result<(), Failure> {
     for (state, file) in purse.channels()? {
         let highest = Ledger::read_highest(&state, &file)?;
         let promised = highest.map_or(Nano::ZERO, |signed| signed.voucher.cumulative);
-        lines.push(channel_line(&file, promised));
+        lines.push(format!("{}, signed {promised}", channel_line(&file)));
         channels.push(channel_value(&file, promised));
     }
     let found = members([("address", address.into()), ("channels", channels.into())]);
     output.result("wallet", &lines, found)
 }
 
-fn channel_line(file: &ChannelFile, promised: Nano) -> String {
+fn channel_line(file: &ChannelFile) -> String {
     format!(
-        "channel {channel} to {payee}: epoch {epoch}, deposited {deposited} nano, signed {promised}",
+        "channel {channel} to {payee}: epoch {epoch}, deposited {deposited} nano",
         channel = file.channel,
         payee = file.payee,
         epoch = file.epoch,
@@ -109,7 +109,7 @@ fn channel_value(file: &ChannelFile, promised: Nano) -> Value {
 }
 
 fn print_channel(event: &str, file: &ChannelFile, output: Output) -> Result<(), Failure> {
-    let line = channel_line(file, Nano::ZERO);
+    let line = channel_line(file);
     output.result(event, &[line], members([("channel", json!(file))]))
 }
 

@@ -209,7 +209,8 @@ mod tests {
     fn a_whole_answer_has_the_shape_that_openai_clients_parse() {
         let stream = concat!(
             "data: {\"id\":\"c\",\"created\":7,\"model\":\"m\",\"choices\":[{\"delta\":",
-            "{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+            "{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],",
+            "\"usage\":null}\n\n",
             "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"Par\"}}]}\n\n",
             "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"is\"}}]}\n\n",
             "data: {\"id\":\"c\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
