@@ -47,7 +47,7 @@ impl TlsKey {
         {
             let (prefix, seed) = der.split_at_mut(PKCS8_PREFIX.len());
             prefix.copy_from_slice(&PKCS8_PREFIX);
-            getrandom::fill(seed).map_err(|_| KeyError::Randomness)?;
+            sys::entropy::fill(seed).map_err(|_| KeyError::Randomness)?;
         }
         let borrowed = PrivatePkcs8KeyDer::from(der.as_slice());
         let key = any_eddsa_type(&borrowed).map_err(|_| KeyError::Provider)?;
@@ -82,7 +82,7 @@ impl ReceiptSigner {
     /// See [`KeyError`].
     pub(crate) fn draw() -> Result<Self, KeyError> {
         let mut seed = [0; 32];
-        let drawn = getrandom::fill(&mut seed).map_err(|_| KeyError::Randomness);
+        let drawn = sys::entropy::fill(&mut seed).map_err(|_| KeyError::Randomness);
         let key = SigningKey::from_bytes(&seed);
         seed.zeroize();
         drawn.map(|()| Self(key))
@@ -107,7 +107,7 @@ impl ReceiptSigner {
 /// `Randomness` when the kernel gives none.
 pub(crate) fn draw<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|_| KeyError::Randomness)?;
+    sys::entropy::fill(&mut bytes).map_err(|_| KeyError::Randomness)?;
     Ok(bytes)
 }
 

@@ -71,6 +71,16 @@ fn word() -> Option<u64> {
 /// That of the call.
 pub fn draw<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
+    fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Fills `bytes` from the kernel's generator, once it is seeded. There is no other source: a
+/// confined program can open no device.
+///
+/// # Errors
+/// That of the call; `bytes` is not to be used then.
+pub fn fill(bytes: &mut [u8]) -> Result<()> {
     let mut drawn = 0_usize;
     while let Some(rest) = bytes.get_mut(drawn..).filter(|rest| !rest.is_empty()) {
         // SAFETY: the pointer and the length are those of one live, writable slice.
@@ -80,7 +90,7 @@ pub fn draw<const N: usize>() -> Result<[u8; N]> {
             Err(_) => return Err(CallFailed::of("getrandom")(nix::errno::Errno::last())),
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]
