@@ -90,7 +90,7 @@ impl Account {
         self.acknowledged
     }
 
-    /// The base and everything that was ever delivered on this account.
+    /// The base, and everything that was delivered on this account since.
     #[must_use]
     pub const fn delivered(&self) -> Nano {
         self.delivered
@@ -142,6 +142,30 @@ impl Account {
             left = minus(left, taken);
         }
         Ok(())
+    }
+
+    /// Takes the total that a client brings to a new request. Without a live stream it may be
+    /// above what was delivered here: the channel was in use on another machine of the payee.
+    ///
+    /// # Errors
+    /// See [`TotalRefused`]; the account is unchanged then.
+    pub fn bring(&mut self, total: Nano) -> Result<(), TotalRefused> {
+        self.check_brought(total)?;
+        if total > self.delivered {
+            self.delivered = total;
+        }
+        self.acknowledge(total)
+    }
+
+    /// Whether [`Account::bring`] would take this total.
+    ///
+    /// # Errors
+    /// See [`TotalRefused`].
+    pub fn check_brought(&self, total: Nano) -> Result<(), TotalRefused> {
+        if self.streams.is_empty() && total > self.delivered {
+            return Ok(());
+        }
+        self.check(total)
     }
 
     /// Opens a stream.

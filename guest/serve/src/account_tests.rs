@@ -119,6 +119,28 @@ fn a_stalled_stream_does_not_hold_up_the_acknowledgement_of_what_was_told_before
 }
 
 #[test]
+fn a_higher_total_from_another_machine_is_taken_between_streams_only() {
+    let (mut account, id) = started(100);
+    assert_eq!(
+        account.bring(nano(116)),
+        Err(TotalRefused::AboveDelivered),
+        "a stream is live"
+    );
+    account.end(id);
+    assert_eq!(
+        account.acknowledge(nano(116)),
+        Err(TotalRefused::AboveDelivered)
+    );
+    account.bring(nano(500)).unwrap();
+    assert_eq!(account.bring(nano(499)), Err(TotalRefused::Outdated));
+    let next = account.open(PRICES);
+    account.deliver_prompt(next, 5).unwrap();
+    account.announce(next);
+    account.acknowledge(nano(515)).unwrap();
+    assert!(!account.waits(next) && account.settled(next));
+}
+
+#[test]
 fn free_tokens_wait_for_nobody() {
     let mut account = Account::new(Nano::ZERO, &LIMITS);
     let id = account.open(TokenPrices {

@@ -47,6 +47,15 @@ impl AccountKey {
     }
 }
 
+/// What a voucher comes for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It comes with a new request: the total from which to go on.
+    Request,
+    /// It acknowledges what was delivered here.
+    Acknowledgement,
+}
+
 struct Entry {
     account: Account,
     highest: SignedVoucher,
@@ -75,11 +84,15 @@ impl Ledger {
     }
 
     /// Whether the voucher could be taken; true when its account exists already.
-    pub(crate) fn check(&self, voucher: &SignedVoucher) -> Result<bool, Refusal> {
+    pub(crate) fn check(&self, voucher: &SignedVoucher, purpose: Purpose) -> Result<bool, Refusal> {
         let books = self.books();
+        let total = voucher.voucher.cumulative;
         match books.accounts.get(&AccountKey::of(voucher)) {
             Some(entry) => {
-                let checked = entry.account.check(voucher.voucher.cumulative);
+                let checked = match purpose {
+                    Purpose::Request => entry.account.check_brought(total),
+                    Purpose::Acknowledgement => entry.account.check(total),
+                };
                 checked.map_err(|refused| refusal(refused, &entry.highest))?;
                 Ok(true)
             }
@@ -89,7 +102,7 @@ impl Ledger {
     }
 
     /// Takes a voucher to which the host said "continue", and wakes the account's streams.
-    pub(crate) fn accept(&self, voucher: &SignedVoucher) -> Result<(), Refusal> {
+    pub(crate) fn accept(&self, voucher: &SignedVoucher, purpose: Purpose) -> Result<(), Refusal> {
         let mut books = self.books();
         let full = books.accounts.len() >= MAX_CHANNELS;
         let total = voucher.voucher.cumulative;
@@ -97,7 +110,10 @@ impl Ledger {
             // A higher one overtook it while the host was asked: it is acknowledged already.
             Some(entry) if total < entry.account.acknowledged() => {}
             Some(entry) => {
-                let taken = entry.account.acknowledge(total);
+                let taken = match purpose {
+                    Purpose::Request => entry.account.bring(total),
+                    Purpose::Acknowledgement => entry.account.acknowledge(total),
+                };
                 taken.map_err(|refused| refusal(refused, &entry.highest))?;
                 entry.highest = *voucher;
                 entry.stopped = None;

@@ -10,7 +10,7 @@ use protocol::voucher::SignedVoucher;
 
 use crate::errors::Refusal;
 use crate::headers;
-use crate::ledger::AccountKey;
+use crate::ledger::{AccountKey, Purpose};
 use crate::service::Service;
 
 /// The voucher of a chat request's header.
@@ -33,8 +33,8 @@ pub(crate) async fn admit(
     voucher: &SignedVoucher,
 ) -> Result<AccountKey, Refusal> {
     hold(service, voucher)?;
-    service.ledger.check(voucher)?;
-    consent(service, voucher).await
+    service.ledger.check(voucher, Purpose::Request)?;
+    consent(service, voucher, Purpose::Request).await
 }
 
 /// Takes a voucher that acknowledges: its account exists.
@@ -43,10 +43,11 @@ pub(crate) async fn acknowledge(
     voucher: &SignedVoucher,
 ) -> Result<AccountKey, Refusal> {
     hold(service, voucher)?;
-    if !service.ledger.check(voucher)? {
+    let purpose = Purpose::Acknowledgement;
+    if !service.ledger.check(voucher, purpose)? {
         return Err(Refusal::VoucherForeignChannel);
     }
-    consent(service, voucher).await
+    consent(service, voucher, purpose).await
 }
 
 /// Network before signature: the cheaper check first.
@@ -58,11 +59,15 @@ fn hold(service: &Service, voucher: &SignedVoucher) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn consent(service: &Service, voucher: &SignedVoucher) -> Result<AccountKey, Refusal> {
+async fn consent(
+    service: &Service,
+    voucher: &SignedVoucher,
+    purpose: Purpose,
+) -> Result<AccountKey, Refusal> {
     let key = AccountKey::of(voucher);
     match service.host.ask(voucher).await {
         Ok(()) => {
-            service.ledger.accept(voucher)?;
+            service.ledger.accept(voucher, purpose)?;
             Ok(key)
         }
         Err(Refusal::Stopped(reason, highest)) => {
