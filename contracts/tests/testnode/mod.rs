@@ -19,7 +19,7 @@ pub(crate) const START: u32 = 1_795_000_000;
 
 /// A running chain; it ends with this value.
 pub(crate) struct TestNode {
-    authority: String,
+    pub(crate) authority: String,
     pub(crate) chain: Toncenter,
     _process: Child,
 }

@@ -168,6 +168,10 @@ impl CommandLine {
     /// An option with a path in it: `before`, the path with its commas doubled, `after`.
     fn option(&mut self, name: &str, before: &str, path: &Path, after: &str) -> &mut Self {
         let mut value = before.as_bytes().to_vec();
+        if path.is_relative() {
+            // QEMU takes what stands before a colon of a plain relative path for a protocol.
+            value.extend_from_slice(b"./");
+        }
         for byte in path.as_os_str().as_bytes() {
             value.push(*byte);
             if *byte == b',' {
@@ -236,13 +240,13 @@ mod tests {
 -kernel s/launch/bzImage
 -initrd s/launch/initrd
 -append panic=-1 cocoon.root=sha256:4096:7:7:00:11
--drive if=none,id=root,format=raw,readonly=on,file=image/root.img
+-drive if=none,id=root,format=raw,readonly=on,file=./image/root.img
 -device virtio-blk-pci,drive=root,serial=root,disable-legacy=on
--drive if=none,id=launch-config,format=raw,readonly=on,file=s/launch-config.img
+-drive if=none,id=launch-config,format=raw,readonly=on,file=./s/launch-config.img
 -device virtio-blk-pci,drive=launch-config,serial=launch-config,disable-legacy=on
--drive if=none,id=model-0,format=raw,readonly=on,file=model/model.img
+-drive if=none,id=model-0,format=raw,readonly=on,file=./model/model.img
 -device virtio-blk-pci,drive=model-0,serial=model-0,disable-legacy=on
--chardev socket,id=vsock,path=s/vhost.sock
+-chardev socket,id=vsock,path=./s/vhost.sock
 -device vhost-user-vsock-pci,chardev=vsock";
 
     #[test]
@@ -285,8 +289,10 @@ quote-generation-socket.port=4050";
     #[test]
     fn a_path_cannot_add_an_option() {
         let mut machine = machine(Accelerator::Snp);
-        machine.root = "a,readonly=off".into();
-        assert!(text(&machine).contains("file=a,,readonly=off\n"));
+        machine.root = "nbd:a,readonly=off".into();
+        assert!(text(&machine).contains("file=./nbd:a,,readonly=off\n"));
+        machine.root = "/images/root.img".into();
+        assert!(text(&machine).contains("file=/images/root.img\n"));
     }
 
     #[test]

@@ -1,0 +1,373 @@
+//! Claims about money, with the built program, a scripted guest, and the emulated chain.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::too_many_lines,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+mod program;
+#[path = "../../contracts/tests/testnode/mod.rs"]
+mod testnode;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use contracts::channel::ChannelTerms;
+use contracts::wallet::Wallet;
+use ed25519_dalek::SigningKey;
+use host_agent::journal::Journal;
+use nix::sys::signal::Signal;
+use program::Running;
+use protocol::digest::{PayerKey, ReceiptsRoot};
+use protocol::framing::frame;
+use protocol::host_control::{GuestMessage, HostMessage, StopReason, VoucherDecision};
+use protocol::nano::Nano;
+use protocol::ton::{NetworkId, TonAddress};
+use protocol::voucher::{SignedVoucher, Voucher};
+use testnode::{START, TestNode};
+
+const NETWORK: NetworkId = NetworkId(-7357);
+const DEPOSIT: u64 = 1_000_000_000;
+/// Years away on every clock.
+const VALID_UNTIL: u32 = 2_100_000_000;
+
+fn coins(count: u64) -> Nano {
+    Nano::from_u64(count * 1_000_000_000)
+}
+
+/// A provider's files, a funded wallet, and an open payment channel to it.
+struct Stage {
+    place: tempfile::TempDir,
+    node: TestNode,
+    payee: TonAddress,
+    channel: TonAddress,
+}
+
+fn payer_key() -> SigningKey {
+    SigningKey::from_bytes(&[3; 32])
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let seed = place.path().join("seed").display().to_string();
+        let shown = program::lines(&["wallet", "new", "--seed", &seed, "--network", "-7357"]);
+        let payee: TonAddress = shown[0]["address"].as_str().unwrap().parse().unwrap();
+        let node = TestNode::start().await;
+        node.fund(&payee, coins(10)).await;
+        let channel = open_channel(&node, payee).await;
+        let stage = Self {
+            place,
+            node,
+            payee,
+            channel,
+        };
+        std::fs::create_dir(stage.at("endorsements")).unwrap();
+        let description = program::write_model(&stage.at("model"));
+        program::lines(&[
+            "configure",
+            "--payee",
+            &payee.to_string(),
+            "--network",
+            "-7357",
+            "--model",
+            &format!("small={}", description.display()),
+            "--prices",
+            "20,2,160",
+            "--out",
+            &stage.path("launch-config.json"),
+        ]);
+        stage
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.at(name).display().to_string()
+    }
+
+    fn chain(&self) -> String {
+        format!("http://{}", self.node.authority)
+    }
+
+    fn relay(&self) -> Running {
+        let mut relay = Running::start(&[
+            "relay",
+            "--guest",
+            "unix:/nowhere",
+            "--launch-config",
+            &self.path("launch-config.json"),
+            "--state",
+            &self.path("state"),
+            "--endorsements",
+            &self.path("endorsements"),
+            "--chain",
+            &self.chain(),
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        relay.event("ready");
+        relay
+    }
+
+    fn settle(&self, action: &[&str]) -> std::process::Output {
+        let (state, seed) = (self.path("state"), self.path("seed"));
+        let chain = self.chain();
+        let mut arguments = vec!["settle"];
+        arguments.extend(action);
+        arguments.extend(["--state", &state, "--wallet-seed", &seed, "--chain", &chain]);
+        program::finish(&arguments)
+    }
+
+    fn voucher(&self, total: u64) -> SignedVoucher {
+        let voucher = Voucher {
+            network: NETWORK,
+            channel: self.channel,
+            epoch: START,
+            cumulative: Nano::from_u64(total),
+            receipts_root: ReceiptsRoot([5; 32]),
+            valid_until: VALID_UNTIL,
+        };
+        voucher.sign(&payer_key())
+    }
+}
+
+/// A client deposits; the wallet is the test's own.
+async fn open_channel(node: &TestNode, payee: TonAddress) -> TonAddress {
+    let wallet = Wallet::from_seed(&[1; 32], NETWORK);
+    let payer = wallet.address().unwrap();
+    node.fund(&payer, coins(100)).await;
+    let terms = ChannelTerms {
+        payer,
+        payee,
+        payer_key: PayerKey(payer_key().verifying_key().to_bytes()),
+        window: 3_600,
+    };
+    let transfer = terms.top_up(Nano::from_u64(DEPOSIT)).unwrap();
+    let valid_until = node.chain.chain_time().await.unwrap() + 60;
+    let message = wallet.sign(0, valid_until, &[transfer]).unwrap();
+    node.chain.send_boc(&message).await.unwrap();
+    let channel = terms.address().unwrap();
+    let state = node.chain.channel(&channel).await.unwrap().unwrap();
+    assert_eq!(state.epoch, START);
+    channel
+}
+
+struct Guest(UnixStream);
+
+impl Guest {
+    fn dial(stage: &Stage) -> Self {
+        Self(UnixStream::connect(stage.at("state/control")).unwrap())
+    }
+
+    /// The decision; none when the host is gone.
+    fn ask(&mut self, voucher: SignedVoucher) -> Option<VoucherDecision> {
+        let message = GuestMessage::VoucherQuestion {
+            question: 1,
+            voucher: Box::new(voucher),
+        };
+        self.0.write_all(&frame(&message.encode())).ok()?;
+        let mut header = [0; 4];
+        self.0.read_exact(&mut header).ok()?;
+        let mut payload = vec![0; u32::from_le_bytes(header) as usize];
+        self.0.read_exact(&mut payload).ok()?;
+        match HostMessage::decode(&payload).unwrap() {
+            HostMessage::VoucherAnswer { decision, .. } => Some(decision),
+            HostMessage::Endorsements(_) => panic!("not an answer"),
+        }
+    }
+}
+
+fn stored(state: &Path, stage: &Stage) -> u128 {
+    let journal = Journal::open(&state.join("journal.sqlite")).unwrap();
+    let found = journal.highest_voucher(&stage.channel, START).unwrap();
+    found.map_or(0, |found| found.voucher.cumulative.units())
+}
+
+#[tokio::test]
+async fn what_was_promised_is_claimed_once_and_adds_up_to_the_nano_unit() {
+    let stage = Stage::set().await;
+    let relay = stage.relay();
+    let mut guest = Guest::dial(&stage);
+    for total in [0, 1_280, 640_000_000] {
+        let decision = guest.ask(stage.voucher(total));
+        assert_eq!(decision, Some(VoucherDecision::Continue));
+    }
+    let above = guest.ask(stage.voucher(DEPOSIT + 1));
+    let exceeded = VoucherDecision::Stop(StopReason::DepositExceeded, None);
+    assert_eq!(above, Some(exceeded));
+    let lower = guest.ask(stage.voucher(1_280));
+    let highest = Some(Box::new(stage.voucher(640_000_000)));
+    let outdated = VoucherDecision::Stop(StopReason::Outdated, highest);
+    assert_eq!(lower, Some(outdated));
+
+    let before = stage.node.chain.balance(&stage.payee).await.unwrap();
+    let claimed = program::parse(&stage.settle(&["claim"]));
+    assert_eq!(claimed[0]["paid"], true, "{claimed:?}");
+    assert_eq!(claimed[0]["adds_up"], true, "{claimed:?}");
+    assert_eq!(claimed[0]["increment"], "640000000");
+    assert_eq!(claimed[0]["before"], before.to_string());
+    let after = stage.node.chain.balance(&stage.payee).await.unwrap();
+    assert_eq!(claimed[0]["after"], after.to_string());
+    let state = stage.node.chain.channel(&stage.channel).await.unwrap();
+    let state = state.unwrap();
+    assert_eq!(state.claimed.units(), 640_000_000);
+    assert_eq!(state.last_root, ReceiptsRoot([5; 32]));
+
+    let second = program::parse(&stage.settle(&["claim", "--all"]));
+    assert_eq!(second[0]["prospect"], "paid");
+    assert_eq!(stage.node.chain.balance(&stage.payee).await.unwrap(), after);
+
+    let again = stage.settle(&["claim", "--again"]);
+    assert_eq!(again.status.code(), Some(1));
+    let again = program::parse(&again);
+    assert_eq!(again[0]["paid"], false);
+    assert_eq!(
+        again[0]["exit_code"],
+        contracts::channel::exit::STALE_VOUCHER
+    );
+    assert_eq!(again[0]["increment"], "0");
+    assert_eq!(again[0]["adds_up"], true, "{again:?}");
+
+    relay.signal(Signal::SIGTERM);
+    assert_eq!(relay.ended(), Some(0));
+    assert!(!stage.at("state/control").exists());
+}
+
+#[tokio::test]
+async fn small_change_is_left_until_it_is_asked_for() {
+    let stage = Stage::set().await;
+    let relay = stage.relay();
+    let mut guest = Guest::dial(&stage);
+    guest.ask(stage.voucher(1_280)).unwrap();
+    let left = program::parse(&stage.settle(&["claim"]));
+    assert_eq!(left[0]["prospect"], "small");
+    let status = program::parse(&stage.settle(&["status"]));
+    assert_eq!(status[0]["promised"], "1280");
+    assert_eq!(status[0]["claimed"], "0");
+    let all = program::parse(&stage.settle(&["claim", "--all"]));
+    assert_eq!(all[0]["increment"], "1280");
+    assert_eq!(all[0]["adds_up"], true, "{all:?}");
+    drop(relay);
+}
+
+/// The chain's clock decides, not this machine's.
+#[tokio::test]
+async fn a_voucher_that_the_chain_holds_for_expired_is_not_sent() {
+    let stage = Stage::set().await;
+    let relay = stage.relay();
+    let mut guest = Guest::dial(&stage);
+    guest.ask(stage.voucher(640_000_000)).unwrap();
+    stage.node.advance(VALID_UNTIL - START).await;
+    let before = stage.node.chain.balance(&stage.payee).await.unwrap();
+    let found = program::parse(&stage.settle(&["claim", "--all"]));
+    assert_eq!(found[0]["prospect"], "expired");
+    let after = stage.node.chain.balance(&stage.payee).await.unwrap();
+    assert_eq!(before, after);
+    drop(relay);
+}
+
+/// Real kills, at whatever point the program happens to be.
+#[tokio::test]
+async fn no_kill_loses_a_voucher_that_was_answered() {
+    let stage = Stage::set().await;
+    let mut total = 0;
+    for round in 0..8_u64 {
+        let relay = stage.relay();
+        let mut guest = Guest::dial(&stage);
+        let mut answered = 0;
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(150 + round * 23));
+            relay.signal(Signal::SIGKILL);
+            relay.ended()
+        });
+        while let Some(decision) = guest.ask(stage.voucher(total + 1)) {
+            assert_eq!(decision, VoucherDecision::Continue);
+            total += 1;
+            answered += 1;
+        }
+        assert_eq!(killer.join().unwrap(), None);
+        assert!(answered > 0, "round {round} answered nothing");
+        let found = stored(&stage.at("state"), &stage);
+        // The last one may have become durable without its answer arriving.
+        let expected = u128::from(total)..=u128::from(total + 1);
+        assert!(expected.contains(&found), "{found}, answered {total}");
+        total = u64::try_from(found).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_release_is_listed_once_and_takes_effect_after_the_delay() {
+    let stage = Stage::set().await;
+    let (seed, chain) = (stage.path("seed"), stage.chain());
+    let revoker = format!("0:{}", "99".repeat(32));
+    let purse = ["--wallet-seed", &seed, "--chain", &chain];
+    let mut deploy = vec![
+        "publish",
+        "deploy",
+        "--revoker",
+        &revoker,
+        "--delay",
+        "3600",
+    ];
+    deploy.extend(purse);
+    let deployed = program::lines(&deploy);
+    assert_eq!(
+        program::lines(&deploy),
+        deployed,
+        "deploying again changed it"
+    );
+    let registry = deployed[0]["registry"].as_str().unwrap().to_owned();
+    let values = stage.path("reference-values.json");
+    std::fs::write(&values, reference_values()).unwrap();
+    let mut publish = vec![
+        "publish",
+        "--reference-values",
+        &values,
+        "--registry",
+        &registry,
+    ];
+    publish.extend(purse);
+    let listed = program::lines(&publish);
+    assert_eq!(listed.len(), 6);
+    let now = stage.node.chain.chain_time().await.unwrap();
+    for item in &listed {
+        assert_eq!(item["added"], true);
+        assert_eq!(item["valid_from"], now + 3_600);
+    }
+    let before = stage.node.chain.balance(&stage.payee).await.unwrap();
+    for item in program::lines(&publish) {
+        assert_eq!(item["added"], false);
+    }
+    let after = stage.node.chain.balance(&stage.payee).await.unwrap();
+    assert_eq!(before, after);
+}
+
+/// Four shapes and two models: more than one message holds.
+fn reference_values() -> String {
+    let shape = |at: u8| {
+        let digest = format!("{at:02x}").repeat(48);
+        format!(
+            "{{\"shape\": \"s{at}\", \"vcpus\": 2, \"memory_mib\": 2048, \"registers\":
+             {{\"tee\": \"sev-snp\", \"vcpu_type\": \"EPYC-v4\", \"guest_features\": 1,
+              \"launch_digest\": \"{digest}\"}}}}"
+        )
+    };
+    let model = |at: u8| {
+        let digest = format!("{at:02x}").repeat(32);
+        format!("{{\"name\": \"m{at}\", \"digest\": \"{digest}\"}}")
+    };
+    format!(
+        "{{\"version\": 1, \"image\": \"0.1.0\", \"profile\": \"research\",
+          \"shapes\": [{}], \"models\": [{}]}}",
+        (1..=4).map(shape).collect::<Vec<_>>().join(","),
+        (5..=6).map(model).collect::<Vec<_>>().join(",")
+    )
+}
