@@ -222,7 +222,7 @@ impl Client {
 /// 32 bytes that differ from call to call.
 fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).unwrap();
+    sys::entropy::fill(&mut bytes).unwrap();
     bytes
 }
 
