@@ -1,7 +1,7 @@
 # Sourced after say.sh: what was made from which inputs.
 
-# key_of FILE|DIR|=TEXT...: 16 hex digits that change when any input changes: its name below the
-# repository, its content, or a text given as it is. Modes and times do not count.
+# key_of FILE|DIR|=TEXT...: 16 hex digits that change when any input changes: its name as given
+# (relative to the repository), its content, or a text. Modes and times do not count.
 key_of() {
   local input
   for input in "$@"; do
@@ -12,7 +12,7 @@ key_of() {
         find "$input" -type d -name target -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
         ;;
     esac
-  done | sed "s|$ROOT/||" | sha256sum | cut -c1-16
+  done | sha256sum | cut -c1-16
 }
 
 # exclusively NAME COMMAND...: one at a time on this machine; the others wait.
