@@ -1,5 +1,16 @@
 //! What tests stand on: the demonstration model's path, and tiny seeded models made on the spot
 //! with candle-core's own writer and quantiser.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests state claims; a panic is the failure"
+)]
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -67,7 +78,8 @@ pub(crate) const TINY_LAYERS: usize = 2;
 pub(crate) const TINY_HEADS: usize = 4;
 pub(crate) const TINY_KV_HEADS: usize = 2;
 pub(crate) const TINY_HEAD: usize = 24;
-pub(crate) const TINY_TEMPLATE: &str = "{% for m in messages %}{{ '<|a|>' + m.role + '\n' + m.content + '<|e|>' }}{% endfor %}{{ '<|a|>' }}";
+pub(crate) const TINY_TEMPLATE: &str = "{% for m in messages %}\
+    {{ '<|a|>' + m.role + '\n' + m.content + '<|e|>' }}{% endfor %}{{ '<|a|>' }}";
 
 impl Default for Tiny {
     fn default() -> Self {

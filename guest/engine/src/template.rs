@@ -245,7 +245,12 @@ impl std::io::Write for Bounded {
 mod tests {
     use super::*;
 
-    const SMOLLM: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are S<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    const SMOLLM: &str = "{% for message in messages %}\
+        {% if loop.first and messages[0]['role'] != 'system' %}\
+        {{ '<|im_start|>system\nYou are S<|im_end|>\n' }}{% endif %}\
+        {{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}\
+        {% endfor %}\
+        {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
     fn render(source: &str, chat: &[(ChatRole, &str)]) -> Result<String, ChatRefused> {
         let roles: Vec<_> = chat.iter().map(|(role, _)| *role).collect();

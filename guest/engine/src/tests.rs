@@ -1,5 +1,16 @@
 //! Whole answers over the socket: the demonstration model's known ones, and on a tiny model the
 //! rules of grants, cancellation, refusals and company.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests state claims; a panic is the failure"
+)]
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};

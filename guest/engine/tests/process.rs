@@ -1,4 +1,15 @@
 //! The program as init starts it: two descriptors, no environment, no output, a status at the end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests state claims; a panic is the failure"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;

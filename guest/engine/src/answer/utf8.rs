@@ -75,7 +75,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_cut_gives_what_the_whole_gives(
-            bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xe2), Just(0x82), Just(0xac)], 0..40),
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(0xe2), Just(0x82), Just(0xac)], 0..40,
+            ),
             size in 1..5_usize,
         ) {
             let mut holder = Utf8Holder::default();

@@ -1,4 +1,15 @@
 //! Every instruction set equals plain Rust bit for bit, and plain Rust equals the mathematics.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests state claims; a panic is the failure"
+)]
 
 use super::*;
 use proptest::prelude::*;
@@ -60,7 +71,7 @@ proptest! {
         let (_, input) = inputs(batch, columns, seed % 1000);
         let fast = products(Kernels::detect(), &matrix, &input);
         let plain = products(Kernels::portable(), &matrix, &input);
-        let bits = |all: &[Vec<f32>]| -> Vec<u32> { all.iter().flatten().map(|x| x.to_bits()).collect() };
+        let bits = |all: &[Vec<f32>]| all.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&fast), bits(&plain));
     }
 }

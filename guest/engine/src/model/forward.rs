@@ -1,17 +1,16 @@
-//! One step of the transformer: rows of any sequences in, hidden states out.
+//! The parts of a transformer step; their order is in `runner`.
 //!
 //! Serial parts (norms, rotation, writing the cache) run on the calling thread, which holds the
 //! state for writing; products and attention run on the team, which reads it, each thread into
 //! its own share. A row's numbers do not depend on the other rows of the step.
 
-use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::Weights;
 use super::cache::{Geometry, Half, KvCache};
-use super::team::{Part, Team, Work, with_team};
+use super::team::{Part, Work};
 use crate::kernels::{
     ActivationBlock, Kernels, PackedMatrix, TILE, add_scaled, angle, dot, normalize, quantize,
     silu, softmax,
@@ -19,7 +18,7 @@ use crate::kernels::{
 
 /// Names the cache of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot(usize);
+pub(crate) struct Slot(pub(super) usize);
 
 /// One token of one sequence in a step.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +40,7 @@ impl Zeroize for Row {
 
 /// What the team is told to compute.
 #[derive(Debug, Clone, Copy)]
-enum Task {
+pub(super) enum Task {
     QueryKeyValue(usize),
     Attend(usize),
     Output(usize),
@@ -52,21 +51,21 @@ enum Task {
 
 /// What a step works on.
 #[derive(Default)]
-struct State {
-    rows: Vec<Row>,
+pub(super) struct State {
+    pub(super) rows: Vec<Row>,
     /// Residual stream, row after row.
-    stream: Vec<f32>,
+    pub(super) stream: Vec<f32>,
     /// Input of the next product.
-    input: Vec<ActivationBlock>,
+    pub(super) input: Vec<ActivationBlock>,
     /// Rotated queries, row after row.
-    query: Vec<f32>,
+    pub(super) query: Vec<f32>,
     /// Cosine and sine of each pair of a head, row after row.
-    angles: Vec<(f32, f32)>,
+    pub(super) angles: Vec<(f32, f32)>,
     /// Gathered result of the last task.
-    products: Vec<f32>,
+    pub(super) products: Vec<f32>,
     /// A normed row or the like.
-    scratch: Vec<f32>,
-    caches: Vec<Option<KvCache>>,
+    pub(super) scratch: Vec<f32>,
+    pub(super) caches: Vec<Option<KvCache>>,
 }
 
 /// What one thread writes.
@@ -76,128 +75,15 @@ struct Share {
     scores: Vec<f32>,
 }
 
-struct Forward<'a> {
-    weights: &'a Weights,
+/// What the team works on and with.
+pub(super) struct Forward<'a> {
+    pub(super) weights: &'a Weights,
     kernels: Kernels,
     geometry: Geometry,
     /// Angle per position of each pair of a head.
     frequencies: Vec<f64>,
     state: RwLock<State>,
     shares: Vec<Mutex<Share>>,
-}
-
-/// Runs steps over up to a fixed number of sequences.
-pub(crate) struct Runner<'a, 'w> {
-    team: &'a Team<'a, Forward<'w>>,
-    forward: &'a Forward<'w>,
-}
-
-/// Runs `body` with a team of threads over these weights; everything is wiped at the end.
-pub(crate) fn with_runner<'w, R>(
-    weights: &'w Weights,
-    kernels: Kernels,
-    threads: NonZeroUsize,
-    body: impl FnOnce(Runner<'_, 'w>) -> R,
-) -> R {
-    let head = weights.shape.head;
-    let pairs = (0..head / 2).map(|pair| {
-        let share = f64::from(u32::try_from(pair).unwrap_or(u32::MAX)) * 2.0
-            / f64::from(u32::try_from(head).unwrap_or(u32::MAX));
-        f64::from(weights.shape.rope_base).powf(-share)
-    });
-    let forward = Forward {
-        weights,
-        kernels,
-        geometry: Geometry::of(&weights.shape),
-        frequencies: pairs.collect(),
-        state: RwLock::default(),
-        shares: (0..threads.get()).map(|_| Mutex::default()).collect(),
-    };
-    let result = with_team(&forward, threads, |team| {
-        body(Runner {
-            team,
-            forward: &forward,
-        })
-    });
-    forward.wipe();
-    result
-}
-
-impl Runner<'_, '_> {
-    /// An empty cache for a new sequence.
-    pub(crate) fn open(&mut self) -> Slot {
-        let mut state = self.forward.write();
-        let free = state.caches.iter().position(Option::is_none);
-        let free = free.unwrap_or(state.caches.len());
-        match state.caches.get_mut(free) {
-            Some(cache) => *cache = Some(KvCache::default()),
-            None => state.caches.push(Some(KvCache::default())),
-        }
-        Slot(free)
-    }
-
-    /// Wipes and frees a sequence's cache; with the last one, the buffers of the steps too.
-    pub(crate) fn close(&mut self, slot: Slot) {
-        let mut state = self.forward.write();
-        if let Some(cache) = state.caches.get_mut(slot.0) {
-            *cache = None;
-        }
-        let idle = state.caches.iter().all(Option::is_none);
-        drop(state);
-        if idle {
-            self.forward.wipe();
-        }
-    }
-
-    /// Computes the rows of a step; earlier positions of a sequence stand before later ones.
-    pub(crate) fn step(&mut self, rows: &[Row]) {
-        self.forward.begin(rows);
-        for layer in 0..self.forward.weights.layers.len() {
-            self.forward.before_attention(layer);
-            self.team.run(Task::QueryKeyValue(layer));
-            self.forward.rotate_and_store(layer);
-            self.team.run(Task::Attend(layer));
-            self.forward.after_attention();
-            self.team.run(Task::Output(layer));
-            self.forward.before_inner(layer);
-            self.team.run(Task::GateUp(layer));
-            self.forward.between_inner(layer);
-            self.team.run(Task::Down(layer));
-            self.forward.after_inner();
-        }
-    }
-
-    /// The hidden state of a row of the last step, ready for [`Runner::logits`].
-    pub(crate) fn hidden(&self, row: usize) -> Zeroizing<Vec<f32>> {
-        let state = self.forward.read();
-        let weights = self.forward.weights;
-        let width = weights.shape.width;
-        let mut hidden = Zeroizing::new(Vec::with_capacity(width));
-        if let Some(stream) = state.stream.chunks_exact(width).nth(row) {
-            normalize(stream, &weights.norm, weights.shape.epsilon, &mut hidden);
-        }
-        hidden
-    }
-
-    /// One logit per token of the vocabulary, for each hidden state.
-    pub(crate) fn logits<'h>(
-        &mut self,
-        hidden: impl Iterator<Item = &'h [f32]>,
-    ) -> Vec<Zeroizing<Vec<f32>>> {
-        let mut state = self.forward.write();
-        state.input.clear();
-        hidden.for_each(|hidden| quantize(hidden, &mut state.input));
-        drop(state);
-        self.team.run(Task::Head);
-        let mut state = self.forward.write();
-        self.forward
-            .gather_products(&mut state, self.forward.weights.head().tiles());
-        let vocabulary = self.forward.weights.shape.vocabulary;
-        let stride = vocabulary.next_multiple_of(TILE);
-        let rows = state.products.chunks_exact(stride);
-        let rows = rows.map(|row| row.get(..vocabulary).unwrap_or_default().to_vec());
-        rows.map(Zeroizing::new).collect()
-    }
 }
 
 impl Work for Forward<'_> {
@@ -341,7 +227,7 @@ impl Forward<'_> {
     reason = "tensor loops: offsets are products of widths that the shape's limits keep small"
 )]
 impl Forward<'_> {
-    fn begin(&self, rows: &[Row]) {
+    pub(super) fn begin(&self, rows: &[Row]) {
         let state = &mut *self.write();
         state.rows.clear();
         state.rows.extend_from_slice(rows);
@@ -362,7 +248,7 @@ impl Forward<'_> {
         }
     }
 
-    fn before_attention(&self, layer: usize) {
+    pub(super) fn before_attention(&self, layer: usize) {
         let norm = &self.weights.layers[layer].attention_norm;
         self.norm_to_input(&mut self.write(), norm);
     }
@@ -377,7 +263,7 @@ impl Forward<'_> {
         }
     }
 
-    fn rotate_and_store(&self, at: usize) {
+    pub(super) fn rotate_and_store(&self, at: usize) {
         let state = &mut *self.write();
         let layer = &self.weights.layers[at];
         let shape = &self.weights.shape;
@@ -409,7 +295,7 @@ impl Forward<'_> {
         }
     }
 
-    fn after_attention(&self) {
+    pub(super) fn after_attention(&self) {
         let state = &mut *self.write();
         state.products.clear();
         for part in 0..self.shares.len() {
@@ -421,14 +307,14 @@ impl Forward<'_> {
         quantize(&state.products, &mut state.input);
     }
 
-    fn before_inner(&self, at: usize) {
+    pub(super) fn before_inner(&self, at: usize) {
         let layer = &self.weights.layers[at];
         let state = &mut *self.write();
         self.add_to_stream(state);
         self.norm_to_input(state, &layer.inner_norm);
     }
 
-    fn between_inner(&self, at: usize) {
+    pub(super) fn between_inner(&self, at: usize) {
         let state = &mut *self.write();
         let tiles = self.weights.layers[at].gate.tiles();
         self.gather_products(state, tiles);
@@ -438,7 +324,7 @@ impl Forward<'_> {
         }
     }
 
-    fn after_inner(&self) {
+    pub(super) fn after_inner(&self) {
         self.add_to_stream(&mut self.write());
     }
 
@@ -455,7 +341,7 @@ impl Forward<'_> {
     }
 
     /// Puts the shares of a product of so many tiles together, as `[row][column]`.
-    fn gather_products(&self, state: &mut State, tiles: usize) {
+    pub(super) fn gather_products(&self, state: &mut State, tiles: usize) {
         let stride = tiles * TILE;
         let total: usize = (0..self.shares.len())
             .filter_map(|part| self.share(part).map(|share| share.out.len()))
@@ -480,12 +366,30 @@ impl Forward<'_> {
     }
 }
 
-impl Forward<'_> {
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+impl<'w> Forward<'w> {
+    /// Empty state over these weights.
+    pub(super) fn new(weights: &'w Weights, kernels: Kernels, threads: usize) -> Self {
+        let shape = &weights.shape;
+        let number = |value: usize| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+        let pairs = (0..shape.head / 2).map(|pair| {
+            let share = 2.0 * number(pair) / number(shape.head);
+            f64::from(shape.rope_base).powf(-share)
+        });
+        Self {
+            weights,
+            kernels,
+            geometry: Geometry::of(shape),
+            frequencies: pairs.collect(),
+            state: RwLock::default(),
+            shares: (0..threads).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -495,7 +399,7 @@ impl Forward<'_> {
     }
 
     /// Overwrites everything that held numbers of a request.
-    fn wipe(&self) {
+    pub(super) fn wipe(&self) {
         let state = &mut *self.write();
         state.rows.zeroize();
         state.stream.zeroize();

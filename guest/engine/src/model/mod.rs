@@ -5,6 +5,7 @@
 
 mod cache;
 mod forward;
+mod runner;
 mod shape;
 mod team;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod weights;
 
 pub(crate) use cache::{Geometry, pages_for};
-pub(crate) use forward::{Row, Runner, Slot, with_runner};
+pub(crate) use forward::{Row, Slot};
+pub(crate) use runner::{Runner, with_runner};
 pub(crate) use shape::Shape;
 pub(crate) use weights::Weights;

@@ -1,4 +1,15 @@
 //! Logits against a straightforward forward pass, and independence from company and threads.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests state claims; a panic is the failure"
+)]
 
 use std::num::NonZeroUsize;
 
@@ -97,9 +108,13 @@ impl Textbook {
             let within = at % TINY_HEAD;
             let exponent = (within / 2 * 2) as f64 / TINY_HEAD as f64;
             let (sine, cosine) = (position as f64 / 100_f64.powf(exponent)).sin_cos();
-            let other = heads[if within % 2 == 0 { at + 1 } else { at - 1 }];
+            let other = heads[if within.is_multiple_of(2) {
+                at + 1
+            } else {
+                at - 1
+            }];
             value * cosine
-                + if within % 2 == 0 {
+                + if within.is_multiple_of(2) {
                     -other * sine
                 } else {
                     other * sine

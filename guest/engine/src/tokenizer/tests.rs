@@ -1,5 +1,16 @@
 //! The demonstration model's tokens against those of the library `tokenizers`; bytes come back;
 //! nothing in a content is special; long runs take linear time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests state claims; a panic is the failure"
+)]
 
 use std::time::{Duration, Instant};
 
