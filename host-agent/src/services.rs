@@ -29,6 +29,9 @@ use crate::report::{Event, Reporter};
 pub struct ServiceOptions {
     /// The state directory.
     pub state: PathBuf,
+    /// The journal, when it is not the state directory's own: guests of one provider that share a
+    /// journal never serve one payment channel at the same time.
+    pub journal: Option<PathBuf>,
     /// The launch configuration: network and payee.
     pub configuration: PathBuf,
     /// Where clients connect.
@@ -107,7 +110,8 @@ impl Services {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(unheard)?;
         let listen = listener.local_addr().map_err(unheard)?;
-        let journal = Journal::open(&state.paths().journal())?;
+        let own = || state.paths().journal();
+        let journal = Journal::open(&options.journal.clone().unwrap_or_else(own))?;
         let journal = Arc::new(Mutex::new(journal));
         let terms = Terms {
             network: document.network,

@@ -98,21 +98,29 @@ impl Stage {
     }
 
     fn relay(&self) -> Running {
-        let mut relay = Running::start(&[
-            "relay",
+        self.relay_in("state", &[])
+    }
+
+    fn relay_in(&self, state: &str, extra: &[&str]) -> Running {
+        let mut arguments = vec!["relay"];
+        arguments.extend(extra);
+        let (configuration, state) = (self.path("launch-config.json"), self.path(state));
+        let (endorsements, chain) = (self.path("endorsements"), self.chain());
+        arguments.extend([
             "--guest",
             "unix:/nowhere",
             "--launch-config",
-            &self.path("launch-config.json"),
+            &configuration,
             "--state",
-            &self.path("state"),
+            &state,
             "--endorsements",
-            &self.path("endorsements"),
+            &endorsements,
             "--chain",
-            &self.chain(),
+            &chain,
             "--listen",
             "127.0.0.1:0",
         ]);
+        let mut relay = Running::start(&arguments);
         relay.event("ready");
         relay
     }
@@ -164,7 +172,11 @@ struct Guest(UnixStream);
 
 impl Guest {
     fn dial(stage: &Stage) -> Self {
-        Self(UnixStream::connect(stage.at("state/control")).unwrap())
+        Self::dial_in(stage, "state")
+    }
+
+    fn dial_in(stage: &Stage, state: &str) -> Self {
+        Self(UnixStream::connect(stage.at(state).join("control")).unwrap())
     }
 
     /// The decision; none when the host is gone.
@@ -256,6 +268,24 @@ async fn small_change_is_left_until_it_is_asked_for() {
     assert_eq!(all[0]["increment"], "1280");
     assert_eq!(all[0]["adds_up"], true, "{all:?}");
     drop(relay);
+}
+
+#[tokio::test]
+async fn one_channel_is_served_by_one_guest_until_it_is_given_back() {
+    let stage = Stage::set().await;
+    let journal = stage.path("ledger.sqlite");
+    let shared = ["--journal", journal.as_str()];
+    let first = stage.relay_in("first", &shared);
+    let _second = stage.relay_in("second", &shared);
+    let mut one = Guest::dial_in(&stage, "first");
+    let mut other = Guest::dial_in(&stage, "second");
+    let goes_on = Some(VoucherDecision::Continue);
+    assert_eq!(one.ask(stage.voucher(10)), goes_on);
+    let leased = Some(VoucherDecision::Stop(StopReason::Leased, None));
+    assert_eq!(other.ask(stage.voucher(20)), leased);
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.ended(), Some(0));
+    assert_eq!(other.ask(stage.voucher(20)), goes_on);
 }
 
 /// The chain's clock decides, not this machine's.

@@ -151,6 +151,10 @@ pub(super) struct ServiceArguments {
     /// Where clients connect.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(super) listen: SocketAddr,
+    /// Journal that several guests of one provider share; their own in the state directory when
+    /// not given.
+    #[arg(long, value_name = "FILE")]
+    pub(super) journal: Option<PathBuf>,
     /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json.
     #[arg(long, value_name = "DIR")]
     pub(super) endorsements: PathBuf,
@@ -310,8 +314,11 @@ pub(super) enum SettleAction {
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
     /// State directory with the journal.
-    #[arg(long, value_name = "DIR")]
-    pub(super) state: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "journal")]
+    pub(super) state: Option<PathBuf>,
+    /// The journal, when it is not the state directory's own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) journal: Option<PathBuf>,
     #[command(flatten)]
     pub(super) purse: PurseArguments,
 }

@@ -182,6 +182,7 @@ fn service_options(
 ) -> anyhow::Result<ServiceOptions> {
     Ok(ServiceOptions {
         state: state.to_owned(),
+        journal: arguments.journal.clone(),
         configuration: configuration.to_owned(),
         listen: arguments.listen,
         endorsements: arguments.endorsements.clone(),

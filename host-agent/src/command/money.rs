@@ -62,8 +62,18 @@ pub(super) async fn settle(
 }
 
 async fn open(status: &StatusArguments) -> anyhow::Result<(Journal, Purse)> {
-    let journal = Journal::open(&StatePaths(status.state.clone()).journal())?;
-    Ok((journal, purse(&status.purse).await?))
+    let own = || {
+        status
+            .state
+            .clone()
+            .map(|state| StatePaths(state).journal())
+    };
+    let path = status.journal.clone().or_else(own);
+    let path = path.context("no journal is named")?;
+    if !path.is_file() {
+        anyhow::bail!("there is no journal at `{}`", path.display());
+    }
+    Ok((Journal::open(&path)?, purse(&status.purse).await?))
 }
 
 async fn purse(arguments: &PurseArguments) -> anyhow::Result<Purse> {

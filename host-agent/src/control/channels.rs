@@ -17,7 +17,7 @@ use protocol::host_control::{StopReason, VoucherDecision};
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::decision::{ChainView, Terms, decide, is_well_formed};
 use crate::clock::{Clock, UnixSeconds};
@@ -27,6 +27,8 @@ use crate::journal::{Appended, Journal, JournalError, Lease};
 const GOOD_VIEW: Duration = Duration::from_secs(10);
 /// A view that stops a channel is taken again after this time.
 const BAD_VIEW: Duration = Duration::from_secs(1);
+/// A look at the chain takes at most this long.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Channels that are remembered at once.
 const MAX_CHANNELS: usize = 4096;
 /// A guest that stopped asking loses its channels after this time.
@@ -126,7 +128,8 @@ impl Channels {
                 return decision;
             }
         }
-        let view = self.chain.read(channel).await.ok();
+        let reading = timeout(READ_WITHIN, self.chain.read(channel)).await;
+        let view = reading.ok().and_then(Result::ok);
         *seen = Some(Seen {
             at: Instant::now(),
             view,
