@@ -1,4 +1,4 @@
-//! Vouchers, a channel and a launch configuration for this crate's unit tests. Not compiled into the program.
+//! Vouchers, a channel and a launch configuration for unit tests of this crate.
 
 use contracts::channel::{ChannelState, ChannelTerms, Standing};
 use ed25519_dalek::SigningKey;

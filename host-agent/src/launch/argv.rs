@@ -279,7 +279,8 @@ host-data=q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=";
 -cpu host
 -machine q35,smm=off,pic=off,hpet=off,usb=off,vmport=off,memory-backend=mem0,\
 kernel-irqchip=split,confidential-guest-support=tee0
--object tdx-guest,id=tee0,mrconfigid=q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6sAAAAAAAAAAAAAAAAAAAAA,\
+-object tdx-guest,id=tee0,\
+mrconfigid=q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6sAAAAAAAAAAAAAAAAAAAAA,\
 quote-generation-socket.type=vsock,quote-generation-socket.cid=2,\
 quote-generation-socket.port=4050";
         let found = text(&machine(Accelerator::Tdx));

@@ -77,7 +77,7 @@ pub enum ConfigurationError {
 pub struct MeasuredConfiguration {
     /// What it says.
     pub document: LaunchConfiguration,
-    /// SHA-256 of [`Self::bytes`].
+    /// SHA-256 of the document's bytes.
     pub digest: ConfigDigest,
     bytes: Vec<u8>,
 }

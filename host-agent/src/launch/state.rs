@@ -37,7 +37,7 @@ pub enum StateError {
         path: PathBuf,
     },
     /// Sockets in it would have names that the system does not take.
-    #[error("`{}` is too long a path for sockets: choose a shorter state directory", path.display())]
+    #[error("`{}` is too long for a socket: choose a shorter state directory", path.display())]
     TooLong {
         /// The longest socket's path.
         path: PathBuf,

@@ -1,5 +1,5 @@
-//! Claiming: the highest voucher of each payment channel, sent once it is worth its fee, and counted
-//! as paid only when the chain shows it.
+//! Claiming: the highest voucher of each payment channel, sent once it is worth its fee, counted as
+//! paid only when the chain shows it.
 //!
 //! Running it again is harmless: what the chain shows as claimed is not sent again, and the
 //! contract pays a total once. Deliberately not here: a schedule; reads are trusted (`contracts`).
