@@ -9,6 +9,8 @@ stored() { printf '%s/%s' "$STORE" "$1"; }
 # store_file FILE SHA256: moves a downloaded file into the store, or stops when it is another file.
 store_file() {
   local found
+  # apt leaves a link when the mirror is a directory of this machine.
+  [ ! -L "$1" ] || cp --remove-destination "$(readlink -f "$1")" "$1"
   found=$(sha256sum <"$1" | cut -d' ' -f1)
   [ "$found" = "$2" ] || die "$1: SHA-256 is $found, the lock says $2"
   chmod 0644 "$1"
