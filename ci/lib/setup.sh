@@ -4,7 +4,6 @@
 # Debian packages that building and testing on the host needs, each with the file that proves it.
 HOST_PACKAGES=(
   "build-essential:/usr/bin/cc"
-  "cmake:/usr/bin/cmake"
   "ca-certificates:/etc/ssl/certs/ca-certificates.crt"
   "git:/usr/bin/git"
   "xz-utils:/usr/bin/xz"
