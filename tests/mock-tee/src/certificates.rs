@@ -29,6 +29,8 @@ const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 
+const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+
 /// Seconds since 1970, first and last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dates {
@@ -144,7 +146,11 @@ pub(crate) fn revocation_list(
         this_update: time(dates.from)?,
         next_update: Some(time(dates.until)?),
         revoked_certificates: (!entries.is_empty()).then_some(entries),
-        crl_extensions: None,
+        crl_extensions: Some(vec![extension(
+            CRL_NUMBER,
+            Criticality::Optional,
+            1u8.to_der()?,
+        )?]),
     };
     let signature = signer.sign(&tbs_cert_list.to_der()?)?;
     let list = CertificateList {
@@ -153,6 +159,21 @@ pub(crate) fn revocation_list(
         signature,
     };
     Ok(list.to_der()?)
+}
+
+/// A certificate as PEM, lines of 64 characters.
+pub(crate) fn pem(der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+    for (number, character) in text.chars().enumerate() {
+        if number > 0 && number.is_multiple_of(64) {
+            out.push('\n');
+        }
+        out.push(character);
+    }
+    out.push_str("\n-----END CERTIFICATE-----\n");
+    out
 }
 
 /// The SubjectPublicKeyInfo of a key.

@@ -1,18 +1,21 @@
 //! What was launched, worked out from what the hypervisor was really given.
 //!
 //! The launch record that the host agent writes says which process to look at. Paths come from
-//! that process's own command line, and the files are hashed here, by crate `sev`. Only what
+//! that process's own command line, and the files are hashed here: for SEV-SNP by crate `sev`,
+//! for TDX by `tdx::registers`. Only what
 //! emulation cannot show, the vCPU model and SEV_FEATURES of the shape, is taken from the record.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::digest::{HostData, LaunchDigest};
+use protocol::digest::{HostData, LaunchDigest, Mrtd, Rtmr};
 use serde::Deserialize;
 use sev::measurement::snp::{SnpMeasurementArgs, snp_calc_launch_digest};
 use sev::measurement::vcpu_types::CpuType;
 use sev::measurement::vmsa::{GuestFeatures, VMMType};
 use sha2::{Digest as _, Sha256, Sha384};
+
+use crate::tdx::registers::{Registers, RegistersError};
 
 /// Domain of the digest that stands for a measurement where no machine was launched at all.
 const PROCESSES_DOMAIN: &[u8] = b"cocoon/research-processes/v1\0";
@@ -97,6 +100,9 @@ pub enum LaunchError {
     /// The measurement cannot be computed.
     #[error("cannot compute the measurement")]
     Measurement(#[from] sev::error::MeasurementError),
+    /// The TDX registers cannot be computed.
+    #[error("cannot compute the registers")]
+    Registers(#[from] RegistersError),
     /// The record names neither a process nor files.
     #[error("the launch record names nothing to measure")]
     Nothing,
@@ -120,6 +126,18 @@ impl LaunchRecord {
             (Some(pid), _) => self.measure_snp(&self.launched_by(pid)?),
             (None, Some(artifacts)) => self.measure_snp(artifacts),
             (None, None) => processes_digest(&self.digest_of),
+        }
+    }
+
+    /// The TDX registers of what the record points at.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn tdx_registers(&self) -> Result<Registers, LaunchError> {
+        match (self.pid, &self.artifacts) {
+            (Some(pid), _) => measure_tdx(&self.launched_by(pid)?),
+            (None, Some(artifacts)) => measure_tdx(artifacts),
+            (None, None) => processes_registers(&self.digest_of),
         }
     }
 
@@ -171,6 +189,37 @@ impl LaunchRecord {
         let bytes = <[u8; LaunchDigest::LENGTH]>::try_from(bytes);
         bytes.map(LaunchDigest).map_err(|_| LaunchError::Nothing)
     }
+}
+
+fn measure_tdx(artifacts: &Artifacts) -> Result<Registers, LaunchError> {
+    Ok(Registers::of(
+        &bytes_of(&artifacts.firmware)?,
+        &bytes_of(&artifacts.kernel)?,
+        &bytes_of(&artifacts.initrd)?,
+        &artifacts.cmdline,
+    )?)
+}
+
+/// MRTD is [`processes_digest`]; RTMR0 to RTMR2 are SHA-384 over the domain, their number (one
+/// byte) and that digest.
+///
+/// # Errors
+/// Those of [`processes_digest`].
+pub fn processes_registers(programs: &[PathBuf]) -> Result<Registers, LaunchError> {
+    let LaunchDigest(mrtd) = processes_digest(programs)?;
+    let rtmr = |number: u8| {
+        let hash = Sha384::new().chain_update(PROCESSES_DOMAIN);
+        Rtmr(
+            hash.chain_update([number])
+                .chain_update(mrtd)
+                .finalize()
+                .into(),
+        )
+    };
+    Ok(Registers {
+        mrtd: Mrtd(mrtd),
+        rtmrs: [0, 1, 2].map(rtmr),
+    })
 }
 
 /// SHA-384 over a domain and the SHA-256 of each program: stands for a measurement in a system

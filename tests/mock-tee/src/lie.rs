@@ -77,6 +77,22 @@ lies! {
     /// Memory was not checked for aliases.
     NoAliasCheck = "no-alias-check",
 
+    // What a TDX quote says.
+    /// Bytes lie behind the quote.
+    TrailingBytes = "trailing-bytes",
+    /// SEPT_VE_DISABLE is off.
+    NoSeptVeDisable = "no-sept-ve-disable",
+    /// Extended features that no policy lists.
+    Xfam = "xfam",
+    /// A TDX module of another signer.
+    Module = "module",
+    /// A service TD is bound; only a quote of version 5 can say so.
+    ServiceTd = "service-td",
+    /// MROWNER is set.
+    Owner = "owner",
+    /// RTMR3 was extended.
+    Rtmr3 = "rtmr3",
+
     // What was launched.
     /// Another measurement.
     OtherMeasurement = "other-measurement",
@@ -128,8 +144,28 @@ lies! {
     CrlNotYetValid = "crl-not-yet-valid",
     /// The revocation list is out of date.
     CrlExpired = "crl-expired",
-    /// The intermediate is revoked.
+    /// The intermediate (AMD) or the PCK (Intel) is revoked.
     Revoked = "revoked",
+    /// Intel's collateral is cut.
+    MalformedCollateral = "malformed-collateral",
+    /// Intel's collateral is not valid yet.
+    CollateralNotYetValid = "collateral-not-yet-valid",
+    /// Intel's collateral is out of date.
+    CollateralExpired = "collateral-expired",
+    /// Intel's collateral is in date, but older than policies want.
+    CollateralTooOld = "collateral-too-old",
+    /// TCB information of an earlier evaluation.
+    OldEvaluation = "old-evaluation",
+    /// The platform lacks updates.
+    OutOfDate = "out-of-date",
+    /// An advisory applies to the platform.
+    Advisory = "advisory",
+    /// TCB information of another platform.
+    OtherPlatform = "other-platform",
+    /// The quoting enclave is another than Intel's identity says.
+    OtherEnclave = "other-enclave",
+    /// TCB information is signed by another key.
+    TextSignature = "text-signature",
 }
 
 /// A name that is no lie's.

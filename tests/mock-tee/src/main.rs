@@ -17,8 +17,9 @@ use mock_tee::Lie;
 use mock_tee::launch::LaunchRecord;
 use mock_tee::snp::{Product, SnpMachine, root_certificate};
 use mock_tee::socket::Machine;
-use mock_tee::tdx;
-use protocol::digest::{HostData, LaunchDigest};
+use mock_tee::tdx::registers::Registers;
+use mock_tee::tdx::{self, QuoteVersion, TdxMachine};
+use protocol::digest::{ConfigDigest, HostData, LaunchDigest, Mrtd, Rtmr};
 use protocol::endorsements::EndorsementKind;
 
 const WARNING: &str = "simulated TEE: proves protocol and verifier, not isolation";
@@ -70,6 +71,7 @@ enum Command {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Tee {
     SevSnp,
+    Tdx,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -94,7 +96,19 @@ fn serve(tee: Tee, listen: &Path, launch: &Path, lie: Option<Lie>) -> anyhow::Re
             let measurement = record.snp_measurement()?;
             say(&format!("measurement {measurement}"))?;
             let honest = SnpMachine::new(Product::Genoa, measurement, record.host_data);
-            Machine::SevSnp(lie.map_or_else(|| honest.clone(), |lie| honest.clone().with(lie)))
+            Machine::SevSnp(match lie {
+                Some(lie) => honest.with(lie),
+                None => honest,
+            })
+        }
+        Tee::Tdx => {
+            let registers = record.tdx_registers()?;
+            say(&format!("mrtd {}", registers.mrtd))?;
+            for (number, rtmr) in registers.rtmrs.iter().enumerate() {
+                say(&format!("rtmr{number} {rtmr}"))?;
+            }
+            let configuration = ConfigDigest(record.host_data.0);
+            Machine::Tdx(tdx_machine(registers, configuration, lie))
         }
     };
     remove_stale_socket(listen)?;
@@ -114,12 +128,30 @@ fn serve(tee: Tee, listen: &Path, launch: &Path, lie: Option<Lie>) -> anyhow::Re
     Ok(())
 }
 
+fn tdx_machine(registers: Registers, configuration: ConfigDigest, lie: Option<Lie>) -> TdxMachine {
+    let honest = TdxMachine::new(QuoteVersion::V4, registers, configuration);
+    match lie {
+        Some(lie) => honest.with(lie),
+        None => honest,
+    }
+}
+
 fn endorsements(tee: Tee, out: &Path, lie: Option<Lie>) -> anyhow::Result<()> {
     let items = match tee {
         Tee::SevSnp => {
             let honest = SnpMachine::new(Product::Genoa, LaunchDigest::ZERO, HostData::ZERO);
-            let machine = lie.map_or_else(|| honest.clone(), |lie| honest.clone().with(lie));
+            let machine = match lie {
+                Some(lie) => honest.with(lie),
+                None => honest,
+            };
             machine.endorsements(now()?)?
+        }
+        Tee::Tdx => {
+            let registers = Registers {
+                mrtd: Mrtd::ZERO,
+                rtmrs: [Rtmr::ZERO; 3],
+            };
+            tdx_machine(registers, ConfigDigest::ZERO, lie).endorsements(now()?)?
         }
     };
     fs::create_dir_all(out).with_context(|| format!("cannot create `{}`", out.display()))?;
@@ -128,6 +160,7 @@ fn endorsements(tee: Tee, out: &Path, lie: Option<Lie>) -> anyhow::Result<()> {
         (EndorsementKind::SnpAsk, "ask.der"),
         (EndorsementKind::SnpArk, "ark.der"),
         (EndorsementKind::SnpCrl, "crl.der"),
+        (EndorsementKind::TdxCollateral, "tdx-collateral.json"),
     ] {
         if let Some(bytes) = items.get(kind) {
             write(&out.join(name), bytes)?;

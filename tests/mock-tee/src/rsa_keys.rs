@@ -63,6 +63,10 @@ impl DerivedRsa {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::arithmetic_side_effects,
+        reason = "tests state claims; a panic is the failure"
+    )]
     use super::*;
     use num_bigint_dig::prime::probably_prime;
     use rsa::traits::PublicKeyParts as _;

@@ -4,12 +4,13 @@
 use std::io::{self, Read, Write};
 
 use protocol::codec::{DecodeError, Reader, Writer};
-use protocol::digest::{HostData, ReportData};
+use protocol::digest::ReportData;
 use protocol::framing::{HEADER_BYTES, frame, payload_length};
 use protocol::tee::TeeKind;
 
 use crate::MockTeeError;
 use crate::snp::SnpMachine;
+use crate::tdx::TdxMachine;
 
 /// A request is at most this long.
 const MAX_REQUEST: usize = 65;
@@ -43,24 +44,30 @@ impl Request {
 pub enum Machine {
     /// AMD SEV-SNP.
     SevSnp(SnpMachine),
+    /// Intel TDX.
+    Tdx(TdxMachine),
 }
 
 impl Machine {
     const fn tee(&self) -> TeeKind {
         match self {
             Self::SevSnp(_) => TeeKind::SevSnp,
+            Self::Tdx(_) => TeeKind::Tdx,
         }
     }
 
-    fn configuration(&self) -> HostData {
+    /// The digest in the configuration register, as the machine itself sees it.
+    const fn configuration(&self) -> [u8; 32] {
         match self {
-            Self::SevSnp(machine) => machine.host_data(),
+            Self::SevSnp(machine) => machine.host_data().0,
+            Self::Tdx(machine) => machine.configuration().0,
         }
     }
 
     fn report(&self, report_data: &ReportData) -> Result<(Vec<u8>, Vec<u8>), MockTeeError> {
         match self {
             Self::SevSnp(machine) => Ok((machine.report(report_data)?, Vec::new())),
+            Self::Tdx(machine) => Ok((machine.quote(report_data)?, Vec::new())),
         }
     }
 
@@ -70,8 +77,7 @@ impl Machine {
         let mut out = Writer::new();
         match Request::decode(request) {
             Ok(Request::Identify) => {
-                out.u8(self.tee().wire())
-                    .blob(self.configuration().as_bytes());
+                out.u8(self.tee().wire()).blob(&self.configuration());
             }
             Ok(Request::Report(report_data)) => match self.report(&report_data) {
                 Ok((report, event_log)) => {
@@ -113,7 +119,7 @@ impl Machine {
 mod tests {
     use super::*;
     use crate::snp::Product;
-    use protocol::digest::LaunchDigest;
+    use protocol::digest::{HostData, LaunchDigest};
     use std::os::unix::net::UnixStream;
 
     fn machine() -> Machine {

@@ -52,7 +52,10 @@ impl Quote {
         check_header(bytes)?;
         let malformed = Rejection::TdxQuoteMalformed;
         let quote = LibraryQuote::parse(bytes).map_err(|_| malformed)?;
-        if whole_length(&quote) != Some(bytes.len()) {
+        // Some platforms hand out a whole buffer: zeros may lie behind the quote, nothing else.
+        let whole = whole_length(&quote).ok_or(malformed)?;
+        let behind = bytes.get(whole..).ok_or(malformed)?;
+        if behind.iter().any(|byte| *byte != 0) {
             return Err(malformed);
         }
         Ok(Self {
@@ -76,7 +79,7 @@ fn check_header(bytes: &[u8]) -> Result<(), Rejection> {
     }
 }
 
-/// The length that the quote's own lengths add up to; nothing may lie behind or between.
+/// The length that the quote's own lengths add up to; nothing may lie between.
 fn whole_length(quote: &LibraryQuote) -> Option<usize> {
     let AuthData::V4(signature) = &quote.auth_data else {
         return None;

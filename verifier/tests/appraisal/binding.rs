@@ -4,17 +4,17 @@ use protocol::digest::{
     ConfigDigest, EventLogDigest, Exporter, GpuEvidenceDigest, ModelDigest, ModelsDigest, Nonce,
     SpkiDigest,
 };
-use protocol::launch_configuration::{config_digest, host_data};
+use protocol::launch_configuration::config_digest;
 use protocol::reference_values::Profile;
 use protocol::tee::EvidenceClass;
 use verifier::{ChipRule, Rejection, Weakness};
 
-use crate::world::{MEASUREMENT, NOW, World};
+use crate::world::{NOW, World};
 
 /// A change to the good world, and the reason for which it is refused.
-pub type Change = (&'static str, Rejection, fn(&mut World));
+pub(crate) type Change = (&'static str, Rejection, fn(&mut World));
 
-pub const CHANGES: &[Change] = &[
+pub(crate) const CHANGES: &[Change] = &[
     (
         "an empty list of classes",
         Rejection::ClassNotAccepted,
@@ -118,11 +118,7 @@ pub const CHANGES: &[Change] = &[
             w.configuration.push(b'\n');
             let digest = config_digest(&w.configuration);
             w.statement.configuration = digest;
-            w.machine = mock_tee::snp::SnpMachine::new(
-                mock_tee::snp::Product::Genoa,
-                MEASUREMENT,
-                host_data(&digest),
-            );
+            w.machine = w.machine.clone().configured(digest);
         },
     ),
     (

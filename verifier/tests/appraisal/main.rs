@@ -12,5 +12,7 @@
 mod binding;
 mod coverage;
 mod real_snp;
+mod real_tdx;
 mod snp;
+mod tdx;
 mod world;

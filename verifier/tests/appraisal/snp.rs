@@ -10,7 +10,7 @@ use verifier::{ChipIdentity, Rejection, TrustAnchors, UnixTime};
 use crate::world::{MEASUREMENT, NOW, World};
 
 /// One lie, one reason.
-pub const LIES: &[(Lie, Rejection)] = &[
+pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::Truncated, Rejection::SnpReportLength),
     (Lie::ReportVersion, Rejection::SnpReportVersion),
     (Lie::Reserved, Rejection::SnpReportReserved),
@@ -99,13 +99,6 @@ fn refuses_every_lie_of_a_turin_too() {
         let mut world = World::of(Product::Turin);
         world.machine = world.machine.with(*lie);
         assert_eq!(world.appraise(), Err(*reason), "{lie}");
-    }
-}
-
-#[test]
-fn the_table_names_every_lie() {
-    for lie in Lie::ALL {
-        assert!(LIES.iter().any(|(named, _)| named == lie), "{lie}");
     }
 }
 

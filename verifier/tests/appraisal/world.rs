@@ -1,10 +1,15 @@
 //! One good appraisal, every part of which a test can replace.
 
+use mock_tee::Lie;
 use mock_tee::snp::{Product, SnpMachine};
+use mock_tee::tdx::registers::Registers;
+use mock_tee::tdx::{QuoteVersion, TdxMachine};
 use protocol::digest::{
-    AccountId, BootId, EpochKey, EventLogDigest, Exporter, Freshness, GpuEvidenceDigest,
-    HpkeConfigDigest, LaunchDigest, Nonce, ReceiptKey, SpkiDigest,
+    AccountId, BootId, ConfigDigest, EpochKey, EventLogDigest, Exporter, Freshness,
+    GpuEvidenceDigest, HpkeConfigDigest, LaunchDigest, Mrtd, Nonce, ReceiptKey, ReportData, Rtmr,
+    SpkiDigest,
 };
+use protocol::endorsements::Endorsements;
 use protocol::evidence::{Evidence, FreshnessProof, freshness_leaf};
 use protocol::launch_configuration::{
     LaunchConfiguration, Limits, ModelEntry, config_digest, host_data,
@@ -12,7 +17,8 @@ use protocol::launch_configuration::{
 use protocol::merkle;
 use protocol::receipt::TokenPrices;
 use protocol::reference_values::{
-    ExpectedRegisters, ImageVersion, ModelReference, Profile, ReferenceValues, ShapeReference,
+    ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
+    ReferenceValues, ShapeReference,
 };
 use protocol::statement::{Role, Statement, models_digest};
 use protocol::tee::{EvidenceClass, TeeKind};
@@ -23,31 +29,88 @@ use verifier::{
 };
 
 /// 2026-11-22.
-pub const NOW: u64 = 1_795_305_600;
-pub const MEASUREMENT: LaunchDigest = LaunchDigest([0x4d; 48]);
+pub(crate) const NOW: u64 = 1_795_305_600;
+pub(crate) const MEASUREMENT: LaunchDigest = LaunchDigest([0x4d; 48]);
+pub(crate) const REGISTERS: Registers = Registers {
+    mrtd: Mrtd([0x70; 48]),
+    rtmrs: [Rtmr([0x71; 48]), Rtmr([0x72; 48]), Rtmr([0x73; 48])],
+};
+
+/// The machine that made the evidence.
+#[derive(Debug, Clone)]
+pub(crate) enum Machine {
+    Snp(SnpMachine),
+    Tdx(TdxMachine),
+}
+
+impl Machine {
+    pub(crate) fn with(self, lie: Lie) -> Self {
+        match self {
+            Self::Snp(machine) => Self::Snp(machine.with(lie)),
+            Self::Tdx(machine) => Self::Tdx(machine.with(lie)),
+        }
+    }
+
+    /// The same kind of machine, launched with another configuration.
+    pub(crate) fn configured(self, digest: ConfigDigest) -> Self {
+        match self {
+            Self::Snp(_) => {
+                let host_data = host_data(&digest);
+                Self::Snp(SnpMachine::new(Product::Genoa, MEASUREMENT, host_data))
+            }
+            Self::Tdx(_) => Self::Tdx(TdxMachine::new(QuoteVersion::V4, REGISTERS, digest)),
+        }
+    }
+
+    fn report(&self, report_data: &ReportData) -> Vec<u8> {
+        match self {
+            Self::Snp(machine) => machine.report(report_data).unwrap(),
+            Self::Tdx(machine) => machine.quote(report_data).unwrap(),
+        }
+    }
+
+    fn endorsements(&self) -> Endorsements {
+        match self {
+            Self::Snp(machine) => machine.endorsements(NOW).unwrap(),
+            Self::Tdx(machine) => machine.endorsements(NOW).unwrap(),
+        }
+    }
+}
 
 /// Everything that an appraisal takes, and the machine that it is about.
 #[derive(Debug, Clone)]
-pub struct World {
-    pub machine: SnpMachine,
-    pub statement: Statement,
-    pub proof: FreshnessProof,
-    pub configuration: Vec<u8>,
-    pub event_log: Vec<u8>,
-    pub gpu_evidence: Vec<u8>,
-    pub channel: ChannelBinding,
-    pub references: ReferenceValues,
-    pub policy: AppraisalPolicy,
-    pub anchors: TrustAnchors,
-    pub at: UnixTime,
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) statement: Statement,
+    pub(crate) proof: FreshnessProof,
+    pub(crate) configuration: Vec<u8>,
+    pub(crate) event_log: Vec<u8>,
+    pub(crate) gpu_evidence: Vec<u8>,
+    pub(crate) channel: ChannelBinding,
+    pub(crate) references: ReferenceValues,
+    pub(crate) policy: AppraisalPolicy,
+    pub(crate) anchors: TrustAnchors,
+    pub(crate) at: UnixTime,
 }
 
 impl World {
-    pub fn genoa() -> Self {
+    pub(crate) fn genoa() -> Self {
         Self::of(Product::Genoa)
     }
 
-    pub fn of(product: Product) -> Self {
+    pub(crate) fn of(product: Product) -> Self {
+        Self::new(TeeKind::SevSnp, |digest| {
+            Machine::Snp(SnpMachine::new(product, MEASUREMENT, host_data(&digest)))
+        })
+    }
+
+    pub(crate) fn tdx(version: QuoteVersion) -> Self {
+        Self::new(TeeKind::Tdx, |digest| {
+            Machine::Tdx(TdxMachine::new(version, REGISTERS, digest))
+        })
+    }
+
+    fn new(tee: TeeKind, launch: impl Fn(ConfigDigest) -> Machine) -> Self {
         let configuration = configuration();
         let bytes = configuration.to_canonical_bytes().unwrap();
         let digest = config_digest(&bytes);
@@ -63,7 +126,7 @@ impl World {
         let statement = Statement {
             role: Role::Worker,
             class: EvidenceClass::Fresh,
-            tee: TeeKind::SevSnp,
+            tee,
             boot_id: BootId([0x44; 32]),
             freshness: Freshness(merkle::root(&leaves)),
             tls_key: channel.tls_key,
@@ -77,7 +140,7 @@ impl World {
             host_time: NOW - 5,
         };
         Self {
-            machine: SnpMachine::new(product, MEASUREMENT, host_data(&digest)),
+            machine: launch(digest),
             statement,
             proof: FreshnessProof {
                 index: 1,
@@ -96,23 +159,26 @@ impl World {
     }
 
     /// What the guest sends: the machine signs the Statement as it now is.
-    pub fn evidence(&self) -> Evidence {
+    pub(crate) fn evidence(&self) -> Evidence {
         Evidence {
             statement: self.statement.clone(),
             proof: self.proof.clone(),
             launch_configuration: self.configuration.clone(),
-            report: self.machine.report(&self.statement.report_data()).unwrap(),
+            report: self.machine.report(&self.statement.report_data()),
             event_log: self.event_log.clone(),
             gpu_evidence: self.gpu_evidence.clone(),
-            endorsements: self.machine.endorsements(NOW).unwrap(),
+            endorsements: self.machine.endorsements(),
         }
     }
 
-    pub fn appraise(&self) -> Result<AttestationResult, Rejection> {
+    pub(crate) fn appraise(&self) -> Result<AttestationResult, Rejection> {
         self.appraise_this(&self.evidence())
     }
 
-    pub fn appraise_this(&self, evidence: &Evidence) -> Result<AttestationResult, Rejection> {
+    pub(crate) fn appraise_this(
+        &self,
+        evidence: &Evidence,
+    ) -> Result<AttestationResult, Rejection> {
         appraise(
             evidence,
             &self.channel,
@@ -124,7 +190,7 @@ impl World {
     }
 }
 
-pub fn configuration() -> LaunchConfiguration {
+pub(crate) fn configuration() -> LaunchConfiguration {
     LaunchConfiguration {
         version: 1,
         network: NetworkId(-7357),
@@ -165,6 +231,10 @@ fn references(configuration: &LaunchConfiguration) -> ReferenceValues {
             launch_digest: digest,
         },
     };
+    let expected = |number: usize, origin| ExpectedRtmr {
+        value: REGISTERS.rtmrs[number],
+        origin,
+    };
     ReferenceValues {
         version: 1,
         image: ImageVersion {
@@ -176,6 +246,17 @@ fn references(configuration: &LaunchConfiguration) -> ReferenceValues {
         shapes: vec![
             shape("cpu-4x4096", LaunchDigest([0x4e; 48])),
             shape("cpu-2x2048", MEASUREMENT),
+            ShapeReference {
+                shape: "cpu-2x2048".to_owned(),
+                vcpus: 2,
+                memory_mib: 2048,
+                registers: ExpectedRegisters::Tdx {
+                    mrtd: REGISTERS.mrtd,
+                    rtmr0: expected(0, Origin::Captured),
+                    rtmr1: expected(1, Origin::Computed),
+                    rtmr2: expected(2, Origin::Computed),
+                },
+            },
         ],
         models: vec![ModelReference {
             name: "smollm2-135m-instruct".to_owned(),

@@ -1,5 +1,103 @@
-//! A simulated Intel TDX machine: so far its root.
+//! A simulated Intel TDX machine: quotes of versions 4 and 5, the PCK chain inside them, and the
+//! collateral that Intel would publish for the platform.
 
+mod authenticode;
 mod chain;
+mod collateral;
+mod pck;
+mod quote;
+pub mod registers;
+
+use protocol::digest::{ConfigDigest, MrConfigId, ReportData};
+use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::launch_configuration::mr_config_id;
+
+use crate::{Lie, MockTeeError};
+use registers::Registers;
 
 pub use chain::root_certificate;
+
+/// Which quote the machine makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuoteVersion {
+    /// Version 4 with a TD 1.0 report.
+    V4,
+    /// Version 5 with a TD 1.5 report.
+    V5,
+}
+
+/// One simulated machine, launched with one image and one configuration.
+#[derive(Debug, Clone)]
+pub struct TdxMachine {
+    pub(crate) version: QuoteVersion,
+    pub(crate) registers: Registers,
+    pub(crate) configuration: ConfigDigest,
+    pub(crate) lie: Option<Lie>,
+}
+
+impl TdxMachine {
+    /// An honest machine.
+    #[must_use]
+    pub const fn new(
+        version: QuoteVersion,
+        registers: Registers,
+        configuration: ConfigDigest,
+    ) -> Self {
+        Self {
+            version,
+            registers,
+            configuration,
+            lie: None,
+        }
+    }
+
+    /// The same machine with one thing wrong.
+    #[must_use]
+    pub fn with(mut self, lie: Lie) -> Self {
+        if lie == Lie::ServiceTd {
+            self.version = QuoteVersion::V5;
+        }
+        self.lie = Some(lie);
+        self
+    }
+
+    /// The digest in MRCONFIGID, as the machine itself sees it.
+    #[must_use]
+    pub const fn configuration(&self) -> ConfigDigest {
+        self.configuration
+    }
+
+    /// A signed quote.
+    ///
+    /// # Errors
+    /// Only when a certificate or key cannot be made.
+    pub fn quote(&self, report_data: &ReportData) -> Result<Vec<u8>, MockTeeError> {
+        quote::quote(self, report_data)
+    }
+
+    /// What the host staples, as of a time in seconds since 1970.
+    ///
+    /// # Errors
+    /// Only when a certificate cannot be made.
+    pub fn endorsements(&self, at: u64) -> Result<Endorsements, MockTeeError> {
+        let mut items = Endorsements::default();
+        if !self.lies(Lie::NoEndorsement) {
+            let json = collateral::collateral(self, at)?;
+            items.insert(EndorsementKind::TdxCollateral, json)?;
+        }
+        Ok(items)
+    }
+
+    pub(crate) fn lies(&self, lie: Lie) -> bool {
+        self.lie == Some(lie)
+    }
+
+    /// MRCONFIGID as the quote holds it.
+    pub(crate) fn reported_configuration(&self) -> MrConfigId {
+        let mut register = mr_config_id(&self.configuration);
+        if let (true, Some(byte)) = (self.lies(Lie::WrongHostData), register.0.first_mut()) {
+            *byte ^= 1;
+        }
+        register
+    }
+}

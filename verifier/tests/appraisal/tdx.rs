@@ -1,0 +1,235 @@
+//! TDX: honest machines are accepted, and every lie is refused for its own reason.
+
+use mock_tee::Lie;
+use mock_tee::tdx::QuoteVersion;
+use protocol::digest::EventLogDigest;
+use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::evidence::Evidence;
+use protocol::reference_values::{Profile, tdx_measurement_key};
+use protocol::tee::TeeKind;
+use sha2::{Digest as _, Sha256};
+use verifier::{ChipIdentity, Rejection, SeamRule, TrustAnchors, UnixTime, Weakness};
+
+use crate::binding::Change;
+use crate::world::{NOW, REGISTERS, World};
+
+/// One lie, one reason.
+pub(crate) const LIES: &[(Lie, Rejection)] = &[
+    (Lie::Truncated, Rejection::TdxQuoteMalformed),
+    (Lie::TrailingBytes, Rejection::TdxQuoteMalformed),
+    (Lie::ReportVersion, Rejection::TdxQuoteVersion),
+    (Lie::BadSignature, Rejection::TdxVerification),
+    (Lie::Debug, Rejection::TdxDebug),
+    (Lie::Migratable, Rejection::TdxMigratable),
+    (Lie::PolicyBit, Rejection::TdxAttributes),
+    (Lie::NoSeptVeDisable, Rejection::TdxAttributes),
+    (Lie::Xfam, Rejection::TdxXfam),
+    (Lie::Module, Rejection::TdxModule),
+    (Lie::ServiceTd, Rejection::TdxServiceTd),
+    (Lie::Owner, Rejection::TdxOwner),
+    (Lie::Rtmr3, Rejection::TdxRtmr3),
+    (Lie::OtherMeasurement, Rejection::RegistersUnknown),
+    (Lie::WrongHostData, Rejection::ConfigurationMismatch),
+    (Lie::StaleNonce, Rejection::ReportDataMismatch),
+    (Lie::NoEndorsement, Rejection::EndorsementMissing),
+    (Lie::MalformedCertificate, Rejection::CertificateMalformed),
+    (Lie::SelfSignedRoot, Rejection::CertificateRoot),
+    (Lie::Unmarked, Rejection::ResearchMarkerMissing),
+    (Lie::CertificateSignature, Rejection::TdxVerification),
+    (Lie::NotYetValid, Rejection::CertificateNotYetValid),
+    (Lie::Expired, Rejection::CertificateExpired),
+    (Lie::MalformedCrl, Rejection::CrlMalformed),
+    (Lie::CrlSignature, Rejection::TdxVerification),
+    (Lie::CrlNotYetValid, Rejection::CrlNotYetValid),
+    (Lie::CrlExpired, Rejection::CrlExpired),
+    (Lie::Revoked, Rejection::CertificateRevoked),
+    (Lie::MalformedCollateral, Rejection::CollateralMalformed),
+    (Lie::CollateralNotYetValid, Rejection::CollateralNotYetValid),
+    (Lie::CollateralExpired, Rejection::CollateralExpired),
+    (Lie::CollateralTooOld, Rejection::CollateralTooOld),
+    (Lie::OldEvaluation, Rejection::TdxEvaluationNumber),
+    (Lie::OutOfDate, Rejection::TdxTcbStatus),
+    (Lie::Advisory, Rejection::TdxAdvisory),
+    (Lie::OtherPlatform, Rejection::TdxVerification),
+    (Lie::OtherEnclave, Rejection::TdxVerification),
+    (Lie::TextSignature, Rejection::TdxVerification),
+];
+
+pub(crate) const CHANGES: &[Change] = &[
+    ("multithreading, not tolerated", Rejection::TdxSmt, |w| {
+        forbid(w, Weakness::TdxSmt)
+    }),
+    (
+        "cached keys, not tolerated",
+        Rejection::TdxCachedKeys,
+        |w| {
+            forbid(w, Weakness::TdxCachedKeys);
+        },
+    ),
+    (
+        "a dynamic platform, not tolerated",
+        Rejection::TdxDynamicPlatform,
+        |w| {
+            forbid(w, Weakness::TdxDynamicPlatform);
+        },
+    ),
+    ("an empty list of statuses", Rejection::TdxTcbStatus, |w| {
+        w.policy.tdx.statuses.clear()
+    }),
+    ("an empty list of XFAM values", Rejection::TdxXfam, |w| {
+        w.policy.tdx.xfam.clear()
+    }),
+    ("an empty list of modules", Rejection::TdxModule, |w| {
+        w.policy.tdx.modules = SeamRule::Only(Vec::new());
+    }),
+    (
+        "an event log of somebody else",
+        Rejection::EventLogMismatch,
+        |w| {
+            w.event_log = vec![1, 2, 3];
+        },
+    ),
+    (
+        "no event log where the Statement names one",
+        Rejection::EventLogMismatch,
+        |w| {
+            w.statement.event_log = EventLogDigest([1; 32]);
+        },
+    ),
+    (
+        "an empty list of shapes",
+        Rejection::RegistersUnknown,
+        |w| w.references.shapes.clear(),
+    ),
+];
+
+fn forbid(world: &mut World, weakness: Weakness) {
+    world.policy.tolerated.retain(|named| *named != weakness);
+}
+
+#[test]
+fn accepts_honest_machines_with_quotes_of_both_versions() {
+    for version in [QuoteVersion::V4, QuoteVersion::V5] {
+        let result = World::tdx(version).appraise().unwrap();
+        assert_eq!(result.tee(), TeeKind::Tdx);
+        assert_eq!(result.shape(), "cpu-2x2048");
+        assert!(matches!(result.chip(), ChipIdentity::Tdx(_)));
+        let [rtmr0, rtmr1, rtmr2] = REGISTERS.rtmrs;
+        let key = tdx_measurement_key(&REGISTERS.mrtd, &rtmr0, &rtmr1, &rtmr2);
+        assert_eq!(*result.measurement_key(), key);
+        assert_eq!(result.not_after(), UnixTime(NOW + 3600));
+    }
+}
+
+#[test]
+fn accepts_an_event_log_that_the_statement_names() {
+    let mut world = World::tdx(QuoteVersion::V4);
+    world.event_log = vec![1, 2, 3];
+    world.statement.event_log = EventLogDigest(Sha256::digest([1, 2, 3]).into());
+    assert!(world.appraise().is_ok());
+}
+
+#[test]
+fn refuses_every_lie_for_its_own_reason_in_quotes_of_both_versions() {
+    for version in [QuoteVersion::V4, QuoteVersion::V5] {
+        for (lie, reason) in LIES {
+            let mut world = World::tdx(version);
+            world.machine = world.machine.with(*lie);
+            assert_eq!(world.appraise(), Err(*reason), "{lie} in {version:?}");
+        }
+    }
+}
+
+#[test]
+fn refuses_every_change_for_its_own_reason() {
+    for (name, reason, change) in CHANGES {
+        let mut world = World::tdx(QuoteVersion::V4);
+        change(&mut world);
+        assert_eq!(world.appraise(), Err(*reason), "{name}");
+    }
+}
+
+#[test]
+fn one_wrong_run_time_register_is_an_unknown_machine() {
+    for number in 0..3 {
+        let mut world = World::tdx(QuoteVersion::V4);
+        for shape in &mut world.references.shapes {
+            let protocol::reference_values::ExpectedRegisters::Tdx {
+                rtmr0,
+                rtmr1,
+                rtmr2,
+                ..
+            } = &mut shape.registers
+            else {
+                continue;
+            };
+            [rtmr0, rtmr1, rtmr2][number].value.0[47] ^= 1;
+        }
+        assert_eq!(
+            world.appraise(),
+            Err(Rejection::RegistersUnknown),
+            "RTMR{number}"
+        );
+    }
+}
+
+#[test]
+fn production_anchors_refuse_a_research_certificate_by_its_marker() {
+    let mut world = World::tdx(QuoteVersion::V4);
+    world.references.profile = Profile::Release;
+    world.anchors = TrustAnchors::PRODUCTION;
+    assert_eq!(world.appraise(), Err(Rejection::ResearchCertificate));
+}
+
+#[test]
+fn a_result_ends_with_the_first_endorsement() {
+    let mut world = World::tdx(QuoteVersion::V4);
+    world.policy.result_lifetime_seconds = u32::MAX;
+    let end = NOW - 3600 + 30 * 86_400;
+    assert_eq!(world.appraise().unwrap().not_after(), UnixTime(end));
+}
+
+#[test]
+fn a_report_of_the_other_vendor_is_no_quote() {
+    let world = World::tdx(QuoteVersion::V4);
+    let mut evidence = world.evidence();
+    evidence.report = World::genoa().evidence().report;
+    let refused = world.appraise_this(&evidence);
+    assert_eq!(refused, Err(Rejection::TdxQuoteVersion));
+}
+
+#[test]
+fn no_prefix_and_no_flipped_byte_of_a_quote_is_accepted() {
+    let world = World::tdx(QuoteVersion::V5);
+    let good = world.evidence();
+    for at in (0..good.report.len()).step_by(5) {
+        let mut shorter = good.clone();
+        shorter.report.truncate(at);
+        assert!(world.appraise_this(&shorter).is_err(), "{at} bytes");
+    }
+    // Not every byte of the header and of PEM text is signed; those up to the PEM chain are,
+    // save the lengths, whose change no longer adds up.
+    for at in (0..1400).step_by(7) {
+        let mut flipped = good.clone();
+        flipped.report[at] ^= 0x04;
+        assert!(world.appraise_this(&flipped).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn no_prefix_of_collateral_is_accepted() {
+    let world = World::tdx(QuoteVersion::V4);
+    let good = world.evidence();
+    let kind = EndorsementKind::TdxCollateral;
+    let whole = good.endorsements.get(kind).unwrap();
+    for length in (0..whole.len()).step_by(101) {
+        let mut items = Endorsements::default();
+        items.insert(kind, whole[..length].to_vec()).unwrap();
+        let evidence = Evidence {
+            endorsements: items,
+            ..good.clone()
+        };
+        let refused = world.appraise_this(&evidence);
+        assert_eq!(refused, Err(Rejection::CollateralMalformed));
+    }
+}
