@@ -23,7 +23,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::events::{Chunk, Event, EventReader, StreamError, stable_code};
+use super::events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
 use super::{AskError, ChatRequest, Till};
 use crate::channel::RequestError;
 use crate::payment::{
@@ -253,7 +253,7 @@ impl Answering {
         if response.status().is_success() {
             return Ok(());
         }
-        let (status, code, _) = error_of(response).await;
+        let ServerError { status, code, .. } = error_of(response).await;
         Err(AskError::VoucherRefused { status, code })
     }
 }
@@ -324,11 +324,12 @@ fn headers(voucher: &SignedVoucher, salt: &Salt) -> Result<HeaderMap, RequestErr
 }
 
 async fn refusal(response: Response<Incoming>) -> AskError {
-    let (status, code, retry_after) = error_of(response).await;
+    let error = error_of(response).await;
     AskError::Refused {
-        status,
-        code,
-        retry_after,
+        status: error.status,
+        code: error.code,
+        param: error.param,
+        retry_after: error.retry_after,
     }
 }
 
@@ -340,10 +341,18 @@ struct ErrorBody {
 #[derive(Deserialize)]
 struct ErrorMembers {
     code: Option<String>,
+    param: Option<String>,
 }
 
-/// Status, stable code and `Retry-After` of an error; its message is not looked at.
-async fn error_of(response: Response<Incoming>) -> (StatusCode, String, Option<u32>) {
+/// What is taken of an error of the other side; its message is not looked at.
+struct ServerError {
+    status: StatusCode,
+    code: String,
+    param: Option<String>,
+    retry_after: Option<u32>,
+}
+
+async fn error_of(response: Response<Incoming>) -> ServerError {
     let status = response.status();
     let retry_after = response.headers().get(http::header::RETRY_AFTER);
     let retry_after = retry_after
@@ -351,13 +360,15 @@ async fn error_of(response: Response<Incoming>) -> (StatusCode, String, Option<u
         .and_then(|text| text.parse().ok());
     let body = Limited::new(response.into_body(), MAX_ERROR_BYTES);
     let collected = timeout(VOUCHER_PATIENCE, body.collect()).await;
-    let code = collected.ok().and_then(Result::ok).and_then(|whole| {
+    let members = collected.ok().and_then(Result::ok).and_then(|whole| {
         let parsed: Option<ErrorBody> = serde_json::from_slice(&whole.to_bytes()).ok();
-        parsed.and_then(|body| body.error.code)
+        parsed.map(|body| body.error)
     });
-    (
+    let (code, param) = members.map_or((None, None), |members| (members.code, members.param));
+    ServerError {
         status,
-        stable_code(code.as_deref().unwrap_or_default()),
+        code: stable_code(code.as_deref().unwrap_or_default()),
+        param: param.as_deref().and_then(member_name),
         retry_after,
-    )
+    }
 }

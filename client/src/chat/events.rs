@@ -239,6 +239,16 @@ pub fn stable_code(code: &str) -> String {
     }
 }
 
+/// A name of a member or header from the other side, if it is one: `A-Z a-z 0-9 - _`, short.
+#[must_use]
+pub fn member_name(name: &str) -> Option<String> {
+    let well_formed = matches!(name.len(), 1..=MAX_CODE_BYTES)
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    well_formed.then(|| name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +338,15 @@ mod tests {
         assert_eq!(failed("\"payment-timeout\""), code("payment-timeout"));
         assert_eq!(failed("\"Your prompt was: secret\""), code("unnamed"));
         assert_eq!(failed("null"), code("unnamed"));
+    }
+
+    #[test]
+    fn a_member_is_named_only_by_an_identifier() {
+        assert_eq!(member_name("logit_bias").as_deref(), Some("logit_bias"));
+        assert_eq!(member_name("cocoon-salt").as_deref(), Some("cocoon-salt"));
+        assert_eq!(member_name(""), None);
+        assert_eq!(member_name("Your prompt was: secret"), None);
+        assert_eq!(member_name(&"m".repeat(MAX_CODE_BYTES + 1)), None);
     }
 
     #[test]

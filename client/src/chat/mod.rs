@@ -25,7 +25,7 @@ use crate::session::{AttestError, Attester, Session};
 use crate::wallet::LedgerError;
 
 pub use answer::{Answering, Settled};
-pub use events::{Chunk, Event, EventReader, StreamError, stable_code};
+pub use events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
 pub use request::{ChatRequest, ChatRequestError, Delivery, Question};
 pub use till::Till;
 
@@ -74,6 +74,8 @@ pub enum AskError {
         status: StatusCode,
         /// Its stable code.
         code: String,
+        /// The member or header that it is about, when it names one.
+        param: Option<String>,
         /// Seconds after which it may be asked again.
         retry_after: Option<u32>,
     },

@@ -17,6 +17,8 @@ pub(super) struct Refusal {
     pub(super) kind: &'static str,
     pub(super) code: String,
     pub(super) message: String,
+    /// The member of the request that it is about.
+    pub(super) param: Option<String>,
     pub(super) retry_after: Option<u32>,
 }
 
@@ -32,6 +34,7 @@ impl Refusal {
             kind,
             code: code.to_owned(),
             message: message.into(),
+            param: None,
             retry_after: None,
         }
     }
@@ -60,8 +63,15 @@ impl Refusal {
     pub(super) fn of(error: &AskError) -> Self {
         let (status, kind) = class(error);
         let mut refusal = Self::new(status, kind, error.code(), error.to_string());
-        if let AskError::Refused { retry_after, .. } = error {
+        if let AskError::Refused {
+            param, retry_after, ..
+        } = error
+        {
             refusal.retry_after = *retry_after;
+            if let Some(param) = param {
+                refusal.message = format!("{}: `{param}`", refusal.message);
+                refusal.param = Some(param.clone());
+            }
         }
         refusal
     }
@@ -70,7 +80,7 @@ impl Refusal {
         json!({ "error": {
             "message": self.message,
             "type": self.kind,
-            "param": Value::Null,
+            "param": self.param,
             "code": self.code,
         }})
         .to_string()
@@ -258,5 +268,20 @@ mod tests {
             serde_json::from_str(&Refusal::of(&AskError::UnknownModel).to_json()).unwrap();
         assert_eq!(value["error"]["code"], "model_not_found");
         assert_eq!(value["error"]["type"], "invalid_request_error");
+        assert_eq!(value["error"]["param"], Value::Null);
+    }
+
+    #[test]
+    fn names_the_member_that_the_server_did_not_take() {
+        let refused = AskError::Refused {
+            status: StatusCode::BAD_REQUEST,
+            code: "unsupported-member".to_owned(),
+            param: Some("logit_bias".to_owned()),
+            retry_after: None,
+        };
+        let value: Value = serde_json::from_str(&Refusal::of(&refused).to_json()).unwrap();
+        assert_eq!(value["error"]["param"], "logit_bias");
+        let message = value["error"]["message"].as_str().unwrap();
+        assert!(message.contains("`logit_bias`"));
     }
 }
