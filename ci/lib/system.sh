@@ -79,7 +79,8 @@ print(u.build_opener(u.ProxyHandler({})).open(request, timeout=30).read().decode
 
 # -> CHAIN
 start_chain() {
-  start chain '^ready ' tests/ton-testnode/start --port 0
+  # The TypeScript loader leaves a cache in the temporary directory.
+  TMPDIR="$WORK" start chain '^ready ' tests/ton-testnode/start --port 0
   CHAIN=$(sed -n 's/^ready //p' "$WORK/chain.log")
 }
 
@@ -99,17 +100,28 @@ make_provider() {
     --chain "$CHAIN" --revoker "$revoker" --delay "$REGISTRY_DELAY" | json registry -)
 }
 
-# configure MODEL_JSON -> $WORK/launch-config.json
+# configure MODEL_JSON [OPTIONS...] -> $WORK/launch-config.json
 configure() {
+  local model_json=$1
+  shift
   "$PROGRAMS/host-agent" configure --payee "$PAYEE" --network "$NETWORK" \
-    --model "$MODEL_NAME=$1" --prices "$PRICES" --out "$WORK/launch-config.json" >/dev/null
+    --model "$MODEL_NAME=$model_json" --prices "$PRICES" "$@" \
+    --out "$WORK/launch-config.json" >/dev/null
 }
+
+# Lists $WORK/reference-values.json; what is listed counts when the delay is over.
+list_in_registry() {
+  "$PROGRAMS/host-agent" publish --reference-values "$WORK/reference-values.json" \
+    --registry "$REGISTRY" --wallet-seed "$WORK/provider.seed" --chain "$CHAIN" >&2
+}
+
+# advance SECONDS: moves the chain's clock.
+advance() { post /testnode/advance "{\"seconds\": $1}"; }
 
 # publish: lists $WORK/reference-values.json and moves the chain's clock past the delay.
 publish() {
-  "$PROGRAMS/host-agent" publish --reference-values "$WORK/reference-values.json" \
-    --registry "$REGISTRY" --wallet-seed "$WORK/provider.seed" --chain "$CHAIN" >&2
-  post /testnode/advance "{\"seconds\": $((REGISTRY_DELAY + 1))}"
+  list_in_registry
+  advance $((REGISTRY_DELAY + 1))
 }
 
 # cocoon ARGUMENTS...: the research client with its state and chain.

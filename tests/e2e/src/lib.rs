@@ -1,1 +1,4 @@
-//! e2e.
+//! Holds the dependencies of `tests/`, where built programs are looked at and run together.
+//!
+//! Deliberately not here: anything. What each check is and who runs it: README.md.
+#![forbid(unsafe_code)]

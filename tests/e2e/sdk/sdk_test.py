@@ -1,0 +1,217 @@
+"""What the unmodified openai SDK gets from ci/stack, and what the stack leaves behind.
+
+Usage: sdk_test.py CI_STACK. Prints a line for each claim, then `N passed, M failed`; exits 1 when
+one failed. Deliberately not here: refusals of evidence and payment, which tests/e2e/refusals has.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import openai
+
+MODEL = "smollm2-135m-instruct"
+QUESTION = [
+    {"role": "user", "content": "What is the capital of France? Answer in one sentence."}
+]
+# Tokens of QUESTION in the model's own chat template.
+PROMPT_TOKENS = 42
+
+# Building comes first, when nothing is built.
+READY_SECONDS = 1800
+STOP_SECONDS = 20
+
+
+class Stack:
+    """ci/stack in a session of its own, with a directory of its own for temporary files."""
+
+    def __init__(self, program, temporary):
+        self.temporary = temporary
+        self.process = subprocess.Popen(
+            [program, "--port", "0"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": temporary},
+            start_new_session=True,
+        )
+        self.session = self.process.pid
+
+    def wait_until_ready(self):
+        """The address of its ready line."""
+        signal.alarm(READY_SECONDS)
+        for line in self.process.stdout:
+            if line.startswith("ready "):
+                signal.alarm(0)
+                return line.split()[1]
+        raise SystemExit(f"ci/stack ended before it was ready, status {self.process.wait()}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def processes(self):
+        """Ids of the live processes that the stack started."""
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                # After the name in parentheses: state, parent, process group, session.
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                environment = (folder / "environ").read_bytes()
+            except OSError:
+                continue  # it ended meanwhile
+            mark = f"TMPDIR={self.temporary}".encode()
+            inside = int(fields[3]) == self.session or mark in environment.split(b"\0")
+            if inside and fields[0] != "Z":
+                found.append(int(folder.name))
+        return found
+
+    def end(self):
+        """Ends whatever is left, also after a failure."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                pass
+        for process in self.processes():
+            os.kill(process, signal.SIGKILL)
+
+
+def require(held, found):
+    if not held:
+        raise AssertionError(found)
+
+
+def refusal(kind, ask):
+    """The exception of this kind, and no other, that a request ends with."""
+    try:
+        ask()
+    except kind as error:
+        return error
+    raise AssertionError("it was answered")
+
+
+def ask(client, **changes):
+    request = {"model": MODEL, "messages": QUESTION, "temperature": 0, "max_tokens": 16}
+    return client.chat.completions.create(**{**request, **changes})
+
+
+def streamed(client):
+    """The text of a streamed answer, how many pieces it came in, and its usage."""
+    pieces, usage = [], None
+    for chunk in ask(client, stream=True, stream_options={"include_usage": True}):
+        if chunk.choices and chunk.choices[0].delta.content:
+            pieces.append(chunk.choices[0].delta.content)
+        usage = chunk.usage or usage
+    return "".join(pieces), len(pieces), usage
+
+
+def lists_its_model(client):
+    found = [model.id for model in client.models.list()]
+    require(found == [MODEL], found)
+
+
+def streams_an_answer(client):
+    text, pieces, usage = streamed(client)
+    require("Paris" in text, f"{len(text)} characters without the word")
+    require(pieces > 1, f"{pieces} pieces")
+    require(usage is not None and usage.prompt_tokens == PROMPT_TOKENS, usage)
+
+
+def gives_a_whole_answer_with_its_usage(client):
+    answer = ask(client)
+    require("Paris" in answer.choices[0].message.content, "the word is not in the answer")
+    usage = answer.usage
+    require(usage.prompt_tokens == PROMPT_TOKENS, usage)
+    require(1 <= usage.completion_tokens <= 16, usage)
+    require(usage.total_tokens == usage.prompt_tokens + usage.completion_tokens, usage)
+
+
+def says_that_a_model_is_not_there(client):
+    error = refusal(openai.NotFoundError, lambda: ask(client, model="another"))
+    require(error.code == "model_not_found", error.code)
+
+
+def names_the_member_that_it_does_not_take(client):
+    error = refusal(openai.BadRequestError, lambda: ask(client, logit_bias={"7": 1}))
+    require(error.code == "unsupported-member", error.code)
+    require("logit_bias" in error.message, error.message)
+
+
+def streams_three_answers_at_once(client):
+    with concurrent.futures.ThreadPoolExecutor(3) as three:
+        answers = list(three.map(lambda _: streamed(client)[0], range(3)))
+    require(all("Paris" in text for text in answers), "an answer without the word")
+    require(len(set(answers)) == 1, "temperature 0, and the answers differ")
+
+
+CLAIMS = [
+    lists_its_model,
+    streams_an_answer,
+    gives_a_whole_answer_with_its_usage,
+    says_that_a_model_is_not_there,
+    names_the_member_that_it_does_not_take,
+    streams_three_answers_at_once,
+]
+
+
+def stops_on_a_signal(stack):
+    require(len(stack.processes()) > 1, "no process was seen while it ran")
+    require(os.listdir(stack.temporary), "no temporary file was seen while it ran")
+    status = stack.stop()
+    require(status == 0, f"status {status}")
+
+
+def leaves_no_process(stack):
+    left = stack.processes()
+    require(not left, left)
+
+
+def leaves_no_temporary_file(stack):
+    left = os.listdir(stack.temporary)
+    require(not left, left)
+
+
+LAST_CLAIMS = [stops_on_a_signal, leaves_no_process, leaves_no_temporary_file]
+
+
+def check(claims, subject):
+    """How many of the claims failed."""
+    failed = 0
+    for claim in claims:
+        title = claim.__name__.replace("_", " ")
+        began = time.monotonic()
+        try:
+            claim(subject)
+            print(f"ok      {title} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception as error:  # whatever it is, the claim does not hold
+            failed += 1
+            print(f"FAILED  {title}: {type(error).__name__}: {error}", flush=True)
+    return failed
+
+
+def main():
+    # The stack is on this machine; no proxy comes between.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="cocoon-sdk.") as temporary:
+        stack = Stack(sys.argv[1], temporary)
+        try:
+            began = time.monotonic()
+            address = stack.wait_until_ready()
+            print(f"ready   {address} ({time.monotonic() - began:.1f} s)", flush=True)
+            client = openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=120)
+            failed = check(CLAIMS, client) + check(LAST_CLAIMS, stack)
+        finally:
+            stack.end()
+    print(f"{len(CLAIMS) + len(LAST_CLAIMS) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
