@@ -48,6 +48,15 @@ enum Command {
         #[arg(long)]
         lie: Option<Lie>,
     },
+    /// Prints the registers of what a launch record points at.
+    Measure {
+        /// Kind of the report.
+        #[arg(long)]
+        tee: Tee,
+        /// The launch record.
+        #[arg(long)]
+        launch: PathBuf,
+    },
     /// Writes the endorsement files that a host staples.
     Endorsements {
         /// Kind of the report.
@@ -84,6 +93,7 @@ fn main() -> anyhow::Result<()> {
             launch,
             lie,
         } => serve(tee, &listen, &launch, lie),
+        Command::Measure { tee, launch } => measure(tee, &LaunchRecord::read(&launch)?),
         Command::Endorsements { tee, out, lie } => endorsements(tee, &out, lie),
         Command::Roots { out } => roots(&out),
     }
@@ -91,24 +101,15 @@ fn main() -> anyhow::Result<()> {
 
 fn serve(tee: Tee, listen: &Path, launch: &Path, lie: Option<Lie>) -> anyhow::Result<()> {
     let record = LaunchRecord::read(launch)?;
+    measure(tee, &record)?;
     let machine = match tee {
         Tee::SevSnp => {
             let measurement = record.snp_measurement()?;
-            say(&format!("measurement {measurement}"))?;
-            let honest = SnpMachine::new(Product::Genoa, measurement, record.host_data);
-            Machine::SevSnp(match lie {
-                Some(lie) => honest.with(lie),
-                None => honest,
-            })
+            Machine::SevSnp(snp_machine(measurement, record.host_data, lie))
         }
         Tee::Tdx => {
-            let registers = record.tdx_registers()?;
-            say(&format!("mrtd {}", registers.mrtd))?;
-            for (number, rtmr) in registers.rtmrs.iter().enumerate() {
-                say(&format!("rtmr{number} {rtmr}"))?;
-            }
             let configuration = ConfigDigest(record.host_data.0);
-            Machine::Tdx(tdx_machine(registers, configuration, lie))
+            Machine::Tdx(tdx_machine(record.tdx_registers()?, configuration, lie))
         }
     };
     remove_stale_socket(listen)?;
@@ -128,6 +129,26 @@ fn serve(tee: Tee, listen: &Path, launch: &Path, lie: Option<Lie>) -> anyhow::Re
     Ok(())
 }
 
+fn measure(tee: Tee, record: &LaunchRecord) -> anyhow::Result<()> {
+    match tee {
+        Tee::SevSnp => say(&format!("measurement {}", record.snp_measurement()?)),
+        Tee::Tdx => {
+            let registers = record.tdx_registers()?;
+            say(&format!("mrtd {}", registers.mrtd))?;
+            let mut numbered = registers.rtmrs.iter().enumerate();
+            numbered.try_for_each(|(number, rtmr)| say(&format!("rtmr{number} {rtmr}")))
+        }
+    }
+}
+
+fn snp_machine(measurement: LaunchDigest, host_data: HostData, lie: Option<Lie>) -> SnpMachine {
+    let honest = SnpMachine::new(Product::Genoa, measurement, host_data);
+    match lie {
+        Some(lie) => honest.with(lie),
+        None => honest,
+    }
+}
+
 fn tdx_machine(registers: Registers, configuration: ConfigDigest, lie: Option<Lie>) -> TdxMachine {
     let honest = TdxMachine::new(QuoteVersion::V4, registers, configuration);
     match lie {
@@ -139,11 +160,7 @@ fn tdx_machine(registers: Registers, configuration: ConfigDigest, lie: Option<Li
 fn endorsements(tee: Tee, out: &Path, lie: Option<Lie>) -> anyhow::Result<()> {
     let items = match tee {
         Tee::SevSnp => {
-            let honest = SnpMachine::new(Product::Genoa, LaunchDigest::ZERO, HostData::ZERO);
-            let machine = match lie {
-                Some(lie) => honest.with(lie),
-                None => honest,
-            };
+            let machine = snp_machine(LaunchDigest::ZERO, HostData::ZERO, lie);
             machine.endorsements(now()?)?
         }
         Tee::Tdx => {
