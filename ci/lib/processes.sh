@@ -1,5 +1,5 @@
-# Sourced after system.sh by ci/stack and tests/e2e/refusals: the provider's machine as processes, with
-# no virtual machine around them. Callers set WORK, and `model`, the file with the weights.
+# Sourced after system.sh by ci/stack and tests/e2e/refusals: the provider as processes, without a
+# virtual machine around them. Callers set WORK, and `model`, the file with the weights.
 
 # What stands for a launch measurement here: SHA-384 over a domain and the programs' SHA-256.
 processes_digest() {
