@@ -53,16 +53,16 @@ rejections! {
     // Certificates of either vendor.
     EndorsementMissing = "endorsement-missing": "a certificate or collateral was not stapled";
     CertificateMalformed = "certificate-malformed": "a certificate is not of the specified form";
-    CertificateAlgorithm = "certificate-algorithm": "a certificate uses another algorithm or key size";
+    CertificateAlgorithm = "certificate-algorithm": "a certificate has another algorithm or key";
     CertificateRoot = "certificate-root": "the root certificate is not a pinned one";
     CertificateIssuer = "certificate-issuer": "a certificate does not name its issuer";
     CertificateNotAuthority = "certificate-not-authority": "an issuer is not a certificate authority";
-    CertificateCritical = "certificate-critical": "a certificate has an unknown critical extension";
+    CertificateCritical = "certificate-critical": "a critical extension is unknown";
     CertificateSignature = "certificate-signature": "a certificate's signature does not verify";
     CertificateNotYetValid = "certificate-not-yet-valid": "a certificate is not valid yet";
     CertificateExpired = "certificate-expired": "a certificate is not valid any more";
     ResearchCertificate = "research-certificate": "a certificate is marked as research only";
-    ResearchMarkerMissing = "research-marker-missing": "research anchors, but an unmarked certificate";
+    ResearchMarkerMissing = "research-marker-missing": "a certificate lacks the research marker";
     CrlMissing = "crl-missing": "no revocation list was stapled";
     CrlMalformed = "crl-malformed": "a revocation list is not of the specified form";
     CrlIssuer = "crl-issuer": "a revocation list is another issuer's";
@@ -131,8 +131,8 @@ rejections! {
     ReportDataMismatch = "report-data-mismatch": "the report does not carry this Statement";
     FreshnessMismatch = "freshness-mismatch": "the Statement is not fresh for this challenge";
     TlsKeyMismatch = "tls-key-mismatch": "the Statement names another TLS key than the connection's";
-    ConfigurationMismatch = "configuration-mismatch": "the launch configuration is not the measured one";
-    ConfigurationMalformed = "configuration-malformed": "the launch configuration is not canonical";
+    ConfigurationMismatch = "configuration-mismatch": "the configuration is not the measured one";
+    ConfigurationMalformed = "configuration-malformed": "the configuration is not canonical";
     ModelsMismatch = "models-mismatch": "the Statement names other models than the configuration";
     ModelNotPinned = "model-not-pinned": "a loaded model is not among the reference values";
     RegistersUnknown = "registers-unknown": "the measured registers are of no known machine shape";
