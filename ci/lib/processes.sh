@@ -1,5 +1,6 @@
 # Sourced after system.sh by ci/stack and tests/e2e/refusals: the provider as processes, without a
 # virtual machine around them. Callers set WORK, and `model`, the file with the weights.
+# shellcheck disable=SC2034,SC2154
 
 # What stands for a launch measurement here: SHA-384 over a domain and the programs' SHA-256.
 processes_digest() {
