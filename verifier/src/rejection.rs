@@ -56,7 +56,7 @@ rejections! {
     CertificateAlgorithm = "certificate-algorithm": "a certificate has another algorithm or key";
     CertificateRoot = "certificate-root": "the root certificate is not a pinned one";
     CertificateIssuer = "certificate-issuer": "a certificate does not name its issuer";
-    CertificateNotAuthority = "certificate-not-authority": "an issuer is not a certificate authority";
+    CertificateNotAuthority = "certificate-not-authority": "an issuer is no authority";
     CertificateCritical = "certificate-critical": "a critical extension is unknown";
     CertificateSignature = "certificate-signature": "a certificate's signature does not verify";
     CertificateNotYetValid = "certificate-not-yet-valid": "a certificate is not valid yet";
@@ -130,8 +130,8 @@ rejections! {
     // What the report binds.
     ReportDataMismatch = "report-data-mismatch": "the report does not carry this Statement";
     FreshnessMismatch = "freshness-mismatch": "the Statement is not fresh for this challenge";
-    TlsKeyMismatch = "tls-key-mismatch": "the Statement names another TLS key than the connection's";
-    ConfigurationMismatch = "configuration-mismatch": "the configuration is not the measured one";
+    TlsKeyMismatch = "tls-key-mismatch": "the connection ends at another TLS key";
+    ConfigurationMismatch = "configuration-mismatch": "another configuration was measured";
     ConfigurationMalformed = "configuration-malformed": "the configuration is not canonical";
     ModelsMismatch = "models-mismatch": "the Statement names other models than the configuration";
     ModelNotPinned = "model-not-pinned": "a loaded model is not among the reference values";
