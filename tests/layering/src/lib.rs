@@ -1,6 +1,10 @@
 //! The house's own rules as data, and a walk over its sources. The checks are in `tests/`.
 #![forbid(unsafe_code)]
 
+pub mod licence;
+pub mod resolution;
+pub mod rows;
+
 use std::path::{Path, PathBuf};
 
 /// Which workspace crates a crate may name in `[dependencies]`. What is not listed is forbidden.
