@@ -115,8 +115,15 @@ fn children(agent: &mut Running) -> [u64; 2] {
     let pids = [(); 2].map(|()| agent.event("started")["pid"].as_u64().unwrap());
     for pid in pids {
         program::wait_for("the child runs", || program::is_alive(pid));
+        // Until `setpriv` has put the program in its place, the kernel was not asked to end it.
+        program::wait_for("the child runs its program", || !is_being_started(pid));
     }
     pids
+}
+
+fn is_being_started(pid: u64) -> bool {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.starts_with(b"setpriv\0")
 }
 
 fn all_gone(pids: [u64; 2]) {
