@@ -52,6 +52,7 @@ fn static_probe() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn everything_beyond_its_descriptors_is_refused_to_a_confined_program() {
+    let _alone = alone();
     let (_directory, probe) = static_probe();
     for role in Role::ALL {
         match rehearse(role, &probe) {
@@ -63,6 +64,7 @@ fn everything_beyond_its_descriptors_is_refused_to_a_confined_program() {
 
 #[test]
 fn the_same_attempts_succeed_unconfined() {
+    let _alone = alone();
     let (_directory, probe) = static_probe();
     let exits_with = |attempt: Attempt| {
         let number = Attempt::ALL.iter().position(|known| *known == attempt);
@@ -90,4 +92,13 @@ fn the_same_attempts_succeed_unconfined() {
     ] {
         assert_eq!(exits_with(attempt), Some(1), "{attempt:?}");
     }
+}
+
+/// One test at a time: a child that is forked while the other test still writes its program holds
+/// that file open for writing, and the program cannot be run ("text file busy").
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
