@@ -20,7 +20,7 @@ describe_model() {
 # -> $WORK/reference-values.json
 reference_values() {
   local digest
-  digest=$("$PROGRAMS/measure" model "$WORK/model.json" | json digest -)
+  digest=$("$PROGRAMS/measure" model-digest "$WORK/model.json" | json digest -)
   cat >"$WORK/reference-values.json" <<JSON
 { "version": 1, "image": "0.1.0", "profile": "research",
   "shapes": [ { "shape": "processes", "vcpus": 1, "memory_mib": 1,

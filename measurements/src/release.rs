@@ -91,16 +91,11 @@ impl BootArtifacts {
     /// # Errors
     /// `Read`, `TooLong` or `Malformed`.
     pub fn read(paths: &ArtifactPaths) -> Result<Self, ReleaseError> {
-        let firmware_limit = u64::try_from(MAX_FIRMWARE_BYTES).unwrap_or(u64::MAX);
-        let text = read_bounded(&paths.command_line, MAX_TEXT_BYTES)?;
-        let text = String::from_utf8(text).map_err(|_| ReleaseError::Malformed {
-            path: paths.command_line.clone(),
-        })?;
         Ok(Self {
-            firmware: read_bounded(&paths.firmware, firmware_limit)?,
-            kernel: read_bounded(&paths.kernel, MAX_BOOT_FILE_BYTES)?,
-            initrd: read_bounded(&paths.initrd, MAX_BOOT_FILE_BYTES)?,
-            command_line: text.strip_suffix('\n').unwrap_or(&text).to_owned(),
+            firmware: read_firmware(&paths.firmware)?,
+            kernel: read_boot_file(&paths.kernel)?,
+            initrd: read_boot_file(&paths.initrd)?,
+            command_line: read_command_line(&paths.command_line)?,
         })
     }
 
@@ -223,6 +218,34 @@ fn in_shape(shape: &Shape, registers: ExpectedRegisters) -> ShapeReference {
         memory_mib: shape.memory_mib,
         registers,
     }
+}
+
+/// A firmware file.
+///
+/// # Errors
+/// `Read` or `TooLong`.
+pub fn read_firmware(path: &Path) -> Result<Vec<u8>, ReleaseError> {
+    read_bounded(path, u64::try_from(MAX_FIRMWARE_BYTES).unwrap_or(u64::MAX))
+}
+
+/// A kernel or an initrd.
+///
+/// # Errors
+/// `Read` or `TooLong`.
+pub fn read_boot_file(path: &Path) -> Result<Vec<u8>, ReleaseError> {
+    read_bounded(path, MAX_BOOT_FILE_BYTES)
+}
+
+/// The command line in a file, without a final newline.
+///
+/// # Errors
+/// `Read`, `TooLong` or `Malformed`.
+pub fn read_command_line(path: &Path) -> Result<String, ReleaseError> {
+    let text = read_bounded(path, MAX_TEXT_BYTES)?;
+    let text = String::from_utf8(text).map_err(|_| ReleaseError::Malformed {
+        path: path.to_owned(),
+    })?;
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
 /// A whole file, refused when it is longer than `limit`.

@@ -1,0 +1,58 @@
+//! The subcommands: what each takes from the command line and the JSON it prints.
+
+mod artifacts;
+mod describe;
+mod model;
+mod release;
+mod snp;
+mod tdx;
+
+use clap::{Parser, Subcommand};
+
+/// Computes the expected measurement of an image from its artifacts alone.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  measure snp --image out/research --vcpus 2 --vcpu-type EPYC-v4
+  measure snp --firmware OVMF.fd --kernel bzImage --initrd initrd --cmdline 'panic=-1' --vcpus 2
+  measure tdx --image out/research
+  measure model-digest out/model/model.json
+  measure release --image out/research --profile research --shapes shapes.json \\
+      --model out/model/model.json --image-version 0.1.0 --out reference-values.json";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// SEV-SNP launch digest.
+    Snp(snp::Snp),
+    /// TDX MRTD, RTMR1 and RTMR2 with the events behind them.
+    Tdx(tdx::Tdx),
+    /// The digest that names a model image, from the image's description.
+    ModelDigest(model::ModelDigest),
+    /// The description of a model whose disk is this very file: verity parameters over its bytes.
+    Describe(describe::Describe),
+    /// Reference values of an image for a table of shapes.
+    Release(release::Release),
+}
+
+impl Command {
+    /// What goes to standard output.
+    pub(crate) fn run(&self) -> anyhow::Result<String> {
+        let value = match self {
+            Self::Snp(snp) => snp.run()?,
+            Self::Tdx(tdx) => tdx.run()?,
+            Self::ModelDigest(digest) => digest.run()?,
+            Self::Describe(describe) => describe.run()?,
+            Self::Release(release) => return release.run(),
+        };
+        Ok(printed(&value))
+    }
+}
+
+fn printed(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
