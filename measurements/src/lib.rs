@@ -11,4 +11,5 @@ pub mod release;
 pub mod snp;
 pub mod snp_vmsa;
 pub mod tdx;
+pub mod transparency;
 pub mod verity_tree;

@@ -1,0 +1,13 @@
+//! Transparency of releases: an append-only Merkle log (RFC 6962) of what was published, its signed
+//! checkpoints (C2SP tlog-checkpoint over signed-note, Ed25519), and proofs that a client checks
+//! offline. `docs/spec/release.md`.
+//!
+//! Pure: keys, records and files come in as arguments. Not here: reading a release directory
+//! (`crate::publication`), and witnesses, whose cosignatures are carried but not asked for.
+
+pub mod checkpoint;
+pub mod log;
+pub mod merkle;
+pub mod note;
+pub mod proof;
+pub mod record;
