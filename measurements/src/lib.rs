@@ -1,12 +1,13 @@
 //! From artifacts to expected registers, offline: what an auditor recomputes and a client pins.
 //!
-//! The library is pure over bytes; only the `release` module reads files. Comparing registers with
+//! The library is pure over bytes; only `release` and `publication` read files. Comparing registers with
 //! evidence is the verifier's part, and reading a register is the guest's.
 #![forbid(unsafe_code)]
 
 pub mod authenticode;
 pub mod bytes;
 pub mod firmware;
+pub mod publication;
 pub mod release;
 pub mod snp;
 pub mod snp_vmsa;

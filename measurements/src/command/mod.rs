@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod describe;
+mod log;
 mod model;
 mod release;
 mod snp;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     ModelDigest(model::ModelDigest),
     /// The description of a model whose disk is this very file: verity parameters over its bytes.
     Describe(describe::Describe),
+    /// The log of releases: its key, its entries, and offline checks.
+    Log(log::Log),
     /// Reference values of an image for a table of shapes.
     Release(release::Release),
 }
@@ -47,6 +50,7 @@ impl Command {
             Self::Tdx(tdx) => tdx.run()?,
             Self::ModelDigest(digest) => digest.run()?,
             Self::Describe(describe) => describe.run()?,
+            Self::Log(log) => return log.run(),
             Self::Release(release) => return release.run(),
         };
         Ok(printed(&value))

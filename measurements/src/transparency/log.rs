@@ -35,6 +35,12 @@ pub enum LogError {
         /// The number of the record that is there.
         index: usize,
     },
+    /// Records that no checkpoint covers.
+    #[error("the log has records behind the {size} that its last checkpoint signs")]
+    Unsigned {
+        /// Records that are signed.
+        size: u64,
+    },
     /// A checkpoint.
     #[error("checkpoint")]
     Checkpoint(#[from] CheckpointError),
@@ -123,20 +129,29 @@ impl ReleaseLog {
     /// `Checkpoint` or `Rewritten`.
     pub fn extends(&self, note: &SignedNote, key: &VerifierKey) -> Result<Checkpoint, LogError> {
         let old = Checkpoint::open(note, key)?;
+        self.holds(&old)?;
+        Ok(old)
+    }
+
+    /// Checks that the first records of this log are the ones of a checkpoint.
+    ///
+    /// # Errors
+    /// `Rewritten`.
+    pub fn holds(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
         let rewritten = |source| LogError::Rewritten {
-            size: old.size,
+            size: checkpoint.size,
             source,
         };
         let leaves = self.leaves();
-        let then = usize::try_from(old.size)
+        let then = usize::try_from(checkpoint.size)
             .ok()
             .and_then(|size| leaves.get(..size))
             .ok_or(rewritten(PathError::Shrunk {
-                old: old.size,
+                old: checkpoint.size,
                 new: self.size(),
             }))?;
-        if merkle::root(then) == old.root {
-            Ok(old)
+        if merkle::root(then) == checkpoint.root {
+            Ok(())
         } else {
             Err(rewritten(PathError::OtherRoot))
         }
