@@ -1,82 +1,54 @@
-//! The Authenticode digest of a PE32+ file, as firmware measures the kernel it starts.
+//! The Authenticode digest of a PE32+ file, as firmware measures what it starts.
 //!
 //! Microsoft, "Windows Authenticode Portable Executable Signature Format", §"Calculating the PE
 //! image hash": everything but the checksum, the certificate table's directory entry and the
-//! certificates, sections in the order of their place in the file; padded to 8 bytes with zeros.
+//! certificates; sections in the order of their place in the file. What lies behind the last
+//! section is hashed without padding, as edk2 does it (`MeasureBootPeCoff.c`, step 16); tools that
+//! sign files pad them to 8 bytes first.
 
-use sha2::{Digest as _, Sha384};
+use sha2::digest::Output;
+use sha2::{Digest, Sha384};
 
-use crate::bytes::{self, OutOfFile};
-
-const MAX_SECTIONS: u16 = 96;
-
-/// Why a file has no Authenticode digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PeError {
-    /// A header points outside the file.
-    #[error(transparent)]
-    OutOfFile(#[from] OutOfFile),
-    /// Not a PE32+ file.
-    #[error("not a PE32+ executable")]
-    NotPe32Plus,
-    /// Headers or sections overlap, or there are too many.
-    #[error("PE headers or sections are inconsistent")]
-    Inconsistent,
-}
-
-/// Where a section lies in the file.
-#[derive(Debug, Clone, Copy)]
-struct Section {
-    at: usize,
-    length: usize,
-}
+use crate::bytes;
+use crate::pe::{Pe, PeError};
 
 /// SHA-384 over the parts of the file that Authenticode covers.
 ///
 /// # Errors
 /// See [`PeError`].
 pub fn digest(file: &[u8]) -> Result<[u8; 48], PeError> {
-    let pe = bytes::offset_at(file, 0x3c)?;
-    if bytes::array::<4>(file, pe)? != *b"PE\0\0" {
-        return Err(PeError::NotPe32Plus);
-    }
-    let coff = pe.checked_add(4).ok_or(PeError::Inconsistent)?;
-    let sections = bytes::u16_at(file, coff.saturating_add(2))?;
-    let optional_size = usize::from(bytes::u16_at(file, coff.saturating_add(16))?);
-    let optional = coff.saturating_add(20);
-    if bytes::u16_at(file, optional)? != 0x20b {
-        return Err(PeError::NotPe32Plus);
-    }
-    let headers = bytes::offset_at(file, optional.saturating_add(60))?;
-    let checksum = optional.saturating_add(64);
-    let directory = optional.saturating_add(112 + 4 * 8);
-    let certificates = bytes::offset_at(file, directory.saturating_add(4))?;
+    Ok(digest_of::<Sha384>(&Pe::parse(file)?)?.into())
+}
 
-    let mut hash = Sha384::new();
-    hash.update(between(file, 0, checksum)?);
-    hash.update(between(file, checksum.saturating_add(4), directory)?);
-    hash.update(between(file, directory.saturating_add(8), headers)?);
-    let mut hashed = headers;
-    let table = optional.saturating_add(optional_size);
-    for section in sorted_sections(file, table, sections)? {
-        hash.update(bytes::slice(file, section.at, section.length)?);
-        hashed = hashed
-            .checked_add(section.length)
-            .ok_or(PeError::Inconsistent)?;
+/// The same with any hash, over a file whose headers were read.
+///
+/// # Errors
+/// See [`PeError`].
+pub fn digest_of<D: Digest>(pe: &Pe<'_>) -> Result<Output<D>, PeError> {
+    let mut hash = D::new();
+    hash.update(between(pe.bytes, 0, pe.checksum)?);
+    let mut at = pe.checksum.saturating_add(4);
+    if let Some(entry) = pe.certificate_entry {
+        hash.update(between(pe.bytes, at, entry)?);
+        at = entry.saturating_add(8);
     }
-    let end = file
-        .len()
-        .checked_sub(certificates)
-        .ok_or(PeError::Inconsistent)?;
-    if end > hashed {
-        hash.update(between(file, hashed, end)?);
+    hash.update(between(pe.bytes, at, pe.headers)?);
+    let mut hashed = pe.headers;
+    for section in &pe.sections {
+        hash.update(bytes::slice(pe.bytes, section.at, section.length)?);
+        hashed = hashed.saturating_add(section.length);
     }
-    let padding = end
-        .max(hashed)
-        .next_multiple_of(8)
-        .saturating_sub(end.max(hashed));
-    hash.update(bytes::slice(&[0; 8], 0, padding)?);
-    Ok(hash.finalize().into())
+    // Certificates are the end of the file; there must be room for them behind the rest.
+    let length = pe.bytes.len();
+    if length > hashed {
+        let end = length.checked_sub(pe.certificates);
+        hash.update(between(
+            pe.bytes,
+            hashed,
+            end.ok_or(PeError::Inconsistent)?,
+        )?);
+    }
+    Ok(hash.finalize())
 }
 
 fn between(file: &[u8], from: usize, to: usize) -> Result<&[u8], PeError> {
@@ -84,30 +56,40 @@ fn between(file: &[u8], from: usize, to: usize) -> Result<&[u8], PeError> {
     Ok(bytes::slice(file, from, length)?)
 }
 
-fn sorted_sections(file: &[u8], table: usize, count: u16) -> Result<Vec<Section>, PeError> {
-    if count > MAX_SECTIONS {
-        return Err(PeError::Inconsistent);
-    }
-    let mut sections = Vec::new();
-    for index in 0..usize::from(count) {
-        let header = table.saturating_add(index.saturating_mul(40));
-        let length = bytes::offset_at(file, header.saturating_add(16))?;
-        let at = bytes::offset_at(file, header.saturating_add(20))?;
-        if length > 0 {
-            sections.push(Section { at, length });
-        }
-    }
-    sections.sort_by_key(|section| section.at);
-    Ok(sections)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pe::made::{pe, put};
 
     #[test]
     fn what_is_no_pe_file_is_refused() {
         assert!(digest(b"").is_err());
         assert_eq!(digest(&[0; 512]), Err(PeError::NotPe32Plus));
+    }
+
+    #[test]
+    fn covers_every_byte_but_checksum_certificate_entry_and_certificates() {
+        let mut file = pe(&[(".one", b"1234"), (".two", b"56")]);
+        file.extend_from_slice(b"tail");
+        let certificates_at = file.len();
+        file.extend_from_slice(b"signed!!");
+        let entry = 88 + 144;
+        put(&mut file, entry + 4, &8u32.to_le_bytes());
+        let good = digest(&file).unwrap();
+        let skipped = |at: usize| {
+            (152..156).contains(&at) || (entry..entry + 8).contains(&at) || at >= certificates_at
+        };
+        // Everything that steers the parser is left alone here.
+        let steering = |at: usize| at < 248 || (248..248 + 80).contains(&at);
+        for at in 0..file.len() {
+            if steering(at) && !(152..156).contains(&at) {
+                continue;
+            }
+            file[at] ^= 1;
+            assert_eq!(digest(&file).unwrap() == good, skipped(at), "byte {at}");
+            file[at] ^= 1;
+        }
+        put(&mut file, entry + 4, &(1u32 << 20).to_le_bytes());
+        assert_eq!(digest(&file), Err(PeError::Inconsistent));
     }
 }

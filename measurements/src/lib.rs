@@ -7,6 +7,7 @@
 pub mod authenticode;
 pub mod bytes;
 pub mod firmware;
+pub mod pe;
 pub mod publication;
 pub mod release;
 pub mod snp;

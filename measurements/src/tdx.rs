@@ -9,9 +9,10 @@
 use protocol::digest::{Mrtd, Rtmr};
 use sha2::{Digest as _, Sha384};
 
-use crate::authenticode::{self, PeError};
+use crate::authenticode;
 use crate::bytes::OutOfFile;
 use crate::firmware::{Firmware, FirmwareError, PAGE, TdxSection};
+use crate::pe::PeError;
 use crate::snp::DirectBoot;
 
 const EXTEND: u32 = 1;

@@ -1,6 +1,6 @@
 //! The digest by which firmware measures a PE image: everything but the checksum, the entry of the
 //! certificate table, and the certificates. "Windows Authenticode Portable Executable Signature
-//! Format", §"Calculating the PE Image Hash".
+//! Format", §"Calculating the PE Image Hash", but without padding, as edk2 does it.
 
 use sha2::{Digest as _, Sha384};
 
@@ -34,13 +34,7 @@ pub(super) fn digest(image: &[u8]) -> Option<[u8; 48]> {
     // What lies behind the sections, without the certificates at the very end.
     let end = image.len().checked_sub(certificates)?;
     if hashed < end {
-        let behind = image.get(hashed..end)?;
-        hash.update(behind);
-        let padding = behind
-            .len()
-            .checked_next_multiple_of(8)?
-            .checked_sub(behind.len())?;
-        hash.update(vec![0; padding]);
+        hash.update(image.get(hashed..end)?);
     }
     Some(hash.finalize().into())
 }
@@ -109,10 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_padded_to_eight_bytes() {
+    fn the_tail_is_hashed_as_it_is() {
         let mut longer = image();
-        longer.extend([0; 6]);
-        assert_eq!(digest(&longer), digest(&image()));
         longer.push(0);
         assert_ne!(digest(&longer), digest(&image()));
     }
