@@ -7,6 +7,7 @@
 pub mod authenticode;
 pub mod bytes;
 pub mod firmware;
+pub mod pcr;
 pub mod pe;
 pub mod publication;
 pub mod release;
@@ -14,4 +15,5 @@ pub mod snp;
 pub mod snp_vmsa;
 pub mod tdx;
 pub mod transparency;
+pub mod uki;
 pub mod verity_tree;

@@ -4,6 +4,7 @@ mod artifacts;
 mod describe;
 mod log;
 mod model;
+mod pcr;
 mod release;
 mod snp;
 mod tdx;
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   measure snp --image out/research --vcpus 2 --vcpu-type EPYC-v4
   measure snp --firmware OVMF.fd --kernel bzImage --initrd initrd --cmdline 'panic=-1' --vcpus 2
   measure tdx --image out/research
+  measure pcr --uki out/research/cocoon.efi
   measure model-digest out/model/model.json
   measure release --image out/research --profile research --shapes shapes.json \\
       --model out/model/model.json --image-version 0.1.0 --out reference-values.json";
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Snp(snp::Snp),
     /// TDX MRTD, RTMR1 and RTMR2 with the events behind them.
     Tdx(tdx::Tdx),
+    /// PCR 4 and PCR 11 of a machine with a TPM that boots a unified kernel image.
+    Pcr(pcr::Pcr),
     /// The digest that names a model image, from the image's description.
     ModelDigest(model::ModelDigest),
     /// The description of a model whose disk is this very file: verity parameters over its bytes.
@@ -48,6 +52,7 @@ impl Command {
         let value = match self {
             Self::Snp(snp) => snp.run()?,
             Self::Tdx(tdx) => tdx.run()?,
+            Self::Pcr(pcr) => pcr.run()?,
             Self::ModelDigest(digest) => digest.run()?,
             Self::Describe(describe) => describe.run()?,
             Self::Log(log) => return log.run(),
