@@ -1,0 +1,87 @@
+# Sourced after say.sh, key.sh and store.sh by ci/repro and ci/release: another machine to build on,
+# as far as one machine can be another. What differs from the caller's:
+#   root      Debian 13, unpacked from image/lock/tools.lock, whatever the caller runs
+#   place     the checkout lies elsewhere, on a tmpfs, its files made in random order, one year older
+#   user      uid 0 has another name and home; umask 077; time zone, locale and host name differ
+#   clock     one year on, in every dynamically linked program, inside the tools tree as well
+#   jobs      one processor, so -j1
+#   cache     its own, empty at first; only the store of locked inputs is shared, read-only
+#   network   none
+# Callers set ELSEWHERE (a directory on disk, kept so that an interrupted run goes on).
+
+ELSEWHERE_HOME=/home/auditor
+ELSEWHERE_SOURCE=/home/auditor/src/elsewhere
+
+make_elsewhere() {
+  local tree=$1
+  [ ! -e "$ELSEWHERE/root/etc/ld.so.preload" ] || return 0
+  say "another machine: a Debian 13 root from the locks, in $ELSEWHERE"
+  rm -rf "$ELSEWHERE/root" "$ELSEWHERE/clock"
+  mkdir -p "$ELSEWHERE/root" "$ELSEWHERE/clock/out" "$ELSEWHERE/cache"
+  cp ci/lib/later.c "$ELSEWHERE/clock/"
+  image/inside --read "$ELSEWHERE/clock:/in" --write "$ELSEWHERE/clock/out:/out" -- \
+    gcc -O1 -shared -fPIC -o /out/later.so /in/later.c
+  cp -a "$tree/." "$ELSEWHERE/root/"
+  mkdir -p "$ELSEWHERE/root"/{home/auditor,opt/store,opt/toolchain,proc,dev,tmp,run}
+  printf 'auditor:x:0:0:an auditor:%s:/bin/bash\n' "$ELSEWHERE_HOME" >"$ELSEWHERE/root/etc/passwd"
+  later "$ELSEWHERE/root"
+}
+
+# later TREE: programs in it see a clock that is one year on.
+later() {
+  cp "$ELSEWHERE/clock/out/later.so" "$1/usr/lib/later.so"
+  echo /usr/lib/later.so >"$1/etc/ld.so.preload"
+}
+
+# Runs in the new namespaces. Positional: root, store, toolchain, cache, source list, command.
+# shellcheck disable=SC2016
+ENTER_ELSEWHERE='
+  set -eu
+  root=$1 source=$2 store=$3 toolchain=$4 cache=$5
+  shift 5
+  mount --bind "$root" "$root"
+  mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
+  for place in tmp run home/auditor; do mount -t tmpfs -o mode=0755 scratch "$root/$place"; done
+  chmod 1777 "$root/tmp"
+  mount -t tmpfs -o mode=0755 dev "$root/dev"
+  for node in null zero full random urandom; do
+    : >"$root/dev/$node"
+    mount --bind "/dev/$node" "$root/dev/$node"
+  done
+  ln -s /proc/self/fd "$root/dev/fd"
+  mkdir -p "$root/home/auditor/.cache" "$root/home/auditor/src/elsewhere"
+  mount --bind "$cache" "$root/home/auditor/.cache"
+  mount --bind "$toolchain" "$root/opt/toolchain"
+  mount --bind "$store" "$root/opt/store"
+  for place in opt/toolchain opt/store; do mount -o remount,bind,ro "$root/$place"; done
+  cd "$source"
+  shuf "$cache/files" | while IFS= read -r file; do
+    mkdir -p "$root/home/auditor/src/elsewhere/$(dirname "$file")"
+    cp -p "$file" "$root/home/auditor/src/elsewhere/$file"
+    touch -h -d "-1 year" "$root/home/auditor/src/elsewhere/$file"
+  done
+  hostname elsewhere.example 2>/dev/null || :
+  cd "$root"
+  umask 077
+  exec chroot . /usr/bin/env -i "$@"
+'
+
+# elsewhere COMMAND...: runs a command of the checkout on the other machine. Its standard output is
+# the command's, with paths as they are there.
+elsewhere() {
+  local toolchain
+  toolchain=$(rustc --print sysroot)
+  mkdir -p "$ELSEWHERE/cache"
+  { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -printf '%P\n'; } |
+    while IFS= read -r file; do [ ! -f "$file" ] || echo "$file"; done >"$ELSEWHERE/cache/files"
+  taskset -c 0 unshare --mount --uts --ipc --net --propagation private -- \
+    bash -c "$ENTER_ELSEWHERE" elsewhere "$ELSEWHERE/root" "$ROOT" "$(readlink -f "$STORE")" \
+    "$toolchain" "$ELSEWHERE/cache" \
+    HOME="$ELSEWHERE_HOME" USER=auditor LOGNAME=auditor TZ=Pacific/Kiritimati LC_ALL=POSIX \
+    LANG=tr_TR.UTF-8 COCOON_STORE=/opt/store XDG_CACHE_HOME="$ELSEWHERE_HOME/.cache" \
+    PATH=/opt/toolchain/bin:/usr/sbin:/usr/bin \
+    bash -c "cd $ELSEWHERE_SOURCE && exec \"\$@\"" elsewhere "$@"
+}
+
+# there PATH: where a path of the other machine's cache lies on this one.
+there() { printf '%s' "$ELSEWHERE/cache${1#"$ELSEWHERE_HOME/.cache"}"; }
