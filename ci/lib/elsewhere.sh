@@ -9,22 +9,22 @@
 #   network   none
 # Callers set ELSEWHERE (a directory on disk, kept so that an interrupted run goes on).
 
-ELSEWHERE_HOME=/home/auditor
-ELSEWHERE_SOURCE=/home/auditor/src/elsewhere
+ELSEWHERE_HOME=/srv/auditor
+ELSEWHERE_SOURCE=/srv/auditor/src/elsewhere
 
 make_elsewhere() {
   local tree=$1
-  [ ! -e "$ELSEWHERE/root/etc/ld.so.preload" ] || return 0
+  [ ! -e "$ELSEWHERE/system/etc/ld.so.preload" ] || return 0
   say "another machine: a Debian 13 root from the locks, in $ELSEWHERE"
-  rm -rf "$ELSEWHERE/root" "$ELSEWHERE/clock"
-  mkdir -p "$ELSEWHERE/root" "$ELSEWHERE/clock/out" "$ELSEWHERE/cache"
+  rm -rf "$ELSEWHERE/system" "$ELSEWHERE/clock"
+  mkdir -p "$ELSEWHERE/system" "$ELSEWHERE/clock/out" "$ELSEWHERE/cache"
   cp ci/lib/later.c "$ELSEWHERE/clock/"
   image/inside --read "$ELSEWHERE/clock:/in" --write "$ELSEWHERE/clock/out:/out" -- \
     gcc -O1 -shared -fPIC -o /out/later.so /in/later.c
-  cp -a "$tree/." "$ELSEWHERE/root/"
-  mkdir -p "$ELSEWHERE/root"/{home/auditor,opt/store,opt/toolchain,proc,dev,tmp,run}
-  printf 'auditor:x:0:0:an auditor:%s:/bin/bash\n' "$ELSEWHERE_HOME" >"$ELSEWHERE/root/etc/passwd"
-  later "$ELSEWHERE/root"
+  cp -a "$tree/." "$ELSEWHERE/system/"
+  mkdir -p "$ELSEWHERE/system"/{srv/auditor,opt/store,opt/toolchain,proc,dev,tmp,run}
+  printf 'auditor:x:0:0:an auditor:%s:/bin/bash\n' "$ELSEWHERE_HOME" >"$ELSEWHERE/system/etc/passwd"
+  later "$ELSEWHERE/system"
 }
 
 # later TREE: programs in it see a clock that is one year on.
@@ -41,7 +41,7 @@ ENTER_ELSEWHERE='
   shift 5
   mount --bind "$root" "$root"
   mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
-  for place in tmp run home/auditor; do mount -t tmpfs -o mode=0755 scratch "$root/$place"; done
+  for place in tmp run srv/auditor; do mount -t tmpfs -o mode=0755 scratch "$root/$place"; done
   chmod 1777 "$root/tmp"
   mount -t tmpfs -o mode=0755 dev "$root/dev"
   for node in null zero full random urandom; do
@@ -49,16 +49,16 @@ ENTER_ELSEWHERE='
     mount --bind "/dev/$node" "$root/dev/$node"
   done
   ln -s /proc/self/fd "$root/dev/fd"
-  mkdir -p "$root/home/auditor/.cache" "$root/home/auditor/src/elsewhere"
-  mount --bind "$cache" "$root/home/auditor/.cache"
+  mkdir -p "$root/srv/auditor/.cache" "$root/srv/auditor/src/elsewhere"
+  mount --bind "$cache" "$root/srv/auditor/.cache"
   mount --bind "$toolchain" "$root/opt/toolchain"
   mount --bind "$store" "$root/opt/store"
   for place in opt/toolchain opt/store; do mount -o remount,bind,ro "$root/$place"; done
   cd "$source"
   shuf "$cache/files" | while IFS= read -r file; do
-    mkdir -p "$root/home/auditor/src/elsewhere/$(dirname "$file")"
-    cp -p "$file" "$root/home/auditor/src/elsewhere/$file"
-    touch -h -d "-1 year" "$root/home/auditor/src/elsewhere/$file"
+    mkdir -p "$root/srv/auditor/src/elsewhere/$(dirname "$file")"
+    cp -p "$file" "$root/srv/auditor/src/elsewhere/$file"
+    touch -h -d "-1 year" "$root/srv/auditor/src/elsewhere/$file"
   done
   hostname elsewhere.example 2>/dev/null || :
   cd "$root"
@@ -75,7 +75,7 @@ elsewhere() {
   { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -printf '%P\n'; } |
     while IFS= read -r file; do [ ! -f "$file" ] || echo "$file"; done >"$ELSEWHERE/cache/files"
   taskset -c 0 unshare --mount --uts --ipc --net --propagation private -- \
-    bash -c "$ENTER_ELSEWHERE" elsewhere "$ELSEWHERE/root" "$ROOT" "$(readlink -f "$STORE")" \
+    bash -c "$ENTER_ELSEWHERE" elsewhere "$ELSEWHERE/system" "$ROOT" "$(readlink -f "$STORE")" \
     "$toolchain" "$ELSEWHERE/cache" \
     HOME="$ELSEWHERE_HOME" USER=auditor LOGNAME=auditor TZ=Pacific/Kiritimati LC_ALL=POSIX \
     LANG=tr_TR.UTF-8 COCOON_STORE=/opt/store XDG_CACHE_HOME="$ELSEWHERE_HOME/.cache" \
