@@ -29,6 +29,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["protocol", "sys"]),
     ("layering", &[]),
     ("e2e", &[]),
+    ("hardening", &[]),
     ("mock-tee", &["protocol"]),
     ("research-anchors", &["protocol", "verifier"]),
     (
