@@ -17,6 +17,8 @@ pub enum BootPhase {
     LaunchConfiguration,
     /// The root file system through dm-verity.
     Root,
+    /// Kernel modules from the root, and then no more of them; images for GPUs only.
+    Modules,
     /// The model images through dm-verity.
     Models,
     /// The boot id is drawn, serve is started and registers its keys.
@@ -29,12 +31,13 @@ pub enum BootPhase {
 
 impl BootPhase {
     /// Every phase, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::PseudoFileSystems,
         Self::HostControl,
         Self::ReportSource,
         Self::LaunchConfiguration,
         Self::Root,
+        Self::Modules,
         Self::Models,
         Self::Serve,
         Self::Engine,
@@ -54,6 +57,7 @@ impl BootPhase {
             Self::Serve => 7,
             Self::Engine => 8,
             Self::Ready => 9,
+            Self::Modules => 10,
         }
     }
 
@@ -66,6 +70,7 @@ impl BootPhase {
             Self::ReportSource => "report-source",
             Self::LaunchConfiguration => "launch-configuration",
             Self::Root => "root",
+            Self::Modules => "modules",
             Self::Models => "models",
             Self::Serve => "serve",
             Self::Engine => "engine",
@@ -114,11 +119,15 @@ pub enum BootFailure {
     Protocol,
     /// A system call that the phase needs failed.
     System,
+    /// No GPU that the driver takes.
+    GpuAbsent,
+    /// A kernel module was refused, or loading modules could not be ended.
+    Modules,
 }
 
 impl BootFailure {
     /// Every failure.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NoTee,
         Self::ConfigurationMalformed,
         Self::ConfigurationMismatch,
@@ -131,6 +140,8 @@ impl BootFailure {
         Self::EngineEnded,
         Self::Protocol,
         Self::System,
+        Self::GpuAbsent,
+        Self::Modules,
     ];
 
     /// The number that stands for it on the control port.
@@ -149,6 +160,8 @@ impl BootFailure {
             Self::EngineEnded => 10,
             Self::Protocol => 11,
             Self::System => 12,
+            Self::GpuAbsent => 13,
+            Self::Modules => 14,
         }
     }
 
@@ -168,6 +181,8 @@ impl BootFailure {
             Self::EngineEnded => "boot-engine-ended",
             Self::Protocol => "boot-protocol",
             Self::System => "boot-system",
+            Self::GpuAbsent => "boot-gpu-absent",
+            Self::Modules => "boot-modules",
         }
     }
 

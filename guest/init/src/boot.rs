@@ -23,7 +23,7 @@ use crate::failure::BootError;
 use crate::image::{OpenImage, ensure_directory};
 use crate::quote::QuoteServer;
 use crate::watch::Watch;
-use crate::{Progress, Variant, command_line, disk, pseudo};
+use crate::{Progress, Variant, command_line, disk, modules, pseudo};
 
 const SYS_BLOCK: &str = "/sys/block";
 const DEV: &str = "/dev";
@@ -49,44 +49,39 @@ pub struct Phase {
     run: fn(&mut Machine) -> Result<(), BootError>,
 }
 
-/// Every step, in order.
-pub const BOOT: &[Phase] = &[
-    Phase {
-        phase: BootPhase::PseudoFileSystems,
-        run: pseudo_file_systems,
-    },
-    Phase {
-        phase: BootPhase::HostControl,
-        run: host_control,
-    },
-    Phase {
-        phase: BootPhase::ReportSource,
-        run: report_source,
-    },
-    Phase {
-        phase: BootPhase::LaunchConfiguration,
-        run: launch_configuration,
-    },
-    Phase {
-        phase: BootPhase::Root,
-        run: root,
-    },
-    Phase {
-        phase: BootPhase::Models,
-        run: models,
-    },
-    Phase {
-        phase: BootPhase::Serve,
-        run: serve,
-    },
-    Phase {
-        phase: BootPhase::Engine,
-        run: engine,
-    },
-    Phase {
-        phase: BootPhase::Ready,
-        run: ready,
-    },
+const fn step(phase: BootPhase, run: fn(&mut Machine) -> Result<(), BootError>) -> Phase {
+    Phase { phase, run }
+}
+
+/// Every step of an image whose kernel has no modules, in order.
+pub const CPU: &[Phase] = &[
+    step(BootPhase::PseudoFileSystems, pseudo_file_systems),
+    step(BootPhase::HostControl, host_control),
+    step(BootPhase::ReportSource, report_source),
+    step(BootPhase::LaunchConfiguration, launch_configuration),
+    step(BootPhase::Root, root),
+    step(BootPhase::Models, models),
+    step(BootPhase::Serve, serve),
+    step(BootPhase::Engine, engine),
+    step(BootPhase::Ready, ready),
+];
+
+/// Every step of an image for GPUs, in order. Modules come right after the root that holds them:
+/// nothing but init has run yet, and nothing can be loaded afterwards.
+pub const GPU: &[Phase] = &[
+    step(
+        BootPhase::PseudoFileSystems,
+        pseudo_file_systems_before_modules,
+    ),
+    step(BootPhase::HostControl, host_control),
+    step(BootPhase::ReportSource, report_source),
+    step(BootPhase::LaunchConfiguration, launch_configuration),
+    step(BootPhase::Root, root),
+    step(BootPhase::Modules, gpu_modules),
+    step(BootPhase::Models, models),
+    step(BootPhase::Serve, serve),
+    step(BootPhase::Engine, engine),
+    step(BootPhase::Ready, ready),
 ];
 
 /// What the phases so far have made.
@@ -136,7 +131,7 @@ pub fn run(variant: Variant) -> Result<Infallible, NotFirst> {
 }
 
 fn boot(machine: &mut Machine, start: Instant) -> Result<(), (BootPhase, BootError)> {
-    for Phase { phase, run } in BOOT {
+    for Phase { phase, run } in machine.variant.boot {
         run(machine).map_err(|error| (*phase, machine.blame(error)))?;
         let elapsed = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
         (machine.variant.observe)(&Progress::Passed(*phase, elapsed));
@@ -190,7 +185,12 @@ fn find(serial: &'static str) -> Result<disk::Disk, BootError> {
     Ok(disk::find(Path::new(SYS_BLOCK), Path::new(DEV), serial)?)
 }
 
-fn pseudo_file_systems(_: &mut Machine) -> Result<(), BootError> {
+fn pseudo_file_systems(machine: &mut Machine) -> Result<(), BootError> {
+    pseudo_file_systems_before_modules(machine)?;
+    pseudo::end_modules()
+}
+
+fn pseudo_file_systems_before_modules(_: &mut Machine) -> Result<(), BootError> {
     pseudo::mount_all()?;
     pseudo::harden()?;
     Ok(sys::entropy::check_processor()?)
@@ -238,6 +238,12 @@ fn root(machine: &mut Machine) -> Result<(), BootError> {
         mount_point,
     )?);
     pseudo::enter_root(mount_point)
+}
+
+fn gpu_modules(_: &mut Machine) -> Result<(), BootError> {
+    modules::load()?;
+    modules::make_nodes()?;
+    pseudo::lock_modules()
 }
 
 fn models(machine: &mut Machine) -> Result<(), BootError> {
@@ -332,9 +338,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_every_phase_once_and_in_the_order_of_the_protocol() {
-        let phases: Vec<_> = BOOT.iter().map(|step| step.phase).collect();
-        assert_eq!(phases, BootPhase::ALL);
+    fn each_table_has_its_phases_once_and_in_the_order_of_the_protocol() {
+        let phases = |table: &[Phase]| table.iter().map(|step| step.phase).collect::<Vec<_>>();
+        assert_eq!(phases(GPU), BootPhase::ALL);
+        let all = BootPhase::ALL.into_iter();
+        let without_modules: Vec<_> = all.filter(|phase| *phase != BootPhase::Modules).collect();
+        assert_eq!(phases(CPU), without_modules);
+    }
+
+    #[test]
+    fn no_program_is_started_before_modules_are_locked() {
+        let at = |phase| GPU.iter().position(|step| step.phase == phase);
+        assert!(at(BootPhase::Root) < at(BootPhase::Modules));
+        assert!(at(BootPhase::Modules) < at(BootPhase::Serve));
+        assert!(at(BootPhase::Modules) < at(BootPhase::Engine));
     }
 
     #[test]
@@ -343,6 +360,7 @@ mod tests {
             panic!("a phase ran")
         }
         let variant = Variant {
+            boot: GPU,
             report_source: || panic!("a phase ran"),
             serve: "/serve",
             host_time: || 0,

@@ -76,6 +76,23 @@ pub enum BootError {
     /// A program did not come as far as it must before the deadline.
     #[error("no progress before the deadline")]
     TimedOut,
+    /// The driver found no GPU.
+    #[error("no GPU that the driver takes")]
+    GpuAbsent,
+    /// A kernel module cannot be loaded.
+    #[error("kernel module `{path}` refused: {cause}")]
+    ModuleRefused {
+        /// Where it lies in the root.
+        path: &'static str,
+        /// What the kernel says.
+        cause: CallFailed,
+    },
+    /// The kernel's word on its modules is not of the expected form, or not the expected one.
+    #[error("cannot {action}")]
+    Modules {
+        /// What was tried.
+        action: &'static str,
+    },
     /// A file system call failed.
     #[error("cannot {action} (errno {errno})")]
     File {
@@ -124,6 +141,8 @@ impl BootError {
                 role: Role::Engine, ..
             } => BootFailure::EngineEnded,
             Self::Exchange(_) | Self::MalformedRequest | Self::TimedOut => BootFailure::Protocol,
+            Self::GpuAbsent => BootFailure::GpuAbsent,
+            Self::ModuleRefused { .. } | Self::Modules { .. } => BootFailure::Modules,
             Self::NoRegister(_)
             | Self::Entropy(_)
             | Self::File { .. }

@@ -11,10 +11,12 @@ pub mod control;
 pub mod disk;
 pub mod failure;
 pub mod image;
+pub mod modules;
 pub mod pseudo;
 pub mod quote;
 pub mod watch;
 
+use attest::tsm::{Places, Tsm};
 use attest::{ReportError, ReportSource};
 use protocol::boot::BootPhase;
 
@@ -33,6 +35,8 @@ pub enum Progress<'a> {
 /// What a program built on this library chooses. Everything else is the same in all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
+    /// The steps of its boot, one of the tables in [`boot`].
+    pub boot: &'static [boot::Phase],
     /// Opens the source of reports.
     pub report_source: fn() -> Result<Box<dyn ReportSource>, ReportError>,
     /// The serve program in the root image.
@@ -43,4 +47,19 @@ pub struct Variant {
     pub before_programs: fn() -> Result<(), BootError>,
     /// Is told how far the boot came.
     pub observe: fn(&Progress<'_>),
+}
+
+impl Variant {
+    /// That of the release programs: reports come from the hardware or the machine stops.
+    #[must_use]
+    pub const fn release(boot: &'static [boot::Phase], host_time: fn() -> u64) -> Self {
+        Self {
+            boot,
+            report_source: || Ok(Box::new(Tsm::open(Places::default())?)),
+            serve: "/serve",
+            host_time,
+            before_programs: || Ok(()),
+            observe: |_| (),
+        }
+    }
 }

@@ -4,8 +4,7 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use attest::tsm::{Places, Tsm};
-use init::Variant;
+use init::{Variant, boot};
 
 #[allow(
     clippy::disallowed_methods,
@@ -17,14 +16,7 @@ fn host_time() -> u64 {
 }
 
 fn main() -> ExitCode {
-    let variant = Variant {
-        report_source: || Ok(Box::new(Tsm::open(Places::default())?)),
-        serve: "/serve",
-        host_time,
-        before_programs: || Ok(()),
-        observe: |_| (),
-    };
-    match init::run(variant) {
+    match init::run(Variant::release(boot::CPU, host_time)) {
         Ok(never) => match never {},
         Err(_) => ExitCode::FAILURE,
     }

@@ -46,7 +46,6 @@ const HARDENING: &[Setting] = &[
     ),
     set("kernel/perf_event_paranoid", "3", "no performance counters"),
     set("kernel/kexec_load_disabled", "1", "no other kernel"),
-    set("kernel/modules_disabled", "1", "no module, for good"),
     set("kernel/sysrq", "0", "no keyboard commands"),
     set(
         "kernel/unprivileged_bpf_disabled",
@@ -93,6 +92,15 @@ const HARDENING: &[Setting] = &[
     set("fs/protected_regular", "2", "no writing into planted files"),
 ];
 
+/// Set when all modules are loaded, which most images do at once since they have none.
+const NO_MORE_MODULES: Setting = set("kernel/modules_disabled", "1", "no module, for good");
+
+/// Where the kernel shows how far it trusts its own administrator.
+const SECURITY: &str = "/sys/kernel/security";
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+/// The strictest level, and how the kernel shows that it is the one in force.
+const CONFIDENTIALITY: (&str, &str) = ("confidentiality", "[confidentiality]");
+
 /// Mounts the pseudo file systems on directories that are made where they are missing.
 ///
 /// # Errors
@@ -130,6 +138,45 @@ pub fn harden() -> Result<(), BootError> {
     HARDENING
         .iter()
         .try_for_each(|setting| apply(Path::new(SETTINGS), setting))
+}
+
+/// Ends the loading of modules for good, in a kernel that may have none.
+///
+/// # Errors
+/// `File` when the kernel has the setting and does not take its value.
+pub fn end_modules() -> Result<(), BootError> {
+    apply(Path::new(SETTINGS), &NO_MORE_MODULES)
+}
+
+/// Ends the loading of modules for good, in a kernel that must have had it, and raises lockdown,
+/// which a kernel that loads modules without a signature cannot have from the start.
+///
+/// # Errors
+/// A [`BootError`] when any of it is not as it must be afterwards.
+pub fn lock_modules() -> Result<(), BootError> {
+    apply(Path::new(SETTINGS), &NO_MORE_MODULES)?;
+    has_value(
+        &Path::new(SETTINGS).join(NO_MORE_MODULES.path),
+        &NO_MORE_MODULES,
+    )?;
+    mount::pseudo("securityfs", Path::new(SECURITY), "")?;
+    raise_lockdown(Path::new(LOCKDOWN))?;
+    Ok(mount::unmount(Path::new(SECURITY))?)
+}
+
+fn raise_lockdown(path: &Path) -> Result<(), BootError> {
+    let (level, in_force) = CONFIDENTIALITY;
+    let opened = OpenOptions::new().write(true).open(path);
+    opened
+        .and_then(|mut file| file.write_all(level.as_bytes()))
+        .map_err(BootError::file("raise lockdown"))?;
+    let levels = fs::read_to_string(path).map_err(BootError::file("read lockdown"))?;
+    if levels.split_ascii_whitespace().any(|word| word == in_force) {
+        return Ok(());
+    }
+    Err(BootError::Modules {
+        action: "raise lockdown",
+    })
 }
 
 fn apply(settings: &Path, setting: &Setting) -> Result<(), BootError> {
@@ -178,6 +225,13 @@ mod tests {
     fn a_setting_that_keeps_another_value_is_a_failure() {
         let taken = has_value(Path::new("/dev/null"), &set("x", "1", "test"));
         assert!(matches!(taken, Err(BootError::File { errno: 0, .. })));
+    }
+
+    #[test]
+    fn a_lockdown_that_is_not_shown_as_in_force_is_a_failure() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let raised = raise_lockdown(file.path());
+        assert!(matches!(raised, Err(BootError::Modules { .. })));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod device_mapper;
 pub mod entropy;
 pub mod memory;
+pub mod module;
 pub mod mount;
 pub mod power;
 pub mod process;

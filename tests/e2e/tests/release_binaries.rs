@@ -18,7 +18,14 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 /// The programs that are released.
-const RELEASE: [&str; 5] = ["cocoon", "host-agent", "init", "serve", "engine"];
+const RELEASE: [&str; 6] = [
+    "cocoon",
+    "host-agent",
+    "init",
+    "init-gpu",
+    "serve",
+    "engine",
+];
 
 /// Roots of the simulated TEE.
 const ROOTS: [&str; 4] = [

@@ -25,6 +25,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("sys", &["protocol"]),
     ("attest", &["protocol", "sys"]),
     ("init", &["protocol", "verifier", "sys", "attest"]),
+    ("init-gpu", &["init"]),
     ("serve", &["protocol", "sys", "attest"]),
     ("engine", &["protocol", "sys"]),
     ("layering", &[]),
@@ -36,6 +37,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "init-research",
         &["protocol", "init", "attest", "sys", "probe"],
     ),
+    ("init-gpu-research", &["init", "init-research"]),
     (
         "serve-research",
         &["protocol", "serve", "sys", "research-anchors"],

@@ -22,7 +22,14 @@ use layering::rows::{Row, rows};
 const EXPLAINED: &[&str] = &["init", "serve", "engine", "verifier"];
 
 /// The packages whose programs are shipped.
-const SHIPPED: &[&str] = &["client", "host-agent", "init", "serve", "engine"];
+const SHIPPED: &[&str] = &[
+    "client",
+    "host-agent",
+    "init",
+    "init-gpu",
+    "serve",
+    "engine",
+];
 
 /// Providers of TLS or of its cryptography, other than the one we take.
 const OTHER_PROVIDERS: &[&str] = &[

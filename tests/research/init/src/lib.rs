@@ -6,6 +6,8 @@
 
 mod mock_tee;
 mod rehearsal;
+mod variant;
 
 pub use mock_tee::{MOCK_TEE_PORT, MockTee};
 pub use rehearsal::{RehearsalError, rehearse};
+pub use variant::research;
