@@ -1,7 +1,7 @@
 # Sourced after say.sh by the scripts of image/: which images there are, and the committed lists
 # behind each. An image is a flavour (cpu, gpu) in a profile (release, research).
 
-is_flavour() { case "$1" in cpu) ;; *) return 1 ;; esac; }
+is_flavour() { case "$1" in cpu | gpu) ;; *) return 1 ;; esac; }
 is_profile() { case "$1" in release | research) ;; *) return 1 ;; esac; }
 
 # variant_of FLAVOUR PROFILE: the name of that image; the flavour cpu is not named.
