@@ -50,9 +50,17 @@ pub struct RegistryTerms {
     pub delay: u32,
 }
 
+/// Names a release: SHA-256 over its record in the log of releases, under a domain of its own
+/// (`docs/spec/release.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleaseKey(pub [u8; 32]);
+
 /// A thing that the registry lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
+    /// One published release. It stands among the measurements: keys are hashes under different
+    /// domains, so that neither can be taken for the other.
+    Release(ReleaseKey),
     /// One image on one machine shape.
     Measurement(MeasurementKey),
     /// One model image.
@@ -62,7 +70,7 @@ pub enum Listed {
 impl Listed {
     const fn kind(&self) -> u8 {
         match self {
-            Self::Measurement(_) => 0,
+            Self::Release(_) | Self::Measurement(_) => 0,
             Self::Model(_) => 1,
         }
     }
@@ -71,7 +79,7 @@ impl Listed {
     #[must_use]
     pub const fn getter(&self) -> &'static str {
         match self {
-            Self::Measurement(_) => "measurement",
+            Self::Release(_) | Self::Measurement(_) => "measurement",
             Self::Model(_) => "model",
         }
     }
@@ -80,6 +88,7 @@ impl Listed {
     #[must_use]
     pub const fn key(&self) -> &[u8; 32] {
         match self {
+            Self::Release(ReleaseKey(key)) => key,
             Self::Measurement(key) => key.as_bytes(),
             Self::Model(digest) => digest.as_bytes(),
         }

@@ -5,9 +5,10 @@
 //! how measurements come about (`measurements`).
 
 use contracts::CellError;
-use contracts::registry::{self, Listed, RegistryEntry, RegistryTerms, Validity};
+use contracts::registry::{self, Listed, RegistryEntry, RegistryTerms, ReleaseKey, Validity};
 use contracts::toncenter::{AccountState, ChainError, wait_until};
 use contracts::wallet::MAX_TRANSFERS;
+use measurements::publication::PublishedRelease;
 use protocol::reference_values::ReferenceValues;
 use protocol::ton::TonAddress;
 
@@ -68,6 +69,18 @@ pub fn items(values: &ReferenceValues) -> Vec<Item> {
         listed: Listed::Model(model.digest),
     });
     shapes.chain(models).collect()
+}
+
+/// A release that its log holds: the release itself, then everything that it lists.
+#[must_use]
+pub fn release_items(release: &PublishedRelease) -> Vec<Item> {
+    let record = release.record();
+    let itself = Item {
+        name: format!("{} {}", record.version, record.flavour.name()),
+        listed: Listed::Release(ReleaseKey(record.registry_key().0)),
+    };
+    let listed = items(release.reference_values());
+    std::iter::once(itself).chain(listed).collect()
 }
 
 /// Adds what the registry does not list, and waits until the chain shows it.

@@ -21,6 +21,9 @@ use contracts::channel::ChannelTerms;
 use contracts::wallet::Wallet;
 use ed25519_dalek::SigningKey;
 use host_agent::journal::Journal;
+use measurements::publication::{self, ReleaseFiles, names};
+use measurements::transparency::note::SignerKey;
+use measurements::transparency::record::FileDigest;
 use nix::sys::signal::Signal;
 use program::Running;
 use protocol::digest::{PayerKey, ReceiptsRoot};
@@ -378,6 +381,61 @@ async fn a_release_is_listed_once_and_takes_effect_after_the_delay() {
     }
     let after = stage.node.chain.balance(&stage.payee).await.unwrap();
     assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_release_is_listed_only_when_its_log_holds_it() {
+    let stage = Stage::set().await;
+    let (seed, chain) = (stage.path("seed"), stage.chain());
+    let revoker = format!("0:{}", "98".repeat(32));
+    let purse = ["--wallet-seed", &seed, "--chain", &chain];
+    let mut deploy = vec!["publish", "deploy", "--revoker", &revoker];
+    deploy.extend(purse);
+    let registry = program::lines(&deploy)[0]["registry"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let release = stage.at("0.1.0");
+    let (log_key, registry_key) = publish_in_log(&release);
+    let directory = release.to_str().unwrap();
+    let mut publish = vec!["publish", "--release", directory, "--log-key", &log_key];
+    publish.extend(["--registry", &registry]);
+    publish.extend(purse);
+    let listed = program::lines(&publish);
+    assert_eq!(listed.len(), 7);
+    assert_eq!(listed[0]["kind"], "release");
+    assert_eq!(listed[0]["key"], registry_key.as_str());
+    assert!(listed.iter().all(|item| item["added"] == true));
+
+    let sbom = release.join(names::SBOM);
+    std::fs::write(&sbom, "{ }").unwrap();
+    let refused = program::finish(&publish);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("is not the published one"), "{said}");
+}
+
+/// A release directory that a log holds: -> the log's key, the release's key in the registry.
+fn publish_in_log(release: &Path) -> (String, String) {
+    std::fs::create_dir(release).unwrap();
+    let sbom = "{}";
+    let digest = FileDigest::of(sbom.as_bytes());
+    let manifest = format!(
+        "{{\"image\": \"0.1.0\", \"flavour\": \"cpu\", \"profile\": \"research\",
+          \"files\": {{\"sbom.cdx.json\": {{\"sha256\": \"{digest}\"}}}}}}"
+    );
+    std::fs::write(release.join(names::SBOM), sbom).unwrap();
+    std::fs::write(release.join(names::MANIFEST), manifest).unwrap();
+    std::fs::write(release.join(names::REFERENCE_VALUES), reference_values()).unwrap();
+    std::fs::write(release.join(names::BUILD_INPUTS), "{}").unwrap();
+    let key = SignerKey::from_seed("log.example/releases".parse().unwrap(), &[5; 32]);
+    let files = ReleaseFiles::read(release).unwrap();
+    let published = publication::append(&files, b"", None, &key).unwrap();
+    std::fs::write(release.join(names::ENTRY), published.record.to_string()).unwrap();
+    let proof = published.inclusion.to_string();
+    std::fs::write(release.join(names::INCLUSION), proof).unwrap();
+    let registry_key = published.record.registry_key().to_string();
+    (key.verifier().to_string(), registry_key)
 }
 
 /// Four shapes and two models: more than one message holds.

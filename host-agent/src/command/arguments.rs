@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use measurements::transparency::note::VerifierKey;
 use protocol::receipt::TokenPrices;
 use protocol::tee::TeeKind;
 use protocol::ton::TonAddress;
@@ -343,8 +344,15 @@ pub(super) struct ClaimArguments {
 pub(super) struct PublishArguments {
     #[command(subcommand)]
     pub(super) action: Option<PublishAction>,
-    /// The release's reference values.
-    #[arg(long, value_name = "FILE", required = true)]
+    /// The release's directory: it must be in the log, and the release itself is listed as well.
+    #[arg(long, value_name = "DIR", requires = "log_key")]
+    pub(super) release: Option<PathBuf>,
+    /// Public key of the log of releases: name+id+key.
+    #[arg(long, value_name = "KEY", requires = "release")]
+    pub(super) log_key: Option<VerifierKey>,
+    /// Bare reference values, of an image that is in no log.
+    #[arg(long, value_name = "FILE", required_unless_present = "release")]
+    #[arg(conflicts_with = "release")]
     pub(super) reference_values: Option<PathBuf>,
     /// The registry.
     #[arg(long, value_name = "ADDRESS", required = true)]

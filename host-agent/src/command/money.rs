@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use anyhow::Context as _;
 use contracts::registry::{Listed, RegistryTerms};
 use contracts::toncenter::Toncenter;
+use measurements::publication;
+use measurements::transparency::record::FileDigest;
 use protocol::nano::Nano;
 use protocol::reference_values::{self, ReferenceValues};
 use protocol::ton::NetworkId;
@@ -21,7 +23,7 @@ use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::launch::configuration::read_bounded;
 use crate::launch::state::StatePaths;
-use crate::publish::{self as publishing, Addition, Published};
+use crate::publish::{self as publishing, Addition, Item, Published};
 use crate::report::{Coins, Reporter};
 use crate::settle::{self as settling, Claimed, Position, Prospect, Worth};
 use crate::wallet::{self as purses, Purse};
@@ -192,8 +194,7 @@ pub(super) async fn publish(
     if let Some(PublishAction::Deploy(deploy)) = &arguments.action {
         return deploy_registry(deploy, reporter).await;
     }
-    let (Some(path), Some(registry), Some(seed), Some(chain)) = (
-        &arguments.reference_values,
+    let (Some(registry), Some(seed), Some(chain)) = (
         &arguments.registry,
         &arguments.wallet_seed,
         &arguments.chain,
@@ -201,20 +202,31 @@ pub(super) async fn publish(
         // The parser required them all.
         return Ok(Exit::Usage);
     };
-    let limit = u64::try_from(reference_values::MAX_BYTES).unwrap_or(u64::MAX);
-    let bytes = read_bounded(path, limit)?;
-    let values = ReferenceValues::parse(&bytes)
-        .with_context(|| format!("cannot use `{}`", path.display()))?;
+    let items = listed_items(arguments)?;
     let purse = purse(&PurseArguments {
         wallet_seed: seed.clone(),
         chain: chain.clone(),
     })
     .await?;
-    let items = publishing::items(&values);
     for published in publishing::publish(&purse, registry, &items).await? {
         reporter.result(&published_text(&published), &published_json(&published));
     }
     Ok(Exit::Success)
+}
+
+/// What is to be listed: a release that its log holds, or bare reference values.
+fn listed_items(arguments: &PublishArguments) -> anyhow::Result<Vec<Item>> {
+    if let (Some(directory), Some(key)) = (&arguments.release, &arguments.log_key) {
+        let release = publication::verify(directory, key, None)
+            .with_context(|| format!("`{}` is not a release of that log", directory.display()))?;
+        return Ok(publishing::release_items(&release));
+    }
+    let path = arguments.reference_values.as_deref();
+    let path = path.context("needs --release or --reference-values")?;
+    let limit = u64::try_from(reference_values::MAX_BYTES).unwrap_or(u64::MAX);
+    let values = ReferenceValues::parse(&read_bounded(path, limit)?)
+        .with_context(|| format!("cannot use `{}`", path.display()))?;
+    Ok(publishing::items(&values))
 }
 
 fn published_text(published: &Published) -> String {
@@ -242,6 +254,7 @@ fn published_json(published: &Published) -> Value {
 
 fn kind_and_key(listed: &Listed) -> (&'static str, String) {
     match listed {
+        Listed::Release(_) => ("release", FileDigest(*listed.key()).to_string()),
         Listed::Measurement(key) => ("measurement", key.to_string()),
         Listed::Model(digest) => ("model", digest.to_string()),
     }
