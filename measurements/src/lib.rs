@@ -1,7 +1,7 @@
 //! From artifacts to expected registers, offline: what an auditor recomputes and a client pins.
 //!
-//! The library is pure over bytes; only `release` and `publication` read files. Comparing registers with
-//! evidence is the verifier's part, and reading a register is the guest's.
+//! The library is pure over bytes; only `release` and `publication` read files. Comparing registers
+//! with evidence is the verifier's part, and reading a register is the guest's.
 #![forbid(unsafe_code)]
 
 pub mod authenticode;
