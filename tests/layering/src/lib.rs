@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// The table is design.md §2: guest knows no host, host knows no guest, protocol knows nobody.
 pub const EDGES: &[(&str, &[&str])] = &[
     ("protocol", &[]),
+    ("model-format", &[]),
     ("verifier", &["protocol"]),
-    ("measurements", &["protocol"]),
+    ("measurements", &["protocol", "model-format"]),
     ("contracts", &["protocol"]),
     (
         "client",
@@ -27,7 +28,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("init", &["protocol", "verifier", "sys", "attest"]),
     ("init-gpu", &["init"]),
     ("serve", &["protocol", "sys", "attest"]),
-    ("engine", &["protocol", "sys"]),
+    ("engine", &["protocol", "model-format", "sys"]),
     ("layering", &[]),
     ("e2e", &[]),
     ("hardening", &[]),

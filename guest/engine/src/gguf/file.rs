@@ -7,12 +7,9 @@ use candle_core::Device;
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
 
-use super::{GgufError, header};
+use model_format::gguf;
 
-/// What is read of the file at first; enough for most headers.
-const FIRST_READ: u64 = 4 << 20;
-/// Largest header that is read.
-const MAX_HEADER: u64 = 32 << 20;
+use super::GgufError;
 
 /// A model file whose header was found sound.
 pub(crate) struct ModelFile {
@@ -37,23 +34,12 @@ impl ModelFile {
         };
         file.rewind().map_err(|_| GgufError::Read)?;
         let mut prefix = Vec::new();
-        read_more(&mut file, &mut prefix, FIRST_READ)?;
-        let mut checked = header::check(&prefix, size);
-        if let Err(GgufError::Truncated { .. }) = checked
-            && size > FIRST_READ
-        {
-            read_more(
-                &mut file,
-                &mut prefix,
-                MAX_HEADER.saturating_sub(FIRST_READ),
-            )?;
-            checked = header::check(&prefix, size);
-        }
-        match checked {
-            Err(GgufError::Truncated { at, .. }) if size > MAX_HEADER && at <= MAX_HEADER => {
-                return Err(GgufError::HeaderTooLong { limit: MAX_HEADER });
-            }
-            checked => checked?,
+        read_more(&mut file, &mut prefix, gguf::FIRST_READ)?;
+        if gguf::check(&prefix, size)?.is_none() {
+            let rest = gguf::MAX_HEADER_BYTES.saturating_sub(gguf::FIRST_READ);
+            read_more(&mut file, &mut prefix, rest)?;
+            // The whole header, or as much as is taken, is there now.
+            gguf::check(&prefix, size)?.ok_or(GgufError::Read)?;
         }
         let content = Content::read(&mut Cursor::new(&prefix)).map_err(|_| GgufError::Library)?;
         Ok(Self { file, content })

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{GgufError, ModelFile};
+use super::{GgufError, HeaderError, ModelFile};
 use crate::fixture::{Tiny, file_of};
 use crate::load::Model;
 
@@ -93,7 +93,10 @@ fn refuses_what_is_no_model_file() {
     assert_eq!(Header(b"GGML".to_vec()).refusal(64).code(), "gguf-magic");
     assert_eq!(open(b"").unwrap_err().code(), "gguf-truncated");
     let mut header = Header(b"GGUF".to_vec());
-    assert_eq!(header.u32(4).refusal(64), GgufError::Version { found: 4 });
+    assert_eq!(
+        header.u32(4).refusal(64),
+        GgufError::Header(HeaderError::Version { found: 4 })
+    );
 }
 
 #[test]
@@ -204,7 +207,10 @@ fn refuses_tensors_that_are_misplaced() {
     let mut far = Header::start(1, 0);
     far.tensor("a", &[8], 0, u64::MAX - 31);
     for header in [overlap, unaligned, far] {
-        assert_eq!(header.refusal(256), GgufError::Placement);
+        assert_eq!(
+            header.refusal(256),
+            GgufError::Header(HeaderError::Placement)
+        );
     }
     let mut outside = Header::start(1, 0);
     outside.tensor("a", &[16], 0, 32);
