@@ -180,6 +180,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether every byte that is left, perhaps none, is `filling`.
+    #[must_use]
+    pub fn is_filled_with(&self, filling: u8) -> bool {
+        self.rest.iter().all(|byte| *byte == filling)
+    }
+
     /// Checks that nothing is left.
     ///
     /// # Errors

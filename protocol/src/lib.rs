@@ -16,6 +16,7 @@ pub mod codec;
 pub mod digest;
 pub mod endorsements;
 pub mod engine_ipc;
+pub mod event_log;
 pub mod evidence;
 pub mod framing;
 pub mod host_control;
