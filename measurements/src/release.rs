@@ -85,6 +85,19 @@ pub struct ArtifactPaths {
     pub command_line: PathBuf,
 }
 
+impl ArtifactPaths {
+    /// The files of an image directory.
+    #[must_use]
+    pub fn of_image(image: &Path) -> Self {
+        Self {
+            firmware: image.join("OVMF.fd"),
+            kernel: image.join("bzImage"),
+            initrd: image.join("initrd.cpio.zst"),
+            command_line: image.join("cmdline"),
+        }
+    }
+}
+
 impl BootArtifacts {
     /// Reads the four files.
     ///

@@ -12,6 +12,8 @@ use crate::snp_vmsa::{VcpuType, vmsa};
 const VMSA_GPA: u64 = 0xffff_ffff_f000;
 const BSP_EIP: u32 = 0xffff_fff0;
 const FOUR_GIB: u64 = 1 << 32;
+/// vCPUs of one guest, at most.
+pub const MAX_VCPUS: u16 = 512;
 
 /// What boots inside the firmware.
 #[derive(Debug, Clone, Copy)]
@@ -80,12 +82,83 @@ pub fn launch_digest(
     boot: Option<&DirectBoot<'_>>,
     shape: &SnpShape,
 ) -> Result<LaunchDigest, SnpError> {
-    if !matches!(shape.vcpus, 1..=512) {
+    if !matches!(shape.vcpus, 1..=MAX_VCPUS) {
         return Err(SnpError::Vcpus);
     }
-    let mut digest = Launch::new();
-    digest.firmware(firmware.bytes)?;
-    digest.finish(firmware, boot, shape)
+    MeasuredFirmware::new(firmware)?
+        .with(boot)?
+        .launch_digest(shape)
+}
+
+/// The digest after the firmware's own pages: the same whatever boots, on any shape.
+#[derive(Debug, Clone, Copy)]
+pub struct MeasuredFirmware<'f> {
+    firmware: &'f Firmware<'f>,
+    digest: [u8; 48],
+}
+
+impl<'f> MeasuredFirmware<'f> {
+    /// Measures the firmware's pages.
+    ///
+    /// # Errors
+    /// See [`SnpError`].
+    pub fn new(firmware: &'f Firmware<'f>) -> Result<Self, SnpError> {
+        let mut launch = Launch::new();
+        launch.firmware(firmware.bytes)?;
+        let digest = launch.0;
+        Ok(Self { firmware, digest })
+    }
+
+    /// Goes on with what boots inside it.
+    ///
+    /// # Errors
+    /// See [`SnpError`].
+    pub fn with(&self, boot: Option<&DirectBoot<'_>>) -> Result<MeasuredLaunch, SnpError> {
+        let mut launch = Launch(self.digest);
+        launch.sections(self.firmware, boot)?;
+        Ok(MeasuredLaunch {
+            digest: launch.0,
+            reset_eip: self.firmware.reset_eip()?,
+        })
+    }
+}
+
+/// The digest in front of the vCPUs: the same on any shape.
+#[derive(Debug, Clone, Copy)]
+pub struct MeasuredLaunch {
+    digest: [u8; 48],
+    reset_eip: u32,
+}
+
+impl MeasuredLaunch {
+    /// The launch digest on a shape.
+    ///
+    /// # Errors
+    /// `Vcpus`.
+    pub fn launch_digest(&self, shape: &SnpShape) -> Result<LaunchDigest, SnpError> {
+        let by_count = self.by_vcpus(shape.vcpu_type, shape.guest_features);
+        let wanted = by_count.take(shape.vcpus.into()).last();
+        wanted
+            .map(|(_, digest)| digest)
+            .filter(|_| shape.vcpus <= MAX_VCPUS)
+            .ok_or(SnpError::Vcpus)
+    }
+
+    /// The launch digests with 1, 2, … up to 512 vCPUs.
+    pub fn by_vcpus(
+        &self,
+        vcpu_type: VcpuType,
+        guest_features: u64,
+    ) -> impl Iterator<Item = (u16, LaunchDigest)> + use<> {
+        let area = |eip| Sha384::digest(vmsa(eip, vcpu_type, guest_features)).into();
+        let (first, other): ([u8; 48], [u8; 48]) = (area(BSP_EIP), area(self.reset_eip));
+        let mut launch = Launch(self.digest);
+        (1..=MAX_VCPUS).map(move |count| {
+            let contents = if count == 1 { first } else { other };
+            launch.page(PageType::Vmsa, contents, VMSA_GPA);
+            (count, LaunchDigest(launch.0))
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -121,13 +194,12 @@ impl Launch {
         Ok(())
     }
 
-    /// Everything after the firmware's own pages.
-    fn finish(
-        mut self,
+    /// The sections of the firmware's metadata.
+    fn sections(
+        &mut self,
         firmware: &Firmware<'_>,
         boot: Option<&DirectBoot<'_>>,
-        shape: &SnpShape,
-    ) -> Result<LaunchDigest, SnpError> {
+    ) -> Result<(), SnpError> {
         let hashes = boot.map(|boot| hash_page(firmware, boot)).transpose()?;
         for section in firmware.sev_sections()? {
             let (base, size) = (u64::from(section.base), u64::from(section.size));
@@ -143,13 +215,7 @@ impl Launch {
                 },
             }
         }
-        let first = vmsa(BSP_EIP, shape.vcpu_type, shape.guest_features);
-        let others = vmsa(firmware.reset_eip()?, shape.vcpu_type, shape.guest_features);
-        for vcpu in 0..shape.vcpus {
-            let page = if vcpu == 0 { &first } else { &others };
-            self.measured(PageType::Vmsa, page, VMSA_GPA);
-        }
-        Ok(LaunchDigest(self.0))
+        Ok(())
     }
 
     fn zeros(&mut self, base: u64, size: u64) {
@@ -267,9 +333,12 @@ mod tests {
                 command_line: "",
             };
             let start: LaunchDigest = AFTER_FIRMWARE.parse().unwrap();
-            let digest = Launch(start.0)
-                .finish(&firmware, Some(&boot), &shape)
-                .unwrap();
+            let measured = MeasuredFirmware {
+                firmware: &firmware,
+                digest: start.0,
+            };
+            let launch = measured.with(Some(&boot)).unwrap();
+            let digest = launch.launch_digest(&shape).unwrap();
             assert_eq!(digest.to_string(), expected);
         }
     }

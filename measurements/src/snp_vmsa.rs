@@ -24,6 +24,27 @@ pub enum VcpuType {
 pub struct UnknownVcpuType;
 
 impl VcpuType {
+    /// Every model whose launch state is known.
+    pub const ALL: [Self; 5] = [
+        Self::Epyc,
+        Self::Rome,
+        Self::Milan,
+        Self::Genoa,
+        Self::Turin,
+    ];
+
+    /// QEMU's name of it, without a version.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Epyc => "EPYC",
+            Self::Rome => "EPYC-Rome",
+            Self::Milan => "EPYC-Milan",
+            Self::Genoa => "EPYC-Genoa",
+            Self::Turin => "EPYC-Turin",
+        }
+    }
+
     /// CPUID leaf 1 EAX.
     #[must_use]
     pub const fn signature(self) -> u32 {

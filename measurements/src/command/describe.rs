@@ -20,7 +20,8 @@ impl Describe {
     pub(crate) fn run(&self) -> anyhow::Result<Value> {
         let opened = std::fs::File::open(&self.file)
             .with_context(|| format!("cannot read `{}`", self.file.display()))?;
-        let verity = verity_tree::parameters(opened, verity_tree::salt(&self.name))?;
+        let verity =
+            verity_tree::parameters(opened, verity_tree::salt(&format!("model-{}", self.name)))?;
         Ok(json!({ "name": self.name, "verity": verity }))
     }
 }

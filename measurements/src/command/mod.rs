@@ -1,11 +1,14 @@
 //! The subcommands: what each takes from the command line and the JSON it prints.
 
 mod artifacts;
+mod check;
 mod describe;
+mod explain;
 mod log;
 mod model;
 mod pcr;
 mod release;
+mod replay;
 mod snp;
 mod tdx;
 
@@ -24,7 +27,11 @@ const EXAMPLES: &str = "Examples:
   measure snp --firmware OVMF.fd --kernel bzImage --initrd initrd --cmdline 'panic=-1' --vcpus 2
   measure tdx --image out/research
   measure pcr --uki out/research/cocoon.efi
+  measure model model.gguf --name SmolLM2-135M-Instruct --out out/model
   measure model-digest out/model/model.json
+  measure replay --event-log ccel.bin
+  measure check --release measurements/releases/0.1.0 --image out/release
+  measure explain --expected reference-values.json --found LAUNCH_DIGEST --image out/release
   measure release --image out/research --profile research --shapes shapes.json \\
       --model out/model/model.json --image-version 0.1.0 --out reference-values.json";
 
@@ -36,12 +43,20 @@ pub(crate) enum Command {
     Tdx(tdx::Tdx),
     /// PCR 4 and PCR 11 of a machine with a TPM that boots a unified kernel image.
     Pcr(pcr::Pcr),
+    /// Builds a model's image and its digest, after its files were found well-formed.
+    Model(model::Model),
     /// The digest that names a model image, from the image's description.
     ModelDigest(model::ModelDigest),
     /// The description of a model whose disk is this very file: verity parameters over its bytes.
     Describe(describe::Describe),
     /// The log of releases: its key, its entries, and offline checks.
     Log(log::Log),
+    /// Registers from an event log, and which of its words its digests cover.
+    Replay(replay::Replay),
+    /// Recomputes a release from an image, and compares every value.
+    Check(check::Check),
+    /// Names the input that differs between what was expected and what was found.
+    Explain(explain::Explain),
     /// Reference values of an image for a table of shapes.
     Release(release::Release),
 }
@@ -53,9 +68,13 @@ impl Command {
             Self::Snp(snp) => snp.run()?,
             Self::Tdx(tdx) => tdx.run()?,
             Self::Pcr(pcr) => pcr.run()?,
+            Self::Model(model) => model.run()?,
             Self::ModelDigest(digest) => digest.run()?,
             Self::Describe(describe) => describe.run()?,
             Self::Log(log) => return log.run(),
+            Self::Replay(replay) => replay.run()?,
+            Self::Check(check) => check.run()?,
+            Self::Explain(explain) => explain.run()?,
             Self::Release(release) => return release.run(),
         };
         Ok(printed(&value))
