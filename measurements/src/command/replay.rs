@@ -54,13 +54,13 @@ impl Replay {
             if self.kind == Some(Kind::Tpm) {
                 bail!("a log in JSON is a TD's");
             }
-            return from_json(&bytes);
+            return json_log(&bytes);
         }
         let log = EventLog::parse(&bytes)?;
-        self.from_tcg(&log)
+        self.tcg(&log)
     }
 
-    fn from_tcg(&self, log: &EventLog<'_>) -> anyhow::Result<Value> {
+    fn tcg(&self, log: &EventLog<'_>) -> anyhow::Result<Value> {
         let kind = self.kind.unwrap_or_else(|| Kind::of(log));
         let mut events = Vec::new();
         for event in &log.events {
@@ -90,7 +90,7 @@ impl Replay {
     }
 }
 
-fn from_json(bytes: &[u8]) -> anyhow::Result<Value> {
+fn json_log(bytes: &[u8]) -> anyhow::Result<Value> {
     let events = event_log_json::parse(bytes)?;
     let values = event_log_json::replay(&events);
     let list = events.iter().map(|event| {
