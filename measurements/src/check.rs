@@ -128,6 +128,17 @@ pub fn registers(
     let firmware = Firmware::parse(&artifacts.firmware)?;
     let boot = artifacts.boot();
     let launch = MeasuredFirmware::new(&firmware)?.with(Some(&boot))?;
+    let is_tdx = |shape: &ShapeReference| matches!(shape.registers, ExpectedRegisters::Tdx { .. });
+    // Firmware of SEV-SNP alone has no tables for a TD.
+    let td = if values.shapes.iter().any(is_tdx) {
+        Some((
+            tdx::mrtd(&firmware, PageOrder::SinglePass)?,
+            tdx::replay(&tdx::rtmr1_events(&boot)?),
+            tdx::replay(&tdx::rtmr2_events(&boot)),
+        ))
+    } else {
+        None
+    };
     for shape in &values.shapes {
         match &shape.registers {
             ExpectedRegisters::SevSnp { .. } => findings.push(snp(shape, &launch)?),
@@ -137,13 +148,11 @@ pub fn registers(
                 rtmr1,
                 rtmr2,
             } => {
+                let Some(found) = &td else { continue };
                 let what = |register: &str| format!("{} tdx {register}", shape.shape);
-                let found = tdx::mrtd(&firmware, PageOrder::SinglePass)?;
-                findings.push(Finding::new(what("mrtd"), mrtd, &found));
-                let found = tdx::replay(&tdx::rtmr1_events(&boot)?);
-                findings.push(Finding::new(what("rtmr1"), &rtmr1.value, &found));
-                let found = tdx::replay(&tdx::rtmr2_events(&boot));
-                findings.push(Finding::new(what("rtmr2"), &rtmr2.value, &found));
+                findings.push(Finding::new(what("mrtd"), mrtd, &found.0));
+                findings.push(Finding::new(what("rtmr1"), &rtmr1.value, &found.1));
+                findings.push(Finding::new(what("rtmr2"), &rtmr2.value, &found.2));
             }
         }
     }
