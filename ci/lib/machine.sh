@@ -1,10 +1,11 @@
-# Sourced after system.sh by ci/demo: virtual machines, what clients refuse, and who has which coin.
+# Sourced after system.sh by ci/demo and tests/e2e/tampered: virtual machines, what clients refuse,
+# and who has which coin.
 # Callers set QEMU, VSOCK, MODEL, WORK, tee and what system.sh sets.
 
 declare -A AGENT=() TEE_OF=()
 
-# launch_begin NAME IMAGE [LIE]: host agent and simulated TEE of one machine, state in $WORK/NAME.
-launch_begin() {
+# start_agent NAME IMAGE [LIE]: the host agent of one machine, state in $WORK/NAME, until QEMU runs.
+start_agent() {
   local name=$1 image=$2 lie=${3:-}
   "$PROGRAMS/mock-tee" endorsements --tee "$tee" --out "$WORK/$name.endorsements" \
     ${lie:+--lie "$lie"} >/dev/null 2>&1
@@ -23,17 +24,32 @@ launch_begin() {
     [ "$left" -gt 0 ] || die "no launch record within 30 s"
     sleep 0.1
   done
+}
+
+# start_tee NAME RECORD [LIE]: the simulated TEE beside it, which measures what RECORD points at.
+start_tee() {
+  local name=$1 record=$2 lie=${3:-}
   start "$name.mock-tee" '^ready' "$PROGRAMS/mock-tee" serve --tee "$tee" \
-    --listen "$WORK/$name/vsock_7002" --launch "$WORK/$name/launch.json" ${lie:+--lie "$lie"}
+    --listen "$WORK/$name/vsock_7002" --launch "$record" ${lie:+--lie "$lie"}
   TEE_OF[$name]=${STARTED[-1]}
+}
+
+launch_begin() {
+  start_agent "$@"
+  start_tee "$1" "$WORK/$1/launch.json" "${3:-}"
+}
+
+# await_ready NAME -> RELAY
+await_ready() {
+  await "$1" '"event":"ready"' "${AGENT[$1]}" 180
+  grep -E 'phase-passed' "$WORK/$1.log" >&2 || true
+  RELAY=$(grep '"event":"ready"' "$WORK/$1.log" | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)
 }
 
 # launch NAME IMAGE [LIE] -> RELAY
 launch() {
   launch_begin "$@"
-  await "$1" '"event":"ready"' "${AGENT[$1]}" 180
-  grep -E 'phase-passed' "$WORK/$1.log" >&2 || true
-  RELAY=$(grep '"event":"ready"' "$WORK/$1.log" | grep -oE '127\.0\.0\.1:[0-9]+' | head -n 1)
+  await_ready "$1"
 }
 
 # launch_refused NAME IMAGE CODE: the guest must power itself off with that code.
