@@ -1,4 +1,5 @@
-# Sourced after say.sh, key.sh and store.sh by ci/repro and ci/release: another machine to build on,
+# Sourced after say.sh, key.sh, store.sh and crates.sh by ci/repro and ci/release: another machine to
+# build on,
 # as far as one machine can be another. What differs from the caller's:
 #   root      Debian 13, unpacked from image/lock/tools.lock, whatever the caller runs
 #   place     the checkout lies elsewhere, on a tmpfs, its files made in random order, one year older
@@ -22,8 +23,11 @@ make_elsewhere() {
   image/inside --read "$ELSEWHERE/clock:/in" --write "$ELSEWHERE/clock/out:/out" -- \
     gcc -O1 -shared -fPIC -o /out/later.so /in/later.c
   cp -a "$tree/." "$ELSEWHERE/system/"
-  mkdir -p "$ELSEWHERE/system"/{srv/auditor,opt/store,opt/toolchain,proc,dev,tmp,run}
+  mkdir -p "$ELSEWHERE/system"/{srv/auditor,opt/{store,toolchain,crates,cargo},proc,dev,tmp,run}
   printf 'auditor:x:0:0:an auditor:%s:/bin/bash\n' "$ELSEWHERE_HOME" >"$ELSEWHERE/system/etc/passwd"
+  # Programs that the build runs outside the tools tree are compiled there too, from the store.
+  printf '[source.crates-io]\nreplace-with = "store"\n[source.store]\ndirectory = "/opt/crates"\n' \
+    >"$ELSEWHERE/system/opt/cargo/config.toml"
   later "$ELSEWHERE/system"
 }
 
@@ -37,8 +41,8 @@ later() {
 # shellcheck disable=SC2016
 ENTER_ELSEWHERE='
   set -eu
-  root=$1 source=$2 store=$3 toolchain=$4 cache=$5
-  shift 5
+  root=$1 source=$2 store=$3 toolchain=$4 cache=$5 crates=$6
+  shift 6
   mount --bind "$root" "$root"
   mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
   for place in tmp run srv/auditor; do mount -t tmpfs -o mode=0755 scratch "$root/$place"; done
@@ -53,7 +57,8 @@ ENTER_ELSEWHERE='
   mount --bind "$cache" "$root/srv/auditor/.cache"
   mount --bind "$toolchain" "$root/opt/toolchain"
   mount --bind "$store" "$root/opt/store"
-  for place in opt/toolchain opt/store; do mount -o remount,bind,ro "$root/$place"; done
+  mount --bind "$crates" "$root/opt/crates"
+  for place in opt/toolchain opt/store opt/crates; do mount -o remount,bind,ro "$root/$place"; done
   cd "$source"
   shuf "$cache/files" | while IFS= read -r file; do
     mkdir -p "$root/srv/auditor/src/elsewhere/$(dirname "$file")"
@@ -69,14 +74,15 @@ ENTER_ELSEWHERE='
 # elsewhere COMMAND...: runs a command of the checkout on the other machine. Its standard output is
 # the command's, with paths as they are there.
 elsewhere() {
-  local toolchain
+  local toolchain crates
   toolchain=$(rustc --print sysroot)
+  crates=$(crates_directory)
   mkdir -p "$ELSEWHERE/cache"
   { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -printf '%P\n'; } |
     while IFS= read -r file; do [ ! -f "$file" ] || echo "$file"; done >"$ELSEWHERE/cache/files"
   taskset -c 0 unshare --mount --uts --ipc --net --propagation private -- \
     bash -c "$ENTER_ELSEWHERE" elsewhere "$ELSEWHERE/system" "$ROOT" "$(readlink -f "$STORE")" \
-    "$toolchain" "$ELSEWHERE/cache" \
+    "$toolchain" "$ELSEWHERE/cache" "$crates" CARGO_HOME=/opt/cargo CARGO_NET_OFFLINE=true \
     HOME="$ELSEWHERE_HOME" USER=auditor LOGNAME=auditor TZ=Pacific/Kiritimati LC_ALL=POSIX \
     LANG=tr_TR.UTF-8 COCOON_STORE=/opt/store XDG_CACHE_HOME="$ELSEWHERE_HOME/.cache" \
     PATH=/opt/toolchain/bin:/usr/sbin:/usr/bin \
