@@ -5,6 +5,7 @@
 //! guest's.
 #![forbid(unsafe_code)]
 
+pub mod acpi;
 pub mod authenticode;
 pub mod bytes;
 pub mod check;
@@ -12,13 +13,17 @@ pub mod erofs;
 pub mod event_log_json;
 pub mod explain;
 pub mod firmware;
+pub mod machine;
 pub mod model_image;
 pub mod pcr;
 pub mod pe;
 pub mod publication;
 pub mod release;
+pub mod rtmr0;
+pub mod smbios;
 pub mod snp;
 pub mod snp_vmsa;
+pub mod td_hob;
 pub mod tdx;
 pub mod transparency;
 pub mod uki;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use protocol::digest::Mrtd;
 use protocol::reference_values::{
     ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
     ReferenceValues, ShapeReference,
@@ -11,7 +12,10 @@ use protocol::reference_values::{
 use protocol::verity::VerityParameters;
 use serde::Deserialize;
 
+use crate::acpi::QemuProfile;
 use crate::firmware::{Firmware, FirmwareError, MAX_FIRMWARE_BYTES};
+use crate::machine::{Machine, MachineError, MachineParts, SerialPort};
+use crate::rtmr0::{self, Platform, Rtmr0Error};
 use crate::snp::{self, DirectBoot, SnpError, SnpShape};
 use crate::snp_vmsa::UnknownVcpuType;
 use crate::tdx::{self, PageOrder, TdxError};
@@ -57,6 +61,12 @@ pub enum ReleaseError {
     /// No TDX registers.
     #[error("TDX registers")]
     Tdx(#[from] TdxError),
+    /// No RTMR0.
+    #[error("RTMR0")]
+    Rtmr0(#[from] Rtmr0Error),
+    /// No machine has such a shape.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
 }
 
 /// The artifacts that a machine of any shape boots.
@@ -137,8 +147,32 @@ pub struct Shape {
     pub vcpu_type: String,
     /// SEV_FEATURES of the guest.
     pub guest_features: u64,
-    /// RTMR0 of that shape as captured; without it the shape has no TDX entry.
-    pub captured_rtmr0: Option<protocol::digest::Rtmr>,
+    /// GPUs.
+    #[serde(default)]
+    pub gpus: u8,
+    /// Disks with models.
+    #[serde(default = "one")]
+    pub model_disks: u8,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+/// Ends the name of a shape with a serial port, as a research image is launched with; the tables
+/// that a TD measures tell it from the shape without one.
+pub const WITH_SERIAL_PORT: &str = "+serial";
+
+impl Shape {
+    fn machine(&self, serial: SerialPort) -> Result<Machine, MachineError> {
+        Machine::try_from(MachineParts {
+            vcpus: self.vcpus,
+            memory: u64::from(self.memory_mib) << 20,
+            model_disks: self.model_disks,
+            gpus: self.gpus,
+            serial,
+        })
+    }
 }
 
 /// A model image's description, as `image/build-model` writes it.
@@ -161,11 +195,15 @@ pub fn reference_values(
     shapes: &[Shape],
     models: &[ModelDescription],
 ) -> Result<ReferenceValues, ReleaseError> {
+    let firmware = Firmware::parse(&artifacts.firmware)?;
+    let tdx = TdxRegisters::of(&firmware, artifacts)?;
     let mut references = Vec::new();
     for shape in shapes {
-        references.push(snp_reference(artifacts, shape)?);
-        if let Some(rtmr0) = shape.captured_rtmr0 {
-            references.push(tdx_reference(artifacts, shape, rtmr0)?);
+        references.push(snp_reference(&firmware, artifacts, shape)?);
+        references.push(tdx.reference(shape, SerialPort::Absent)?);
+        match profile {
+            Profile::Release => {}
+            Profile::Research => references.push(tdx.reference(shape, SerialPort::Present)?),
         }
     }
     let models = models.iter().map(|model| ModelReference {
@@ -181,14 +219,17 @@ pub fn reference_values(
     })
 }
 
-fn snp_reference(artifacts: &BootArtifacts, shape: &Shape) -> Result<ShapeReference, ReleaseError> {
-    let firmware = Firmware::parse(&artifacts.firmware)?;
+fn snp_reference(
+    firmware: &Firmware<'_>,
+    artifacts: &BootArtifacts,
+    shape: &Shape,
+) -> Result<ShapeReference, ReleaseError> {
     let snp_shape = SnpShape {
         vcpus: shape.vcpus,
         vcpu_type: shape.vcpu_type.parse()?,
         guest_features: shape.guest_features,
     };
-    let launch_digest = snp::launch_digest(&firmware, Some(&artifacts.boot()), &snp_shape)?;
+    let launch_digest = snp::launch_digest(firmware, Some(&artifacts.boot()), &snp_shape)?;
     Ok(in_shape(
         shape,
         ExpectedRegisters::SevSnp {
@@ -199,29 +240,47 @@ fn snp_reference(artifacts: &BootArtifacts, shape: &Shape) -> Result<ShapeRefere
     ))
 }
 
-fn tdx_reference(
-    artifacts: &BootArtifacts,
-    shape: &Shape,
-    rtmr0: protocol::digest::Rtmr,
-) -> Result<ShapeReference, ReleaseError> {
-    let firmware = Firmware::parse(&artifacts.firmware)?;
-    let computed = |value| ExpectedRtmr {
-        value,
-        origin: Origin::Computed,
-    };
-    let boot = artifacts.boot();
-    Ok(in_shape(
-        shape,
-        ExpectedRegisters::Tdx {
-            mrtd: tdx::mrtd(&firmware, PageOrder::SinglePass)?,
-            rtmr0: ExpectedRtmr {
-                value: rtmr0,
-                origin: Origin::Captured,
-            },
+/// The registers of a TD that do not depend on its shape, and what the one that does is made of.
+struct TdxRegisters<'a> {
+    mrtd: Mrtd,
+    rtmr1: ExpectedRtmr,
+    rtmr2: ExpectedRtmr,
+    platform: Platform<'a>,
+}
+
+impl<'a> TdxRegisters<'a> {
+    fn of(firmware: &'a Firmware<'_>, artifacts: &BootArtifacts) -> Result<Self, ReleaseError> {
+        let boot = artifacts.boot();
+        let computed = |value| ExpectedRtmr {
+            value,
+            origin: Origin::Computed,
+        };
+        Ok(Self {
+            mrtd: tdx::mrtd(firmware, PageOrder::SinglePass)?,
             rtmr1: computed(tdx::replay(&tdx::rtmr1_events(&boot)?)),
             rtmr2: computed(tdx::replay(&tdx::rtmr2_events(&boot))),
-        },
-    ))
+            platform: Platform::of(firmware, QemuProfile::Qemu11_1_3)?,
+        })
+    }
+
+    fn reference(&self, shape: &Shape, serial: SerialPort) -> Result<ShapeReference, ReleaseError> {
+        let events = self.platform.events(&shape.machine(serial)?)?;
+        let registers = ExpectedRegisters::Tdx {
+            mrtd: self.mrtd,
+            rtmr0: ExpectedRtmr {
+                value: rtmr0::replay(&events),
+                origin: Origin::ComputedUnconfirmed,
+            },
+            rtmr1: self.rtmr1,
+            rtmr2: self.rtmr2,
+        };
+        let mut reference = in_shape(shape, registers);
+        match serial {
+            SerialPort::Absent => {}
+            SerialPort::Present => reference.shape.push_str(WITH_SERIAL_PORT),
+        }
+        Ok(reference)
+    }
 }
 
 fn in_shape(shape: &Shape, registers: ExpectedRegisters) -> ShapeReference {

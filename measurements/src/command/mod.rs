@@ -5,6 +5,7 @@ mod check;
 mod describe;
 mod explain;
 mod log;
+mod machine;
 mod model;
 mod pcr;
 mod release;
@@ -25,9 +26,10 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "Examples:
   measure snp --image out/research --vcpus 2 --vcpu-type EPYC-v4
   measure snp --firmware OVMF.fd --kernel bzImage --initrd initrd --cmdline 'panic=-1' --vcpus 2
-  measure tdx --image out/research
   measure pcr --uki out/research/cocoon.efi
   measure model model.gguf --name SmolLM2-135M-Instruct --out out/model
+  measure tdx --image out/research --vcpus 2 --memory 2147483648 --serial
+  measure acpi --vcpus 64 --memory 137438953472 --gpus 1
   measure model-digest out/model/model.json
   measure replay --event-log ccel.bin
   measure check --release measurements/releases/0.1.0 --image out/release
@@ -39,12 +41,14 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Command {
     /// SEV-SNP launch digest.
     Snp(snp::Snp),
-    /// TDX MRTD, RTMR1 and RTMR2 with the events behind them.
+    /// TDX MRTD, RTMR0, RTMR1 and RTMR2 with the events behind them.
     Tdx(tdx::Tdx),
     /// PCR 4 and PCR 11 of a machine with a TPM that boots a unified kernel image.
     Pcr(pcr::Pcr),
     /// Builds a model's image and its digest, after its files were found well-formed.
     Model(model::Model),
+    /// The ACPI files that a machine gets, whose digests are in RTMR0.
+    Acpi(machine::Acpi),
     /// The digest that names a model image, from the image's description.
     ModelDigest(model::ModelDigest),
     /// The description of a model whose disk is this very file: verity parameters over its bytes.
@@ -69,6 +73,7 @@ impl Command {
             Self::Tdx(tdx) => tdx.run()?,
             Self::Pcr(pcr) => pcr.run()?,
             Self::Model(model) => model.run()?,
+            Self::Acpi(acpi) => acpi.run()?,
             Self::ModelDigest(digest) => digest.run()?,
             Self::Describe(describe) => describe.run()?,
             Self::Log(log) => return log.run(),
