@@ -6,12 +6,13 @@
 
 use std::fmt;
 
+use measurements::release::WITH_SERIAL_PORT;
 use protocol::launch_configuration::{host_data, mr_config_id};
 use protocol::reference_values::{ExpectedRegisters, ReferenceValues, ShapeReference};
 use protocol::tee::TeeKind;
 use serde_json::{Value, json};
 
-use crate::launch::argv::vsock_device_arguments;
+use crate::launch::argv::{Serial, vsock_device_arguments};
 use crate::launch::state::StatePaths;
 use crate::up::Prepared;
 
@@ -35,8 +36,13 @@ impl Plan<'_> {
     fn expected(&self) -> Option<&ShapeReference> {
         let machine = &self.prepared.machine;
         let shapes = &self.references.as_ref()?.shapes;
+        // With a serial port the tables that a TD measures differ, hence another entry.
+        let with_port = match (machine.serial, machine.accelerator.tee()) {
+            (Serial::Output, TeeKind::Tdx) => WITH_SERIAL_PORT,
+            (Serial::Absent, _) | (_, TeeKind::SevSnp) => "",
+        };
         shapes.iter().find(|reference| {
-            reference.shape == machine.shape.name
+            reference.shape.strip_suffix(with_port) == Some(machine.shape.name)
                 && tee_of(&reference.registers) == machine.accelerator.tee()
         })
     }

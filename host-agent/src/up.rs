@@ -8,8 +8,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use measurements::machine::MachineError;
 use protocol::boot::BootFailure;
 use protocol::reference_values::Profile;
+use protocol::tee::TeeKind;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +22,7 @@ use crate::launch::argv::{Machine, Serial, vsock_device_arguments};
 use crate::launch::artifacts::{ArtifactError, Artifacts, ImagePaths, Manifest};
 use crate::launch::children::{ChildError, Output, Supervised};
 use crate::launch::configuration::{ConfigurationError, MeasuredConfiguration, ModelImage};
+use crate::launch::pci::PciAddress;
 use crate::launch::shape::{Accelerator, Shape};
 use crate::launch::state::{LaunchRecord, StateDirectory, StateError, StatePaths};
 use crate::relay::GuestAddress;
@@ -48,6 +51,8 @@ pub struct LaunchOptions {
     pub accelerator: Accelerator,
     /// The machine's shape.
     pub shape: Shape,
+    /// GPUs of the host, as many as the shape has.
+    pub gpus: Vec<PciAddress>,
     /// The serial port.
     pub serial: Serial,
 }
@@ -87,6 +92,27 @@ pub enum UpError {
     /// Only the research image has a serial port, and only under emulation.
     #[error("a serial port is for the research image under emulation only")]
     SerialRefused,
+    /// The shape says how many GPUs there are.
+    #[error("the shape has {expected} GPUs, {found} are given with `--gpu`")]
+    Gpus {
+        /// Of the shape.
+        expected: u8,
+        /// As given.
+        found: usize,
+    },
+    /// A TD measures tables with a slot for each disk.
+    #[error(
+        "the shape has {expected} model disks, {found} are given, and a TD measures their slots"
+    )]
+    ModelDisks {
+        /// Of the shape.
+        expected: u8,
+        /// As given.
+        found: usize,
+    },
+    /// No machine has such a shape.
+    #[error("cannot launch the shape")]
+    Machine(#[from] MachineError),
     /// The guest did not become ready.
     #[error("the guest was not ready within {0:?}")]
     BootTimedOut(Duration),
@@ -171,8 +197,10 @@ impl Prepared {
             .collect();
         let models = models?;
         configuration.check_models(&models)?;
+        check_devices(options)?;
         let machine = Machine {
             shape: options.shape,
+            hardware: options.shape.machine(options.serial.into())?,
             accelerator: options.accelerator,
             firmware: artifacts.firmware.clone(),
             kernel: artifacts.kernel.clone(),
@@ -181,6 +209,7 @@ impl Prepared {
             root: artifacts.root.clone(),
             configuration: paths.configuration_disk(),
             models: models.iter().map(|model| model.path.clone()).collect(),
+            gpus: options.gpus.clone(),
             vhost_socket: paths.vhost(),
             config_digest: configuration.digest,
             serial: options.serial,
@@ -198,6 +227,22 @@ impl Prepared {
     #[must_use]
     pub const fn is_sealed(&self) -> bool {
         self.artifacts.is_sealed()
+    }
+}
+
+/// The devices are those of the shape, which reference values are computed for.
+fn check_devices(options: &LaunchOptions) -> Result<(), UpError> {
+    let shape = &options.shape;
+    let (expected, found) = (shape.gpus, options.gpus.len());
+    if usize::from(expected) != found {
+        return Err(UpError::Gpus { expected, found });
+    }
+    let (expected, found) = (shape.model_disks, options.models.len());
+    match options.accelerator.tee() {
+        TeeKind::Tdx if usize::from(expected) != found => {
+            Err(UpError::ModelDisks { expected, found })
+        }
+        TeeKind::Tdx | TeeKind::SevSnp => Ok(()),
     }
 }
 

@@ -115,6 +115,9 @@ pub enum Profile {
 pub enum Origin {
     /// Computed from the artifacts alone.
     Computed,
+    /// Computed, and some of the events behind it are only there on real hardware, where nobody has
+    /// compared them yet: `docs/spec/measurements.md`, section RTMR0.
+    ComputedUnconfirmed,
     /// Read from a running machine of that shape.
     Captured,
 }

@@ -12,6 +12,7 @@ use protocol::tee::TeeKind;
 use protocol::ton::TonAddress;
 
 use crate::configure::{ModelChoice, parse_prices};
+use crate::launch::pci::PciAddress;
 use crate::launch::shape::{Accelerator, Shape};
 use crate::relay::GuestAddress;
 
@@ -131,6 +132,9 @@ pub(super) struct LaunchArguments {
     /// Model directory with model.img and model.json; once for each model of the configuration.
     #[arg(long = "model", value_name = "DIR", required = true)]
     pub(super) models: Vec<PathBuf>,
+    /// PCI address of a GPU that is bound to vfio; once for each GPU of the shape.
+    #[arg(long = "gpu", value_name = "ADDRESS")]
+    pub(super) gpus: Vec<PciAddress>,
     /// The launch configuration.
     #[arg(long, value_name = "FILE")]
     pub(super) launch_config: PathBuf,

@@ -167,6 +167,7 @@ fn launch_options(arguments: &LaunchArguments) -> LaunchOptions {
         state: arguments.state.clone(),
         accelerator: arguments.machine.accelerator(),
         shape: arguments.machine.shape,
+        gpus: arguments.gpus.clone(),
         serial: if arguments.serial {
             Serial::Output
         } else {

@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use measurements::acpi::{QemuProfile, SLOT_GPU, SLOT_ROOT, SLOTS_WITHOUT_MODELS};
+use measurements::machine::{Machine as Hardware, SerialPort};
+use measurements::smbios::PROCESSOR_ID;
 use protocol::digest::ConfigDigest;
 use protocol::launch_configuration as document;
 
+use super::pci::PciAddress;
 use super::shape::{Accelerator, Shape};
 
 /// The guest's address on its own vsock.
@@ -30,6 +34,13 @@ const QUOTE_SERVICE_PORT: u32 = 4050;
 /// No process, privilege or scheduling change for whoever breaks out of the machine model.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
+/// Slots on bus 0 of what every machine has; `docs/spec/measurements.md`, RTMR0.
+const SLOT_CONFIGURATION: u8 = 2;
+const SLOT_VSOCK: u8 = 3;
+const _: () = assert!(SLOT_ROOT == 1 && SLOTS_WITHOUT_MODELS == SLOT_VSOCK);
+/// The build whose tables are known, as its newest machine type: another QEMU refuses it.
+const PROFILE: QemuProfile = QemuProfile::Qemu11_1_3;
+
 /// Where the guest's serial port goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serial {
@@ -39,11 +50,22 @@ pub enum Serial {
     Output,
 }
 
+impl From<Serial> for SerialPort {
+    fn from(serial: Serial) -> Self {
+        match serial {
+            Serial::Absent => Self::Absent,
+            Serial::Output => Self::Present,
+        }
+    }
+}
+
 /// Everything that one machine is started with.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// vCPUs, memory and features.
     pub shape: Shape,
+    /// The shape as the guest sees it.
+    pub hardware: Hardware,
     /// What runs it.
     pub accelerator: Accelerator,
     /// The firmware with a table of kernel hashes.
@@ -60,6 +82,8 @@ pub struct Machine {
     pub configuration: PathBuf,
     /// Disks with models, in the order of the launch configuration.
     pub models: Vec<PathBuf>,
+    /// GPUs of the host, bound to vfio, as many as the shape has.
+    pub gpus: Vec<PciAddress>,
     /// Socket of the vsock device's process.
     pub vhost_socket: PathBuf,
     /// Goes to HOST_DATA or MRCONFIGID.
@@ -76,8 +100,12 @@ impl Machine {
         line.flags(&["-nodefaults", "-no-user-config", "-no-reboot"]);
         line.pair("-display", "none").pair("-sandbox", SANDBOX);
         self.processor(&mut line);
-        line.pair("-smp", self.shape.vcpus.to_string());
+        let vcpus = self.shape.vcpus;
+        let topology = format!("cpus={vcpus},maxcpus={vcpus},sockets=1,cores={vcpus},threads=1");
+        line.pair("-smp", topology);
         line.pair("-m", self.shape.memory_mib.to_string());
+        self.window(&mut line);
+        line.pair("-smbios", format!("type=4,processor-id={PROCESSOR_ID}"));
         line.pair(
             "-object",
             format!(
@@ -89,13 +117,22 @@ impl Machine {
         line.pair("-kernel", &self.kernel);
         line.pair("-initrd", &self.initrd);
         line.pair("-append", &self.command_line);
-        line.disk(ROOT_SERIAL, &self.root);
-        line.disk(document::DISK_SERIAL, &self.configuration);
-        for (at, model) in self.models.iter().enumerate() {
-            line.disk(&format!("model-{at}"), model);
+        line.disk(SLOT_ROOT, ROOT_SERIAL, &self.root);
+        line.disk(
+            SLOT_CONFIGURATION,
+            document::DISK_SERIAL,
+            &self.configuration,
+        );
+        for (at, model) in (0_u8..).zip(&self.models) {
+            let slot = SLOT_VSOCK.saturating_add(1).saturating_add(at);
+            line.disk(slot, &format!("model-{at}"), model);
         }
         line.option("-chardev", "socket,id=vsock,path=", &self.vhost_socket, "");
-        line.pair("-device", "vhost-user-vsock-pci,chardev=vsock");
+        line.pair(
+            "-device",
+            format!("vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr={SLOT_VSOCK:#x}"),
+        );
+        self.gpus(&mut line);
         match self.serial {
             Serial::Absent => {}
             Serial::Output => {
@@ -105,15 +142,48 @@ impl Machine {
         line.0
     }
 
+    /// Where 64-bit BARs go: fixed by the shape, so that neither the host's address width nor the
+    /// devices' sizes reach the tables.
+    fn window(&self, line: &mut CommandLine) {
+        let mib = self.hardware.window_mib();
+        line.pair("-global", format!("q35-pcihost.pci-hole64-size={mib}M"));
+        line.pair(
+            "-fw_cfg",
+            format!("name=opt/ovmf/X-PciMmio64Mb,string={mib}"),
+        );
+    }
+
+    /// A root port for each GPU; without hotplug, its description is the slot and what is behind.
+    fn gpus(&self, line: &mut CommandLine) {
+        if !self.gpus.is_empty() {
+            line.pair("-object", "iommufd,id=iommufd0");
+        }
+        for (at, gpu) in (0_u8..).zip(&self.gpus) {
+            let (slot, number) = (SLOT_GPU.saturating_add(at), at.saturating_add(1));
+            let port = format!(
+                "pcie-root-port,id=gpu-{at},bus=pcie.0,addr={slot:#x},chassis={number},\
+                 slot={number},hotplug=off"
+            );
+            line.pair("-device", port);
+            let device = format!("vfio-pci,host={gpu},bus=gpu-{at},iommufd=iommufd0");
+            line.pair("-device", device);
+        }
+    }
+
     fn processor(&self, line: &mut CommandLine) {
-        const MACHINE: &str = "q35,smm=off,pic=off,hpet=off,usb=off,vmport=off,memory-backend=mem0";
+        // What QEMU forces on a TD is set for every machine, and there is no timer, disk or bus
+        // controller that the guest does not use.
+        let machine = format!(
+            "{},smm=off,pic=off,hpet=off,usb=off,vmport=off,sata=off,smbus=off,memory-backend=mem0",
+            PROFILE.machine_type()
+        );
         let confidential =
-            format!("{MACHINE},kernel-irqchip=split,confidential-guest-support=tee0");
+            format!("{machine},kernel-irqchip=split,confidential-guest-support=tee0");
         match self.accelerator {
             Accelerator::Emulation(_) => {
                 line.pair("-accel", "tcg,thread=multi");
                 // Emulated `rep movsb` is slower than the loops that the kernel takes without it.
-                line.pair("-cpu", "max,-erms").pair("-machine", MACHINE);
+                line.pair("-cpu", "max,-erms").pair("-machine", machine);
             }
             Accelerator::Snp => {
                 let host_data = BASE64.encode(document::host_data(&self.config_digest).0);
@@ -189,11 +259,14 @@ impl CommandLine {
     }
 
     /// A read-only virtio-blk disk; its serial number is its name in the guest.
-    fn disk(&mut self, serial: &str, image: &Path) {
+    fn disk(&mut self, slot: u8, serial: &str, image: &Path) {
         let before = format!("if=none,id={serial},format=raw,readonly=on,file=");
         self.option("-drive", &before, image, "").pair(
             "-device",
-            format!("virtio-blk-pci,drive={serial},serial={serial},disable-legacy=on"),
+            format!(
+                "virtio-blk-pci,drive={serial},serial={serial},disable-legacy=on,bus=pcie.0,\
+                 addr={slot:#x}"
+            ),
         );
     }
 }
@@ -207,6 +280,7 @@ mod tests {
     fn machine(accelerator: Accelerator) -> Machine {
         Machine {
             shape: SHAPES[0],
+            hardware: SHAPES[0].machine(SerialPort::Absent).unwrap(),
             accelerator,
             firmware: "s/launch/OVMF.fd".into(),
             kernel: "s/launch/bzImage".into(),
@@ -215,6 +289,7 @@ mod tests {
             root: "image/root.img".into(),
             configuration: "s/launch-config.img".into(),
             models: vec!["model/model.img".into()],
+            gpus: Vec::new(),
             vhost_socket: "s/vhost.sock".into(),
             config_digest: ConfigDigest([0xab; 32]),
             serial: Serial::Absent,
@@ -239,27 +314,32 @@ mod tests {
 -display none
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
-    const TAIL: &str = "-smp 2
+    const TAIL: &str = "-smp cpus=2,maxcpus=2,sockets=1,cores=2,threads=1
 -m 2048
+-global q35-pcihost.pci-hole64-size=65536M
+-fw_cfg name=opt/ovmf/X-PciMmio64Mb,string=65536
+-smbios type=4,processor-id=1
 -object memory-backend-memfd,id=mem0,size=2048M,share=on
 -bios s/launch/OVMF.fd
 -kernel s/launch/bzImage
 -initrd s/launch/initrd
 -append panic=-1 cocoon.root=sha256:4096:7:7:00:11
 -drive if=none,id=root,format=raw,readonly=on,file=./image/root.img
--device virtio-blk-pci,drive=root,serial=root,disable-legacy=on
+-device virtio-blk-pci,drive=root,serial=root,disable-legacy=on,bus=pcie.0,addr=0x1
 -drive if=none,id=launch-config,format=raw,readonly=on,file=./s/launch-config.img
--device virtio-blk-pci,drive=launch-config,serial=launch-config,disable-legacy=on
+-device virtio-blk-pci,drive=launch-config,serial=launch-config,disable-legacy=on,bus=pcie.0,\
+addr=0x2
 -drive if=none,id=model-0,format=raw,readonly=on,file=./model/model.img
--device virtio-blk-pci,drive=model-0,serial=model-0,disable-legacy=on
+-device virtio-blk-pci,drive=model-0,serial=model-0,disable-legacy=on,bus=pcie.0,addr=0x4
 -chardev socket,id=vsock,path=./s/vhost.sock
--device vhost-user-vsock-pci,chardev=vsock";
+-device vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr=0x3";
 
     #[test]
     fn emulation_is_qemus_own_and_has_no_tee() {
         let middle = "-accel tcg,thread=multi
 -cpu max,-erms
--machine q35,smm=off,pic=off,hpet=off,usb=off,vmport=off,memory-backend=mem0";
+-machine pc-q35-11.1,smm=off,pic=off,hpet=off,usb=off,vmport=off,sata=off,smbus=off,\
+memory-backend=mem0";
         for tee in [TeeKind::SevSnp, TeeKind::Tdx] {
             let found = text(&machine(Accelerator::Emulation(tee)));
             assert_eq!(found, format!("{HEAD}\n{middle}\n{TAIL}"));
@@ -271,8 +351,8 @@ mod tests {
     fn snp_measures_the_kernel_and_carries_the_configuration_digest() {
         let middle = "-accel kvm
 -cpu EPYC-v4
--machine q35,smm=off,pic=off,hpet=off,usb=off,vmport=off,memory-backend=mem0,\
-kernel-irqchip=split,confidential-guest-support=tee0
+-machine pc-q35-11.1,smm=off,pic=off,hpet=off,usb=off,vmport=off,sata=off,smbus=off,\
+memory-backend=mem0,kernel-irqchip=split,confidential-guest-support=tee0
 -object sev-snp-guest,id=tee0,policy=0x30000,cbitpos=51,reduced-phys-bits=1,kernel-hashes=on,\
 host-data=q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=";
         let found = text(&machine(Accelerator::Snp));
@@ -283,8 +363,8 @@ host-data=q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=";
     fn tdx_carries_the_configuration_digest_and_zeros() {
         let middle = "-accel kvm
 -cpu host
--machine q35,smm=off,pic=off,hpet=off,usb=off,vmport=off,memory-backend=mem0,\
-kernel-irqchip=split,confidential-guest-support=tee0
+-machine pc-q35-11.1,smm=off,pic=off,hpet=off,usb=off,vmport=off,sata=off,smbus=off,\
+memory-backend=mem0,kernel-irqchip=split,confidential-guest-support=tee0
 -object tdx-guest,id=tee0,\
 mrconfigid=q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6sAAAAAAAAAAAAAAAAAAAAA,\
 quote-generation-socket.type=vsock,quote-generation-socket.cid=2,\
@@ -300,6 +380,21 @@ quote-generation-socket.port=4050";
         assert!(text(&machine).contains("file=./nbd:a,,readonly=off\n"));
         machine.root = "/images/root.img".into();
         assert!(text(&machine).contains("file=/images/root.img\n"));
+    }
+
+    #[test]
+    fn each_gpu_is_behind_a_port_at_its_own_slot_and_widens_the_window() {
+        let mut machine = machine(Accelerator::Tdx);
+        let shape = SHAPES.iter().find(|shape| shape.gpus == 1).unwrap();
+        machine.hardware = shape.machine(SerialPort::Absent).unwrap();
+        machine.gpus = vec!["0000:41:00.0".parse().unwrap()];
+        let found = text(&machine);
+        assert!(found.contains("-global q35-pcihost.pci-hole64-size=1048576M\n"));
+        assert!(found.ends_with(
+            "-object iommufd,id=iommufd0
+-device pcie-root-port,id=gpu-0,bus=pcie.0,addr=0x10,chassis=1,slot=1,hotplug=off
+-device vfio-pci,host=0000:41:00.0,bus=gpu-0,iommufd=iommufd0"
+        ));
     }
 
     #[test]

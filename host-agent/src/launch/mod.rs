@@ -10,5 +10,6 @@ pub mod argv;
 pub mod artifacts;
 pub mod children;
 pub mod configuration;
+pub mod pci;
 pub mod shape;
 pub mod state;

@@ -15,6 +15,7 @@ use sev::measurement::vcpu_types::CpuType;
 use sev::measurement::vmsa::{GuestFeatures, VMMType};
 use sha2::{Digest as _, Sha256, Sha384};
 
+use crate::tdx::captured::Hardware;
 use crate::tdx::registers::{Registers, RegistersError};
 
 /// Domain of the digest that stands for a measurement where no machine was launched at all.
@@ -108,6 +109,19 @@ pub enum LaunchError {
     Nothing,
 }
 
+impl Shape {
+    /// The machine of a record without a process: one model, no serial port.
+    const fn hardware(&self) -> Hardware {
+        Hardware {
+            vcpus: self.vcpus,
+            memory_mib: self.memory_mib,
+            gpus: 0,
+            model_disks: 1,
+            serial: false,
+        }
+    }
+}
+
 impl LaunchRecord {
     /// Reads a record.
     ///
@@ -123,7 +137,7 @@ impl LaunchRecord {
     /// See [`LaunchError`].
     pub fn snp_measurement(&self) -> Result<LaunchDigest, LaunchError> {
         match (self.pid, &self.artifacts) {
-            (Some(pid), _) => self.measure_snp(&self.launched_by(pid)?),
+            (Some(pid), _) => self.measure_snp(&self.launched_by(pid)?.artifacts),
             (None, Some(artifacts)) => self.measure_snp(artifacts),
             (None, None) => processes_digest(&self.digest_of),
         }
@@ -135,20 +149,23 @@ impl LaunchRecord {
     /// See [`LaunchError`].
     pub fn tdx_registers(&self) -> Result<Registers, LaunchError> {
         match (self.pid, &self.artifacts) {
-            (Some(pid), _) => measure_tdx(&self.launched_by(pid)?),
-            (None, Some(artifacts)) => measure_tdx(artifacts),
+            (Some(pid), _) => {
+                let given = self.launched_by(pid)?;
+                measure_tdx(&given.artifacts, &given.hardware)
+            }
+            (None, Some(artifacts)) => measure_tdx(artifacts, &self.shape.hardware()),
             (None, None) => processes_registers(&self.digest_of),
         }
     }
 
     /// What the process was given.
-    fn launched_by(&self, pid: u32) -> Result<Artifacts, LaunchError> {
+    fn launched_by(&self, pid: u32) -> Result<Given, LaunchError> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let arguments = bytes_of(&process.join("cmdline"))?;
         let given = Given::parse(&arguments)?;
-        if given.vcpus != self.shape.vcpus {
+        if given.hardware.vcpus != self.shape.vcpus {
             return Err(LaunchError::Vcpus {
-                found: given.vcpus,
+                found: given.hardware.vcpus,
                 expected: self.shape.vcpus,
             });
         }
@@ -160,11 +177,14 @@ impl LaunchRecord {
             initrd,
             cmdline,
         } = given.artifacts;
-        Ok(Artifacts {
-            firmware: cwd.join(firmware),
-            kernel: cwd.join(kernel),
-            initrd: cwd.join(initrd),
-            cmdline,
+        Ok(Given {
+            artifacts: Artifacts {
+                firmware: cwd.join(firmware),
+                kernel: cwd.join(kernel),
+                initrd: cwd.join(initrd),
+                cmdline,
+            },
+            hardware: given.hardware,
         })
     }
 
@@ -191,12 +211,13 @@ impl LaunchRecord {
     }
 }
 
-fn measure_tdx(artifacts: &Artifacts) -> Result<Registers, LaunchError> {
+fn measure_tdx(artifacts: &Artifacts, hardware: &Hardware) -> Result<Registers, LaunchError> {
     Ok(Registers::of(
         &bytes_of(&artifacts.firmware)?,
         &bytes_of(&artifacts.kernel)?,
         &bytes_of(&artifacts.initrd)?,
         &artifacts.cmdline,
+        hardware,
     )?)
 }
 
@@ -242,7 +263,7 @@ pub fn processes_digest(programs: &[PathBuf]) -> Result<LaunchDigest, LaunchErro
 #[derive(Debug, PartialEq, Eq)]
 struct Given {
     artifacts: Artifacts,
-    vcpus: u32,
+    hardware: Hardware,
 }
 
 impl Given {
@@ -256,6 +277,14 @@ impl Given {
             let found = found.map(|(_, value)| (*value).to_owned());
             found.ok_or(LaunchError::Option { option })
         };
+        let devices = |kind: &str| {
+            let given = arguments.iter().filter(|one| one.starts_with(kind));
+            given.count()
+        };
+        let number = |text: &str, option| {
+            let parsed = text.parse::<u32>();
+            parsed.map_err(|_| LaunchError::Option { option })
+        };
         let smp = value("-smp")?;
         let count = smp.split(',').next().unwrap_or_default();
         let count = count.strip_prefix("cpus=").unwrap_or(count);
@@ -266,9 +295,14 @@ impl Given {
                 initrd: value("-initrd")?.into(),
                 cmdline: value("-append")?,
             },
-            vcpus: count
-                .parse()
-                .map_err(|_| LaunchError::Option { option: "-smp" })?,
+            hardware: Hardware {
+                vcpus: number(count, "-smp")?,
+                memory_mib: number(&value("-m")?, "-m")?,
+                gpus: devices("vfio-pci,"),
+                // The first two disks are root and launch configuration.
+                model_disks: devices("virtio-blk-pci,").saturating_sub(2),
+                serial: arguments.contains(&"-serial"),
+            },
         })
     }
 }
@@ -286,10 +320,19 @@ mod tests {
 
     #[test]
     fn reads_what_qemu_was_given() {
-        let line = b"qemu\0-smp\0cpus=2,sockets=1\0-bios\0OVMF.fd\0-kernel\0k\0-initrd\0i\0\
-            -append\0console=ttyS0 a=b\0";
+        let line = b"qemu\0-smp\0cpus=2,sockets=1\0-m\x002048\0-bios\0OVMF.fd\0-kernel\0k\0\
+            -initrd\0i\0-append\0console=ttyS0 a=b\0-device\0virtio-blk-pci,drive=root\0\
+            -device\0virtio-blk-pci,drive=launch-config\0-device\0virtio-blk-pci,drive=model-0\0\
+            -serial\0stdio\0";
         let given = Given::parse(line).unwrap();
-        assert_eq!(given.vcpus, 2);
+        let expected = Hardware {
+            vcpus: 2,
+            memory_mib: 2048,
+            gpus: 0,
+            model_disks: 1,
+            serial: true,
+        };
+        assert_eq!(given.hardware, expected);
         assert_eq!(given.artifacts.firmware, Path::new("OVMF.fd"));
         assert_eq!(given.artifacts.cmdline, "console=ttyS0 a=b");
     }

@@ -2,6 +2,7 @@
 //! collateral that Intel would publish for the platform.
 
 mod authenticode;
+pub mod captured;
 mod chain;
 mod collateral;
 mod pck;

@@ -2,12 +2,13 @@
 //!
 //! Written from the TDX module's and edk2's rules on its own; `measurements` has other code for
 //! the same, and only because neither knows the other does their equality prove anything. RTMR0
-//! is a captured value, see `tests/fixtures/tdx/rtmr0`.
+//! is a captured value (`captured`).
 
 use protocol::digest::{Mrtd, Rtmr};
 use sha2::{Digest as _, Sha384};
 
 use super::authenticode;
+use super::captured::Hardware;
 
 /// Registers of one launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,12 @@ pub enum RegistersError {
     /// The kernel is not a PE32+ image.
     #[error("the kernel is not a PE32+ image")]
     Kernel,
-    /// The captured RTMR0 is not a register's value.
+    /// The events of a captured RTMR0 do not make its value.
     #[error("the captured rtmr0 is malformed")]
     Captured,
+    /// No RTMR0 was captured from such a machine.
+    #[error("no rtmr0 was captured from a machine of this shape")]
+    NotCaptured,
 }
 
 const PAGE: usize = 4096;
@@ -45,8 +49,6 @@ const EXIT: &[u8] = b"Exit Boot Services Invocation";
 const EXITED: &[u8] = b"Exit Boot Services Returned with Success";
 /// What edk2 2026.08 puts in front of the command line when there is an initrd.
 const INITRD_ARGUMENT: &str = "initrd=initrd ";
-/// The RTMR0 that stands for the demo's one shape.
-const CAPTURED_RTMR0: &str = include_str!("../../../fixtures/tdx/rtmr0/cpu-2x2048.hex");
 
 impl Registers {
     /// Registers of a guest that is booted with these files.
@@ -58,24 +60,14 @@ impl Registers {
         kernel: &[u8],
         initrd: &[u8],
         command_line: &str,
+        hardware: &Hardware,
     ) -> Result<Self, RegistersError> {
         let image = authenticode::digest(kernel).ok_or(RegistersError::Kernel)?;
         Ok(Self {
             mrtd: mrtd(firmware).ok_or(RegistersError::Firmware)?,
-            rtmrs: [captured_rtmr0()?, rtmr1(image), rtmr2(command_line, initrd)],
+            rtmrs: [hardware.rtmr0()?, rtmr1(image), rtmr2(command_line, initrd)],
         })
     }
-}
-
-/// The RTMR0 that stands for the demo's one shape.
-///
-/// # Errors
-/// `Captured` when the committed text is not a value.
-pub fn captured_rtmr0() -> Result<Rtmr, RegistersError> {
-    CAPTURED_RTMR0
-        .trim()
-        .parse()
-        .map_err(|_| RegistersError::Captured)
 }
 
 /// Kernel, call, separator, and the two events of leaving the boot services.
@@ -96,7 +88,7 @@ fn rtmr2(command_line: &str, initrd: &[u8]) -> Rtmr {
     extend(&[sha384(&units), sha384(initrd)])
 }
 
-fn extend(digests: &[[u8; 48]]) -> Rtmr {
+pub(super) fn extend(digests: &[[u8; 48]]) -> Rtmr {
     Rtmr(digests.iter().fold([0; 48], |register, digest| {
         let hash = Sha384::new().chain_update(register).chain_update(digest);
         hash.finalize().into()
