@@ -16,7 +16,7 @@ use crate::acpi::QemuProfile;
 use crate::firmware::{Firmware, FirmwareError, MAX_FIRMWARE_BYTES};
 use crate::machine::{Machine, MachineError, MachineParts, SerialPort};
 use crate::rtmr0::{self, Platform, Rtmr0Error};
-use crate::snp::{self, DirectBoot, SnpError, SnpShape};
+use crate::snp::{DirectBoot, MeasuredFirmware, MeasuredLaunch, SnpError, SnpShape};
 use crate::snp_vmsa::UnknownVcpuType;
 use crate::tdx::{self, PageOrder, TdxError};
 
@@ -196,10 +196,12 @@ pub fn reference_values(
     models: &[ModelDescription],
 ) -> Result<ReferenceValues, ReleaseError> {
     let firmware = Firmware::parse(&artifacts.firmware)?;
+    // What is the same on every shape is hashed once.
+    let launch = MeasuredFirmware::new(&firmware)?.with(Some(&artifacts.boot()))?;
     let tdx = TdxRegisters::of(&firmware, artifacts)?;
     let mut references = Vec::new();
     for shape in shapes {
-        references.push(snp_reference(&firmware, artifacts, shape)?);
+        references.push(snp_reference(&launch, shape)?);
         references.push(tdx.reference(shape, SerialPort::Absent)?);
         match profile {
             Profile::Release => {}
@@ -219,17 +221,12 @@ pub fn reference_values(
     })
 }
 
-fn snp_reference(
-    firmware: &Firmware<'_>,
-    artifacts: &BootArtifacts,
-    shape: &Shape,
-) -> Result<ShapeReference, ReleaseError> {
-    let snp_shape = SnpShape {
+fn snp_reference(launch: &MeasuredLaunch, shape: &Shape) -> Result<ShapeReference, ReleaseError> {
+    let launch_digest = launch.launch_digest(&SnpShape {
         vcpus: shape.vcpus,
         vcpu_type: shape.vcpu_type.parse()?,
         guest_features: shape.guest_features,
-    };
-    let launch_digest = snp::launch_digest(firmware, Some(&artifacts.boot()), &snp_shape)?;
+    })?;
     Ok(in_shape(
         shape,
         ExpectedRegisters::SevSnp {
