@@ -163,7 +163,10 @@ fn qemu_gets_the_sealed_artifacts_and_the_configuration_disk() {
     children(&mut agent);
     program::wait_for("arguments", || stage.at("qemu-arguments").exists());
     let text = || std::fs::read_to_string(stage.at("qemu-arguments")).unwrap();
-    program::wait_for("all arguments", || text().ends_with("chardev=vsock\n"));
+    // The vsock device stands last.
+    program::wait_for("all arguments", || {
+        text().ends_with("chardev=vsock,bus=pcie.0,addr=0x3\n")
+    });
     let sealed = stage.at("state/launch");
     for name in ["bzImage", "initrd.cpio.zst", "OVMF.fd"] {
         let path = sealed.join(name);
