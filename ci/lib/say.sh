@@ -21,5 +21,19 @@ step() {
   say "── $title: $((SECONDS - began)) s"
 }
 
+# Cargo names what it builds by a package's place in the workspace, and tells fresh from stale by
+# time: what another checkout built since would count as this one's. So whoever comes from another
+# checkout builds the workspace's own packages anew; those of others stay.
+own_target() {
+  local owner="$CARGO_TARGET_DIR/checkout" name
+  if [ "$(cat "$owner" 2>/dev/null)" = "$ROOT" ]; then return 0; fi
+  for name in $(cat "$ROOT"/{*,*/*,*/*/*}/Cargo.toml 2>/dev/null | sed -n 's/^name = "\(.*\)"/\1/p'); do
+    rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$name"-????????????????
+  done
+  mkdir -p "$CARGO_TARGET_DIR"
+  printf '%s\n' "$ROOT" >"$owner"
+}
+own_target
+
 # Free the caller from `cd`: everything below works from any directory.
 cd "$ROOT"
