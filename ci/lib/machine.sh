@@ -58,7 +58,9 @@ launch_refused() {
   launch_begin "$1" "$2"
   wait "${AGENT[$1]}" || code=$?
   stop "${TEE_OF[$1]}"
-  if [ "$code" != 3 ] || ! grep -q "$3" "$WORK/$1.log"; then
+  # The members of an event have no order.
+  if [ "$code" != 3 ] ||
+    ! grep '"event":"guest-ended"' "$WORK/$1.log" | grep -qF "\"code\":\"$3\""; then
     tail -n 5 "$WORK/$1.log" "$WORK/$1.err" >&2
     die "expected the guest to power off with $3, the agent ended with $code"
   fi
