@@ -11,14 +11,11 @@ use sha2::{Digest as _, Sha384};
 
 use crate::authenticode;
 use crate::bytes::OutOfFile;
-use crate::firmware::{Firmware, FirmwareError, PAGE, TdxSection};
+use crate::firmware::{AUGMENT, EXTEND, Firmware, FirmwareError, PAGE, TdxSection};
 use crate::pe::PeError;
 use crate::snp::DirectBoot;
 
-const EXTEND: u32 = 1;
-const AUGMENT: u32 = 2;
 const CHUNK: u64 = 256;
-const MAX_MEASURED_PAGES: u64 = 1 << 20;
 
 /// Order in which a launcher adds and measures pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +51,11 @@ pub fn mrtd(firmware: &Firmware<'_>, order: PageOrder) -> Result<Mrtd, TdxError>
     let mut hash = Sha384::new();
     for section in firmware.tdx_sections()? {
         let contents = Contents::of(firmware, section)?;
-        let pages = section.size.div_euclid(PAGE);
-        if pages > MAX_MEASURED_PAGES {
-            return Err(FirmwareError::Malformed {
-                table: "TDX metadata",
-            }
-            .into());
+        // Memory that is neither added nor measured may be of any length; the rest is bounded.
+        if section.attributes & (AUGMENT | EXTEND) == AUGMENT {
+            continue;
         }
+        let pages = section.size.div_euclid(PAGE);
         match order {
             PageOrder::SinglePass => (0..pages).for_each(|page| {
                 contents.add(&mut hash, page);
