@@ -1,9 +1,12 @@
 //! Event logs as JSON, in dstack's form: run-time events whose digest is left out are recomputed
 //! from their name and payload. Replay itself is `protocol::event_log`.
 
+use std::fmt;
+
 use protocol::digest::{Rtmr, write_hex};
 use protocol::event_log::{self, Algorithm, Replayed};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha384};
 
 /// Logs are at most this long.
@@ -63,19 +66,54 @@ struct Written {
     event_payload: String,
 }
 
-/// Log of a quote: a list, or an object that holds the list, itself or as text.
+/// Log of a quote, unless the document is the list: an object that holds it.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Document {
-    List(Vec<Written>),
-    Object { event_log: Inner },
+struct Document {
+    event_log: Held,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Inner {
+/// A list of events, itself or as text. Read as it comes: a tree of a hostile log would take many
+/// times its length.
+enum Held {
     List(Vec<Written>),
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(HeldVisitor)
+    }
+}
+
+struct HeldVisitor;
+
+impl<'de> Visitor<'de> for HeldVisitor {
+    type Value = Held;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Held, A::Error> {
+        let mut events = Vec::new();
+        // One more than is taken shows that there are too many.
+        while events.len() <= MAX_EVENTS {
+            match list.next_element()? {
+                Some(event) => events.push(event),
+                None => return Ok(Held::List(events)),
+            }
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Held::List(events))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Held, E> {
+        Ok(Held::Text(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Held, E> {
+        Ok(Held::Text(text))
+    }
 }
 
 /// An event with its digest.
@@ -109,14 +147,17 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<JsonEvent>, JsonLogError> {
         line: error.line(),
         column: error.column(),
     };
-    let written = match serde_json::from_slice(bytes).map_err(malformed)? {
-        Document::List(list)
-        | Document::Object {
-            event_log: Inner::List(list),
-        } => list,
-        Document::Object {
-            event_log: Inner::Text(text),
-        } => serde_json::from_str(&text).map_err(malformed)?,
+    let held = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => serde_json::from_slice::<Document>(bytes).map(|object| object.event_log),
+        Some(b'"') => Err(Error::custom("a text in the place of a log")),
+        Some(_) | None => serde_json::from_slice(bytes),
+    };
+    let written = match held.map_err(malformed)? {
+        Held::List(list) => list,
+        Held::Text(text) => match serde_json::from_str(&text).map_err(malformed)? {
+            Held::List(list) => list,
+            Held::Text(_) => return Err(JsonLogError::Malformed { line: 1, column: 1 }),
+        },
     };
     if written.len() > MAX_EVENTS {
         return Err(JsonLogError::TooManyEvents);
