@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::{HeaderError, MAX_METADATA, MAX_NAME_BYTES, MAX_TENSORS};
+use super::{HeaderError, MAX_DIMENSIONS, MAX_METADATA, MAX_NAME_BYTES, MAX_TENSORS};
 
 const METADATA: &str = "__metadata__";
 
@@ -26,8 +26,39 @@ pub(super) struct Entry {
 #[serde(deny_unknown_fields)]
 struct Description {
     dtype: String,
-    shape: Vec<u64>,
+    shape: Shape,
     data_offsets: [u64; 2],
+}
+
+/// Dimensions, at most one more than any tensor may have: a header of [`super::MAX_HEADER_BYTES`]
+/// could list eight million of them, four times its own length in memory.
+struct Shape(Vec<u64>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of dimensions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        let mut shape = Vec::new();
+        while let Some(dimension) = list.next_element()? {
+            if shape.len() > MAX_DIMENSIONS {
+                return Err(A::Error::custom("more dimensions than any tensor has"));
+            }
+            shape.push(dimension);
+        }
+        Ok(Shape(shape))
+    }
 }
 
 /// The tensors that a header describes, in its order.
@@ -109,7 +140,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             self.0.entries.push(Entry {
                 name,
                 dtype: described.dtype,
-                shape: described.shape,
+                shape: described.shape.0,
                 offsets: described.data_offsets,
             });
         }
