@@ -55,6 +55,12 @@ pub enum ModelImageError {
         /// The limit.
         limit: usize,
     },
+    /// The files of weights hold more tensors than any model has.
+    #[error("more than {limit} tensors in one model")]
+    TooManyTensors {
+        /// The limit.
+        limit: usize,
+    },
     /// A file that the format needs is not there.
     #[error("needs `{file}` beside the weights")]
     Missing {

@@ -1,13 +1,14 @@
 //! A model's files: opened once, found well-formed, and kept open for the sealing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use model_format::{gguf, safetensors};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 
 use super::ModelImageError;
@@ -15,6 +16,8 @@ use crate::erofs::MAX_FILES;
 
 /// Text beside the weights, at most: a tokenizer over a large vocabulary has some 20 MB.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// Tensors of all files together, and entries of the index: twice those of the largest open models.
+const MAX_TENSORS: usize = 1 << 18;
 const INDEX: &str = "model.safetensors.index.json";
 const TEMPLATE: &str = "chat_template.jinja";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -129,7 +132,9 @@ impl Source {
                     let found: TokenizerConfig = json(name, &text)?;
                     has_template |= found.chat_template.is_some();
                 }
-                _ => drop(json::<BTreeMap<String, IgnoredAny>>(name, &text)?),
+                _ => {
+                    json::<AnyObject>(name, &text)?;
+                }
             }
             files.push(opened.checked(name, &text)?);
         }
@@ -137,10 +142,21 @@ impl Source {
             return Err(ModelImageError::NoTemplate);
         }
         let mut tensors = BTreeMap::new();
-        for name in weights {
-            files.push(weights_file(directory, name, &mut tensors)?);
+        for (number, name) in weights.iter().enumerate() {
+            files.push(weights_file(
+                directory,
+                (number, name.as_str()),
+                &mut tensors,
+            )?);
         }
-        if index.is_some_and(|index| index.weight_map != tensors) {
+        let agrees = |index: &WeightIndex| {
+            let held = tensors
+                .iter()
+                .map(|(tensor, at)| (tensor, weights.get(*at)));
+            let listed = index.weight_map.0.iter();
+            listed.map(|(tensor, file)| (tensor, Some(file))).eq(held)
+        };
+        if index.is_some_and(|index| !agrees(&index)) {
             return Err(ModelImageError::Index { file: INDEX });
         }
         let taken: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
@@ -153,11 +169,11 @@ impl Source {
     }
 }
 
-/// One file of weights; adds its tensors to those of the others.
+/// One file of weights, by number and name; adds its tensors to those of the others.
 fn weights_file(
     directory: &Path,
-    name: &str,
-    tensors: &mut BTreeMap<String, String>,
+    (number, name): (usize, &str),
+    tensors: &mut BTreeMap<String, usize>,
 ) -> Result<Checked, ModelImageError> {
     let refused = |source| ModelImageError::Safetensors {
         file: name.to_owned(),
@@ -172,7 +188,11 @@ fn weights_file(
     let length = safetensors::header_length(first, bytes).map_err(refused)?;
     let header = opened.more(length)?;
     for tensor in safetensors::check(&header, bytes).map_err(refused)? {
-        if tensors.insert(tensor.name, name.to_owned()).is_some() {
+        if tensors.len() >= MAX_TENSORS {
+            let limit = MAX_TENSORS;
+            return Err(ModelImageError::TooManyTensors { limit });
+        }
+        if tensors.insert(tensor.name, number).is_some() {
             return Err(ModelImageError::Repeated {
                 file: name.to_owned(),
             });
@@ -184,7 +204,63 @@ fn weights_file(
 
 #[derive(Deserialize)]
 struct WeightIndex {
-    weight_map: BTreeMap<String, String>,
+    weight_map: WeightMap,
+}
+
+/// Tensors, each with its file, in the order of names; as many as a model may have. One that is
+/// there twice stays there twice, and agrees with no files.
+struct WeightMap(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for WeightMap {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(WeightMapVisitor)
+    }
+}
+
+struct WeightMapVisitor;
+
+impl<'de> Visitor<'de> for WeightMapVisitor {
+    type Value = WeightMap;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
+        let mut weights = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            if weights.len() >= MAX_TENSORS {
+                return Err(A::Error::custom("more tensors than any model has"));
+            }
+            weights.push(entry);
+        }
+        weights.sort_unstable();
+        Ok(WeightMap(weights))
+    }
+}
+
+/// An object, read for its form only: nothing of it is kept, however long it is.
+struct AnyObject;
+
+impl<'de> Deserialize<'de> for AnyObject {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(AnyObjectVisitor)
+    }
+}
+
+struct AnyObjectVisitor;
+
+impl<'de> Visitor<'de> for AnyObjectVisitor {
+    type Value = AnyObject;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyObject, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(AnyObject)
+    }
 }
 
 #[derive(Deserialize)]
