@@ -128,6 +128,37 @@ fn the_registers_of_a_td_name_the_order_of_pages_and_the_command_line() {
 }
 
 #[test]
+fn documents_that_are_too_long_or_no_json_are_refused() {
+    let long = vec![b' '; document::MAX_BYTES + 1];
+    assert_eq!(
+        document::parse(&long),
+        Err(document::DocumentError::TooLong)
+    );
+    for text in ["", "{", "[1,", "[[[[", "{}{}"] {
+        let refused = document::parse(text.as_bytes()).unwrap_err();
+        let malformed = matches!(refused, document::DocumentError::Malformed { .. });
+        assert!(malformed, "{text}");
+    }
+}
+
+#[test]
+fn namesakes_in_one_list_are_compared_in_their_order() {
+    let twice = json!([{ "id": "a", "vcpus": 1 }, 7, { "id": "a", "vcpus": 2 }]);
+    assert_eq!(document::differences(&twice, &twice), []);
+    let other = json!([{ "id": "a", "vcpus": 1 }, 7, { "id": "a", "vcpus": 3 }]);
+    let causes = document::differences(&twice, &other);
+    assert_eq!(causes.len(), 1);
+    assert_eq!(causes[0].expected, "[a].vcpus: 2");
+    let fewer = json!([{ "id": "a", "vcpus": 1 }, 8]);
+    let causes = document::differences(&twice, &fewer);
+    assert_eq!(causes.len(), 2);
+    assert_eq!(
+        (causes[0].found.as_str(), causes[1].found.as_str()),
+        ("[1]: 8", "[a]: absent")
+    );
+}
+
+#[test]
 fn documents_differ_by_their_members_whatever_the_order_of_their_lists() {
     let expected = json!({
         "profile": "release",

@@ -46,7 +46,7 @@ impl Explain {
         let expected = release::read_bounded(&self.expected, limit)?;
         match self.found(limit)? {
             Found::Document(found) => {
-                let expected: Value = serde_json::from_slice(&expected)
+                let expected = document::parse(&expected)
                     .with_context(|| format!("`{}`", self.expected.display()))?;
                 let causes = document::differences(&expected, &found);
                 Ok(json!({ "same": causes.is_empty(), "causes": causes }))
@@ -67,8 +67,7 @@ impl Explain {
             return Ok(Found::Launch(digest));
         }
         let bytes = release::read_bounded(self.found.as_ref(), limit)?;
-        let value: Value =
-            serde_json::from_slice(&bytes).with_context(|| format!("`{}`", self.found))?;
+        let value = document::parse(&bytes).with_context(|| format!("`{}`", self.found))?;
         if let Some(digest) = value.get("launch_digest").and_then(Value::as_str) {
             return Ok(Found::Launch(digest.parse().context("launch_digest")?));
         }
