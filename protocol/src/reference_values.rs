@@ -134,7 +134,7 @@ pub struct ExpectedRtmr {
 
 /// Expected registers of one machine shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "tee", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "tee", rename_all = "kebab-case", try_from = "WrittenRegisters")]
 pub enum ExpectedRegisters {
     /// AMD SEV-SNP.
     SevSnp {
@@ -156,6 +156,82 @@ pub enum ExpectedRegisters {
         /// Command line and initrd.
         rtmr2: ExpectedRtmr,
     },
+}
+
+/// Registers as they are read: the members of either kind, whose types and names are known before
+/// the kind is. Kept as a tree until then, hostile members would take sixty times their length.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRegisters {
+    tee: WrittenTee,
+    #[serde(default, deserialize_with = "present")]
+    vcpu_type: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    guest_features: Option<u64>,
+    #[serde(default, deserialize_with = "present")]
+    launch_digest: Option<LaunchDigest>,
+    #[serde(default, deserialize_with = "present")]
+    mrtd: Option<Mrtd>,
+    #[serde(default, deserialize_with = "present")]
+    rtmr0: Option<ExpectedRtmr>,
+    #[serde(default, deserialize_with = "present")]
+    rtmr1: Option<ExpectedRtmr>,
+    #[serde(default, deserialize_with = "present")]
+    rtmr2: Option<ExpectedRtmr>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenTee {
+    SevSnp,
+    Tdx,
+}
+
+/// A member that is there has a value: null is none.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// Registers that are not exactly those of their kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("registers have a member too few, or one of another kind")]
+struct OtherRegisters;
+
+impl TryFrom<WrittenRegisters> for ExpectedRegisters {
+    type Error = OtherRegisters;
+
+    fn try_from(written: WrittenRegisters) -> Result<Self, OtherRegisters> {
+        let snp = (
+            written.vcpu_type,
+            written.guest_features,
+            written.launch_digest,
+        );
+        let tdx = (written.mrtd, written.rtmr0, written.rtmr1, written.rtmr2);
+        match (written.tee, snp, tdx) {
+            (
+                WrittenTee::SevSnp,
+                (Some(vcpu_type), Some(guest_features), Some(launch_digest)),
+                (None, None, None, None),
+            ) => Ok(Self::SevSnp {
+                vcpu_type,
+                guest_features,
+                launch_digest,
+            }),
+            (
+                WrittenTee::Tdx,
+                (None, None, None),
+                (Some(mrtd), Some(rtmr0), Some(rtmr1), Some(rtmr2)),
+            ) => Ok(Self::Tdx {
+                mrtd,
+                rtmr0,
+                rtmr1,
+                rtmr2,
+            }),
+            _ => Err(OtherRegisters),
+        }
+    }
 }
 
 impl ExpectedRegisters {
@@ -362,6 +438,26 @@ mod tests {
             let with = text.replacen(member, &("\"extra\": 1, ".to_string() + member), 1);
             assert_ne!(with, text);
             assert!(ReferenceValues::parse(with.as_bytes()).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn registers_have_exactly_the_members_of_their_kind() {
+        let text = values().to_json().unwrap();
+        for (from, to) in [
+            ("\"tee\": \"sev-snp\"", "\"tee\": \"tdx\""),
+            ("\"tee\": \"sev-snp\"", "\"tee\": \"sgx\""),
+            ("\"tee\": \"sev-snp\",", ""),
+            ("\"vcpu_type\"", "\"mrtd\": null, \"vcpu_type\""),
+            ("\"guest_features\": 1", "\"guest_features\": null"),
+            ("\"guest_features\": 1,", ""),
+            ("\"mrtd\"", "\"vcpu_type\": \"x\", \"mrtd\""),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            let refused = ReferenceValues::parse(changed.as_bytes());
+            let malformed = matches!(refused, Err(ReferenceValuesError::Malformed { .. }));
+            assert!(malformed, "{to}");
         }
     }
 
