@@ -176,6 +176,37 @@ mod tests {
     }
 
     #[test]
+    fn each_malformed_field_is_refused_by_its_name_and_no_prefix_is_taken() {
+        let text = GOOD.to_string();
+        for end in 0..text.len() {
+            assert!(text[..end].parse::<VerityParameters>().is_err(), "{end}");
+        }
+        let refused = |from: &str, to: &str| {
+            let changed = text.replacen(from, to, 1);
+            changed.parse::<VerityParameters>().unwrap_err().field
+        };
+        assert_eq!(refused("sha256", "sha512"), "hash algorithm");
+        assert_eq!(refused(":4096:", ":04096:"), "block size");
+        for number in [
+            "18446744073709551616",
+            "1073741825",
+            "-1",
+            "1e3",
+            "",
+            " 100",
+        ] {
+            let number = std::format!(":{number}:");
+            assert_eq!(refused(":100:", &number), "data blocks", "{number}");
+            assert_eq!(refused(":101:", &number), "hash start block", "{number}");
+        }
+        assert_eq!(refused("0707", "070"), "salt");
+        assert_eq!(refused("0909", "0G09"), "root");
+        // Whatever its length, nothing of it is kept.
+        let long = ":".repeat(1 << 20);
+        assert_eq!(refused(":", &long), "block size");
+    }
+
+    #[test]
     fn every_parameter_changes_the_model_digest() {
         let mut others = [GOOD; 4];
         others[0].data_blocks = 99;
