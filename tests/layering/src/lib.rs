@@ -31,6 +31,17 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["protocol", "model-format", "sys"]),
     ("layering", &[]),
     ("e2e", &[]),
+    (
+        "fuzz-targets",
+        &[
+            "protocol",
+            "model-format",
+            "verifier",
+            "measurements",
+            "mock-tee",
+            "research-anchors",
+        ],
+    ),
     ("hardening", &[]),
     ("mock-tee", &["protocol"]),
     ("research-anchors", &["protocol", "verifier"]),

@@ -1,0 +1,371 @@
+//! Writes the seeds that follow from code and fixtures:
+//! `cargo run --release -p fuzz-targets --example seeds`.
+//! Seeds that a fuzzer found lie beside them under names of their own and are left alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a seed that cannot be made must stop the program"
+)]
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use fuzz_targets::honest::{self, Machine};
+use fuzz_targets::pieces::join;
+use fuzz_targets::releases::log_key;
+use fuzz_targets::{corpus_folder, hostile};
+use measurements::transparency::log::ReleaseLog;
+use measurements::transparency::record::{FileDigest, Flavour, ReleaseRecord};
+use mock_tee::Lie;
+use protocol::digest::Nonce;
+use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::evidence::Challenge;
+use protocol::reference_values::Profile;
+use protocol::tee::EvidenceClass;
+use verifier::AppraisalPolicy;
+
+fn main() -> std::io::Result<()> {
+    firmware()?;
+    executables()?;
+    layouts()?;
+    event_logs()?;
+    models()?;
+    documents()?;
+    transparency()?;
+    wire()?;
+    parts()?;
+    small_hostile()
+}
+
+fn put(target: &str, name: &str, seed: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(corpus_folder(target))?;
+    std::fs::write(corpus_folder(target).join(name), seed)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(root().join("tests/fixtures").join(name)).unwrap()
+}
+
+fn unpacked(path: &Path) -> Vec<u8> {
+    let packed = std::fs::File::open(path).unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(packed)
+        .read_to_end(&mut bytes)
+        .unwrap();
+    bytes
+}
+
+/// The ends of real flash images, and one whose TDX sections have their bytes within it.
+fn firmware() -> std::io::Result<()> {
+    let ours = unpacked(&root().join("image/firmware/OVMF.fd.gz"));
+    let end = &ours[ours.len() - 2688..];
+    put("firmware", "ovmf-2026.08", end)?;
+    for name in ["AmdSev", "OvmfX64"] {
+        let suffix = fixture(&format!("snp/measurement/ovmf_{name}_suffix.bin"));
+        put("firmware", &format!("ovmf-{name}"), &suffix[4096 - 2560..])?;
+    }
+    let mut within = end.to_vec();
+    let first = within.len() - 0xa60 + 16;
+    for (section, bytes) in [(0, 4096u64), (1, 0)] {
+        let at = first + 32 * section;
+        within[at..at + 4].fill(0);
+        within[at + 4..at + 8].copy_from_slice(&u32::try_from(bytes).unwrap().to_le_bytes());
+        within[at + 16..at + 24].copy_from_slice(&4096u64.to_le_bytes());
+    }
+    put("firmware", "sections-within", &within)
+}
+
+/// A PE32+ file: headers of 512 bytes, then the sections.
+fn pe(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut file = vec![0; 512];
+    let place = |file: &mut Vec<u8>, at: usize, bytes: &[u8]| {
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+    place(&mut file, 0x3c, &64u32.to_le_bytes());
+    place(&mut file, 64, b"PE\0\0");
+    let count = u16::try_from(sections.len()).unwrap();
+    place(&mut file, 70, &count.to_le_bytes());
+    place(&mut file, 84, &160u16.to_le_bytes());
+    place(&mut file, 88, &0x20bu16.to_le_bytes());
+    place(&mut file, 88 + 60, &512u32.to_le_bytes());
+    place(&mut file, 88 + 108, &6u32.to_le_bytes());
+    for (index, (name, data)) in sections.iter().enumerate() {
+        let header = 88 + 160 + index * 40;
+        let length = u32::try_from(data.len()).unwrap().to_le_bytes();
+        let at = u32::try_from(file.len()).unwrap().to_le_bytes();
+        place(&mut file, header, name.as_bytes());
+        place(&mut file, header + 8, &length);
+        place(&mut file, header + 16, &length);
+        place(&mut file, header + 20, &at);
+        file.extend_from_slice(data);
+    }
+    file
+}
+
+fn executables() -> std::io::Result<()> {
+    let kernel = pe(&[(".text", b"code")]);
+    put("pe", "kernel", &kernel)?;
+    let sections: [(&str, &[u8]); 4] = [
+        (".text", b"stub"),
+        (".linux", &kernel),
+        (".cmdline", b"quiet"),
+        (".uname", b"6.12"),
+    ];
+    put("pe", "unified-kernel-image", &pe(&sections))
+}
+
+fn layouts() -> std::io::Result<()> {
+    let configuration = honest::configuration();
+    let verity = configuration.models[0].verity.to_string();
+    put("image_layout", "verity", verity.as_bytes())?;
+    let mut list = Vec::new();
+    for (name, bytes) in [("model.gguf", 5000u64), ("a", 0), ("-x", 1)] {
+        list.push(u8::try_from(name.len()).unwrap());
+        list.extend(name.as_bytes());
+        list.extend(bytes.to_le_bytes());
+    }
+    put("image_layout", "three-files", &list)
+}
+
+fn event_logs() -> std::io::Result<()> {
+    put("event_log", "ccel", &fixture("tdx/eventlog/ccel.bin"))?;
+    let json = fixture("tdx/eventlog/tdx-lite-getquote.json");
+    put("event_log", "dstack.json", &json)
+}
+
+/// One tensor of 32 bytes.
+fn gguf() -> Vec<u8> {
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3u32.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(12u64.to_le_bytes());
+    bytes.extend(b"general.name");
+    bytes.extend(8u32.to_le_bytes());
+    bytes.extend(4u64.to_le_bytes());
+    bytes.extend(b"tiny");
+    bytes.extend(1u64.to_le_bytes());
+    bytes.push(b't');
+    bytes.extend(1u32.to_le_bytes());
+    bytes.extend(8u64.to_le_bytes());
+    bytes.extend(0u32.to_le_bytes());
+    bytes.extend(0u64.to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(32) + 32, 7);
+    bytes
+}
+
+fn safetensors(name: &str) -> Vec<u8> {
+    let tensor = r#"{"dtype":"BF16","shape":[2,4],"data_offsets":[0,16]}"#;
+    let header = format!(r#"{{"__metadata__":{{"format":"pt"}},"{name}":{tensor}}}"#);
+    let mut file = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend([5; 16]);
+    file
+}
+
+fn models() -> std::io::Result<()> {
+    put("gguf", "tiny", &gguf())?;
+    put("safetensors", "tiny", &safetensors("t"))?;
+    put("safetensors", "empty", b"\x02\0\0\0\0\0\0\0{}")?;
+    let empty: &[u8] = b"";
+    let one = [&gguf(), empty, empty, empty, empty, empty, empty, empty];
+    put("model_directory", "gguf", &join(&one))?;
+    let index = br#"{"metadata":{},"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#;
+    let (a, b) = (safetensors("a"), safetensors("b"));
+    let sharded: [&[u8]; 8] = [
+        b"",
+        b"{}",
+        br#"{"version":"1.0"}"#,
+        br#"{"eos_token":"</s>"}"#,
+        b"{{ messages }}",
+        index,
+        &a,
+        &b,
+    ];
+    put("model_directory", "sharded", &join(&sharded))
+}
+
+fn documents() -> std::io::Result<()> {
+    let values = honest::references().to_json().unwrap();
+    let configuration = honest::configuration().to_canonical_bytes().unwrap();
+    put(
+        "documents",
+        "launch-configuration",
+        &join(&[b"", &configuration]),
+    )?;
+    let shapes = std::fs::read(root().join("ci/lib/shapes.json"))?;
+    put(
+        "documents",
+        "shapes",
+        &join(&[&shapes, &shapes[..shapes.len() - 3]]),
+    )?;
+    let model = format!(
+        "{{\"name\":\"m\",\"verity\":\"{}\"}}",
+        honest::configuration().models[0].verity
+    );
+    put("documents", "model", &join(&[model.as_bytes(), b"{}"]))?;
+    let sbom = FileDigest::of(b"{}\n");
+    let files = format!(r#"{{"sbom.cdx.json":{{"sha256":"{sbom}"}}}}"#);
+    let head = r#""image":"0.1.0","flavour":"cpu","profile":"research""#;
+    let manifest = format!(r#"{{{head},"files":{files}}}"#);
+    put(
+        "documents",
+        "release",
+        &join(&[manifest.as_bytes(), values.as_bytes()]),
+    )
+}
+
+fn transparency() -> std::io::Result<()> {
+    let mut log = ReleaseLog::default();
+    for patch in 0..3 {
+        let record = ReleaseRecord {
+            version: format!("0.1.{patch}").parse().unwrap(),
+            flavour: Flavour::Cpu,
+            profile: Profile::Release,
+            manifest: FileDigest([1; 32]),
+            reference_values: FileDigest([2; 32]),
+            sbom: FileDigest([3; 32]),
+            build_inputs: FileDigest([4; 32]),
+        };
+        log.append(record).unwrap();
+    }
+    let key = log_key();
+    let note = log.sign(&key).unwrap();
+    put("transparency", "log", log.to_string().as_bytes())?;
+    put(
+        "transparency",
+        "record",
+        log.records()[0].to_string().as_bytes(),
+    )?;
+    put("transparency", "checkpoint", note.to_string().as_bytes())?;
+    put("transparency", "key", key.verifier().to_string().as_bytes())?;
+    let inclusion = log.inclusion(1, note.clone()).unwrap().to_string();
+    put("transparency", "inclusion", inclusion.as_bytes())?;
+    let consistency = log.consistency(2, note).unwrap().to_string();
+    put("transparency", "consistency", consistency.as_bytes())
+}
+
+fn wire() -> std::io::Result<()> {
+    let challenge = Challenge {
+        class: EvidenceClass::Fresh,
+        nonce: Nonce([9; 32]),
+    };
+    put("evidence", "challenge", &challenge.encode())?;
+    let genoa = Machine::Genoa.evidence();
+    put("evidence", "statement", &genoa.statement.encode())?;
+    put("evidence", "endorsements", &genoa.endorsements.encode())?;
+    put("evidence", "evidence", &genoa.encode())?;
+    for machine in Machine::ALL {
+        let name = format!("{machine:?}").to_lowercase();
+        put("appraise", &name, &machine.evidence().encode())?;
+    }
+    // One step deeper than the signature each, which no fuzzer forges.
+    for lie in [
+        Lie::Debug,
+        Lie::Migratable,
+        Lie::Vmpl,
+        Lie::IdBlock,
+        Lie::TcbLow,
+        Lie::TcbOrder,
+        Lie::NoAliasCheck,
+        Lie::UnlistedStepping,
+        Lie::Revoked,
+        Lie::OtherMeasurement,
+    ] {
+        let evidence = Machine::Genoa.lying(Some(lie));
+        put(
+            "appraise",
+            &format!("genoa-{}", lie.name()),
+            &evidence.encode(),
+        )?;
+    }
+    for lie in [
+        Lie::ServiceTd,
+        Lie::Rtmr3,
+        Lie::OutOfDate,
+        Lie::Advisory,
+        Lie::Revoked,
+    ] {
+        let evidence = Machine::TdxV5.lying(Some(lie));
+        put(
+            "appraise",
+            &format!("tdx-{}", lie.name()),
+            &evidence.encode(),
+        )?;
+    }
+    let policy = AppraisalPolicy::strict().to_json().unwrap();
+    put("policy", "strict", policy.as_bytes())
+}
+
+fn item(of: &Endorsements, kind: EndorsementKind) -> Vec<u8> {
+    of.get(kind).unwrap().to_vec()
+}
+
+/// Each part of evidence alone: of a simulated machine, and real ones.
+fn parts() -> std::io::Result<()> {
+    let genoa = Machine::Genoa.evidence();
+    put("snp_report", "genoa", &genoa.report)?;
+    put("snp_report", "turin", &Machine::Turin.evidence().report)?;
+    put(
+        "snp_report",
+        "milan-real",
+        &fixture("snp/milan-v2/report.bin"),
+    )?;
+    let kinds = [
+        EndorsementKind::SnpArk,
+        EndorsementKind::SnpAsk,
+        EndorsementKind::SnpVcek,
+    ];
+    for (name, stapled) in [("genoa", genoa), ("turin", Machine::Turin.evidence())] {
+        let chain = kinds.map(|kind| item(&stapled.endorsements, kind));
+        let chain = chain.each_ref().map(Vec::as_slice);
+        put("snp_certificates", name, &join(&chain))?;
+    }
+    let real = ["ark", "ask", "vcek"].map(|name| fixture(&format!("snp/milan-v2/{name}.der")));
+    let real = real.each_ref().map(Vec::as_slice);
+    put("snp_certificates", "milan-real", &join(&real))?;
+    put(
+        "snp_crl",
+        "genoa",
+        &item(&genoa.endorsements, EndorsementKind::SnpCrl),
+    )?;
+    let v4 = Machine::TdxV4.evidence();
+    put("tdx_quote", "v4", &v4.report)?;
+    put("tdx_quote", "v5", &Machine::TdxV5.evidence().report)?;
+    put(
+        "tdx_quote",
+        "v4-real",
+        &fixture("tdx/dcap-qvl/tdx_quote.bin"),
+    )?;
+    put(
+        "tdx_quote",
+        "v5-real",
+        &fixture("tdx/dcap-qvl/tdx_quote_td15ex.bin"),
+    )?;
+    let collateral = item(&v4.endorsements, EndorsementKind::TdxCollateral);
+    put("tdx_collateral", "simulated", &collateral)?;
+    let real = fixture("tdx/dcap-qvl/tdx_quote_collateral.json");
+    put("tdx_collateral", "real", &real)
+}
+
+/// Hostile inputs that are short: a fuzzer goes on from there.
+fn small_hostile() -> std::io::Result<()> {
+    for row in hostile::all() {
+        let input = (row.make)();
+        if input.len() <= 8192 && fuzz_targets::named(row.parser).is_some() {
+            let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+            let name: String = row.what.chars().map(kept).collect();
+            put(
+                row.parser,
+                &format!("hostile-{}", name.to_lowercase()),
+                &input,
+            )?;
+        }
+    }
+    Ok(())
+}

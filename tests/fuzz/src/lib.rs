@@ -1,0 +1,122 @@
+//! What each fuzz target does with an input: `ci/fuzz` runs these functions under libFuzzer, the
+//! tests here over the committed corpora, on every change.
+//!
+//! A target must refuse or take any bytes at all; a panic is a finding, and so is a broken promise,
+//! which is why the functions assert what a parser says of what it took. The driver in `libfuzzer/`
+//! holds every execution against its bound of memory. What is deliberately not here: which error an
+//! offence has (each room's own tests), and how long anything takes (`benches/bounds.rs`).
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a panic is what a fuzzer and a test look for; no program is made of this"
+)]
+
+pub mod evidence;
+pub mod honest;
+pub mod hostile;
+pub mod images;
+pub mod logs;
+pub mod models;
+pub mod pieces;
+pub mod releases;
+
+use std::path::{Path, PathBuf};
+
+/// What a target did with an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// At least one parser took all of it.
+    Taken,
+    /// Every parser refused it, with a typed error.
+    Refused,
+}
+
+impl Outcome {
+    /// The outcome of one parser.
+    pub fn of<T, E: std::error::Error>(result: &Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self::Taken,
+            Err(_) => Self::Refused,
+        }
+    }
+
+    /// Taken by either.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Taken => Self::Taken,
+            Self::Refused => other,
+        }
+    }
+}
+
+/// A parser, or several that are given the same bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name: of its program in `libfuzzer/src/bin` and of its folder in `corpus`.
+    pub name: &'static str,
+    /// What it does.
+    pub run: fn(&[u8]) -> Outcome,
+}
+
+/// Every target: first what an image and a release are made of, then what a verifier is handed.
+/// A new one is a row here, a program beside the others, and a folder of seeds.
+pub const TARGETS: &[Target] = &[
+    target("firmware", images::firmware),
+    target("pe", images::pe),
+    target("image_layout", images::layout),
+    target("event_log", logs::event_log),
+    target("gguf", models::gguf),
+    target("safetensors", models::safetensors),
+    target("model_directory", models::directory),
+    target("documents", releases::documents),
+    target("transparency", releases::transparency),
+    target("evidence", evidence::wire),
+    target("policy", evidence::policy),
+    target("snp_report", evidence::snp_report),
+    target("snp_certificates", evidence::snp_certificates),
+    target("snp_crl", evidence::snp_crl),
+    target("tdx_quote", evidence::tdx_quote),
+    target("tdx_collateral", evidence::tdx_collateral),
+    target("appraise", evidence::appraise),
+];
+
+const fn target(name: &'static str, run: fn(&[u8]) -> Outcome) -> Target {
+    Target { name, run }
+}
+
+/// The target of that name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+/// Where the seeds of a target lie.
+#[must_use]
+pub fn corpus_folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target)
+}
+
+/// The seeds of a target, in the order of their names.
+///
+/// # Panics
+/// When the folder cannot be read.
+#[must_use]
+pub fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = corpus_folder(target);
+    let entries = std::fs::read_dir(&folder).expect("the target has a folder of seeds");
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        (name.into_owned(), std::fs::read(&path).expect("a seed"))
+    };
+    let mut seeds: Vec<_> = entries.map(read).collect();
+    seeds.sort();
+    seeds
+}

@@ -1,0 +1,116 @@
+//! Model files: their headers, and whole directories that are sealed into an image.
+
+use std::path::Path;
+
+use measurements::model_image::Source;
+use model_format::{gguf as gguf_format, safetensors as safetensors_format};
+use tempfile::TempDir;
+
+use crate::{Outcome, pieces};
+
+/// The beginning of a GGUF file, for files that end there, and later.
+pub fn gguf(input: &[u8]) -> Outcome {
+    let held = u64::try_from(input.len()).expect("a length");
+    let mut outcome = Outcome::Refused;
+    for size in [held, held + (1 << 20), u64::MAX] {
+        if let Ok(Some(header)) = gguf_format::check(input, size) {
+            assert!(header.data_end <= size, "data behind the end of the file");
+            assert!(header.data_start <= header.data_end);
+            outcome = Outcome::Taken;
+        }
+    }
+    outcome
+}
+
+/// The same for a file that ends with its header, and no other.
+pub fn gguf_alone(input: &[u8]) -> Outcome {
+    let held = u64::try_from(input.len()).expect("a length");
+    Outcome::of(&gguf_format::check(input, held))
+}
+
+/// A safetensors file.
+pub fn safetensors(input: &[u8]) -> Outcome {
+    let Some((first, rest)) = input.split_first_chunk::<8>() else {
+        return Outcome::Refused;
+    };
+    let size = u64::try_from(input.len()).expect("a length");
+    let Ok(length) = safetensors_format::header_length(*first, size) else {
+        return Outcome::Refused;
+    };
+    let header = &rest[..usize::try_from(length).expect("within the file")];
+    let checked = safetensors_format::check(header, size);
+    if let Ok(tensors) = &checked {
+        let mut end = 8 + length;
+        for tensor in tensors {
+            assert_eq!(tensor.begin, end, "a gap or an overlap");
+            end = tensor.end;
+        }
+        assert_eq!(end, size, "tensors do not end with the file");
+    }
+    Outcome::of(&checked)
+}
+
+/// The files that an input's parts are written to; an empty part is no file.
+pub const FILES: [&str; 8] = [
+    "model.gguf",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+    "a.safetensors",
+    "b.safetensors",
+];
+
+thread_local! {
+    static PLACE: TempDir = TempDir::new().expect("a place for files");
+}
+
+/// A directory of model files, sealed into an image when they are well-formed.
+pub fn directory(input: &[u8]) -> Outcome {
+    PLACE.with(|place| {
+        let (model, image) = (place.path().join("model"), place.path().join("image"));
+        std::fs::create_dir_all(&model).expect("a directory");
+        for (name, part) in FILES.iter().zip(pieces::split::<8>(input)) {
+            put(&model.join(name), part);
+        }
+        let Ok(source) = Source::open(&model) else {
+            return Outcome::Refused;
+        };
+        let sealed = source.seal("fuzzed", &image).expect("nothing changed");
+        let written = std::fs::metadata(image.join("model.img")).expect("an image");
+        assert_eq!(written.len(), sealed.image.bytes);
+        assert!(sealed.verity.data_blocks * 4096 < written.len());
+        Outcome::Taken
+    })
+}
+
+/// A directory whose tokenizer is this text, however long.
+pub fn tokenizer(input: &[u8]) -> Outcome {
+    beside("tokenizer.json", input)
+}
+
+/// A directory whose index is this text, however long.
+pub fn index(input: &[u8]) -> Outcome {
+    beside("model.safetensors.index.json", input)
+}
+
+fn beside(name: &str, text: &[u8]) -> Outcome {
+    let place = TempDir::new().expect("a place for files");
+    for needed in ["config.json", "tokenizer.json"] {
+        put(&place.path().join(needed), b"{}");
+    }
+    let template = br#"{"chat_template":"{{ messages }}"}"#;
+    put(&place.path().join("tokenizer_config.json"), template);
+    put(&place.path().join("a.safetensors"), b"\x02\0\0\0\0\0\0\0{}");
+    put(&place.path().join(name), text);
+    Outcome::of(&Source::open(place.path()))
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        std::fs::write(path, bytes).expect("a file");
+    } else if path.exists() {
+        std::fs::remove_file(path).expect("a file less");
+    }
+}
