@@ -1,12 +1,12 @@
-# Sourced after say.sh, key.sh, store.sh and crates.sh by ci/repro and ci/release: another machine to
-# build on,
-# as far as one machine can be another. What differs from the caller's:
+# Sourced after say.sh, key.sh, store.sh, crates.sh and toolchain.sh by ci/repro and ci/release: another
+# machine to build on, as far as one machine can be another. What differs from the caller's:
 #   root      Debian 13, unpacked from image/lock/tools.lock, whatever the caller runs
 #   place     the checkout lies elsewhere, on a tmpfs, its files made in random order, one year older
 #   user      uid 0 has another name and home; umask 077; time zone, locale and host name differ
 #   clock     one year on, in every dynamically linked program, inside the tools tree as well
 #   jobs      one processor, so -j1
-#   cache     its own, empty at first; only the store of locked inputs is shared, read-only
+#   cache     its own, empty at first; only the store of locked inputs is shared, read-only, and the
+#             Rust toolchain is the one of the store, not the installed one
 #   network   none
 # Callers set ELSEWHERE (a directory on disk, kept so that an interrupted run goes on).
 
@@ -75,7 +75,7 @@ ENTER_ELSEWHERE='
 # the command's, with paths as they are there.
 elsewhere() {
   local toolchain crates
-  toolchain=$(rustc --print sysroot)
+  toolchain=$(toolchain_directory)
   crates=$(crates_directory)
   mkdir -p "$ELSEWHERE/cache"
   { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -printf '%P\n'; } |

