@@ -1,12 +1,20 @@
-//! What the client takes: the reference values of a file, narrowed by the registry on the chain.
+//! What the client takes: the reference values of a published release or of a file, narrowed by the
+//! registry on the chain.
+//!
+//! A release is taken when the log of the user's key holds it (`measurements::publication`,
+//! `docs/spec/release.md` §7); a file is the user's own word.
 //!
 //! The registry can only take away: a shape or model that it does not list as valid now is dropped
 //! before anything is appraised, and nothing that the file lacks is ever added. Reads of the chain
 //! are trusted in this version (`contracts::toncenter`): a lying endpoint can hide a revocation,
 //! but cannot make the client take what its file does not name. `docs/spec/evidence.md` §5.
 
-use contracts::registry::{Listed, Validity};
+use std::path::Path;
+
+use contracts::registry::{Listed, ReleaseKey, Validity};
 use contracts::toncenter::{ChainError, Toncenter};
+use measurements::publication::{self, PublicationError, PublishedRelease};
+use measurements::transparency::note::VerifierKey;
 use protocol::reference_values::{Profile, ReferenceValues, ReferenceValuesError};
 use protocol::ton::TonAddress;
 
@@ -16,6 +24,9 @@ pub enum PinsError {
     /// The file is not one.
     #[error(transparent)]
     File(#[from] ReferenceValuesError),
+    /// The directory is no release of that log.
+    #[error("the release is refused")]
+    Release(#[from] PublicationError),
     /// The file is for the other kind of program.
     #[error("reference values of profile {found:?}; this program takes {expected:?}")]
     Profile {
@@ -37,16 +48,17 @@ impl PinsError {
             Self::File(ReferenceValuesError::TooLong) => "reference-values-too-long",
             Self::File(ReferenceValuesError::Malformed { .. }) => "reference-values-malformed",
             Self::File(ReferenceValuesError::Version { .. }) => "reference-values-version",
+            Self::Release(error) => error.code(),
             Self::Profile { .. } => "reference-values-profile",
             Self::Registry(error) => error.code(),
         }
     }
 }
 
-/// A pin of the file that the registry does not list as valid now.
+/// A pin that the registry does not list as valid now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
-    /// The shape's or the model's name in the file.
+    /// The shape's or the model's name, or the release's.
     pub name: String,
     /// What the registry says.
     pub validity: Validity,
@@ -69,6 +81,7 @@ impl Dropped {
 #[derive(Debug, Clone)]
 pub struct Pins {
     references: ReferenceValues,
+    release: Option<PublishedRelease>,
     dropped: Vec<Dropped>,
 }
 
@@ -78,7 +91,29 @@ impl Pins {
     /// # Errors
     /// See [`PinsError`].
     pub fn parse(bytes: &[u8], expected: Profile) -> Result<Self, PinsError> {
-        let references = ReferenceValues::parse(bytes)?;
+        Self::of_profile(ReferenceValues::parse(bytes)?, None, expected)
+    }
+
+    /// Verifies a release's directory: its files are those of its record, and a checkpoint that the
+    /// key signed has that record in the log. Then its reference values are the pins.
+    ///
+    /// # Errors
+    /// See [`PinsError`].
+    pub fn of_release(
+        directory: &Path,
+        log_key: &VerifierKey,
+        expected: Profile,
+    ) -> Result<Self, PinsError> {
+        let release = publication::verify(directory, log_key, None)?;
+        let references = release.reference_values().clone();
+        Self::of_profile(references, Some(release), expected)
+    }
+
+    fn of_profile(
+        references: ReferenceValues,
+        release: Option<PublishedRelease>,
+        expected: Profile,
+    ) -> Result<Self, PinsError> {
         if references.profile != expected {
             return Err(PinsError::Profile {
                 found: references.profile,
@@ -87,11 +122,13 @@ impl Pins {
         }
         Ok(Self {
             references,
+            release,
             dropped: Vec::new(),
         })
     }
 
-    /// Drops whatever the registry does not list as valid at the chain's own time.
+    /// Drops whatever the registry does not list as valid at the chain's own time. Of a release
+    /// that is not listed itself, nothing stays.
     ///
     /// # Errors
     /// `Registry`: a registry that was asked for and cannot be read refuses everything.
@@ -103,8 +140,19 @@ impl Pins {
         let now = u64::from(chain.chain_time().await?);
         let Self {
             mut references,
+            release,
             mut dropped,
         } = self;
+        if let Some(record) = release.as_ref().map(PublishedRelease::record) {
+            let listed = Listed::Release(ReleaseKey(record.registry_key().0));
+            let validity = chain.registry_entry(registry, &listed).await?.validity(now);
+            if validity != Validity::Valid {
+                references.shapes.clear();
+                references.models.clear();
+                let name = format!("release {} {}", record.version, record.flavour.name());
+                dropped.push(Dropped { name, validity });
+            }
+        }
         let mut shapes = Vec::new();
         for shape in references.shapes {
             let listed = Listed::Measurement(shape.registers.key());
@@ -134,8 +182,15 @@ impl Pins {
         references.models = models;
         Ok(Self {
             references,
+            release,
             dropped,
         })
+    }
+
+    /// The release that the pins come from, when they do not come from a bare file.
+    #[must_use]
+    pub const fn release(&self) -> Option<&PublishedRelease> {
+        self.release.as_ref()
     }
 
     /// What is accepted.

@@ -105,6 +105,25 @@ pub enum PublicationError {
     },
 }
 
+impl PublicationError {
+    /// The stable code: `docs/spec/release.md` §7.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "release-unreadable",
+            Self::OtherFile { .. } => "release-file-changed",
+            Self::Manifest => "release-manifest-malformed",
+            Self::ReferenceValues(_) => "release-reference-values",
+            Self::Disagree { .. } => "release-files-disagree",
+            Self::Record(_) => "release-entry-malformed",
+            Self::Proof { source, .. } => source.code(),
+            Self::Note(_) | Self::Checkpoint(_) | Self::Log(_) | Self::NeedsLog { .. } => {
+                "release-log-history"
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Manifest {
     image: String,

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use measurements::transparency::note::VerifierKey;
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 
@@ -37,15 +38,28 @@ pub(super) struct Options {
     pub(super) chain: Option<String>,
 }
 
+/// What a machine must run: a published release, or bare reference values.
+#[derive(Debug, Args)]
+pub(super) struct PinsOptions {
+    /// A release's directory: it must be in the log of --log-key; its reference values count
+    #[arg(long, value_name = "DIR", conflicts_with = "reference_values")]
+    pub(super) release: Option<PathBuf>,
+    /// Public key of the log of releases: name+id+key
+    #[arg(long, value_name = "KEY", conflicts_with = "reference_values")]
+    pub(super) log_key: Option<VerifierKey>,
+    /// Bare reference values, of an image that is in no log
+    #[arg(long, value_name = "FILE")]
+    pub(super) reference_values: Option<PathBuf>,
+}
+
 /// Options of commands that talk to a machine.
 #[derive(Debug, Args)]
 pub(super) struct MachineOptions {
     /// The machine's relay
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) connect: Option<String>,
-    /// What the machine must run: a release's reference values
-    #[arg(long, value_name = "FILE")]
-    pub(super) reference_values: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) pins: PinsOptions,
     /// The appraisal policy (default: the built-in one)
     #[arg(long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
@@ -154,20 +168,22 @@ pub(super) enum VerifyCommand {
         #[arg(long, value_name = "FILE")]
         response: Option<PathBuf>,
     },
-    /// Kept evidence, against reference values and a policy. The channel binding is not checked
-    Evidence {
-        /// The evidence's file
-        file: PathBuf,
-        /// A release's reference values
-        #[arg(long, value_name = "FILE")]
-        reference_values: Option<PathBuf>,
-        /// The appraisal policy (default: the built-in one)
-        #[arg(long, value_name = "FILE")]
-        policy: Option<PathBuf>,
-        /// The time of the appraisal, unix seconds (default: now)
-        #[arg(long, value_name = "SECONDS")]
-        at: Option<u64>,
-    },
+    /// Kept evidence, against a release and a policy. The channel binding is not checked
+    Evidence(Box<EvidenceArguments>),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvidenceArguments {
+    /// The evidence's file
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) pins: PinsOptions,
+    /// The appraisal policy (default: the built-in one)
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// The time of the appraisal, unix seconds (default: now)
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) at: Option<u64>,
 }
 
 /// Examples at the end of `--help`.
@@ -177,7 +193,7 @@ pub(super) fn examples(program: &str) -> String {
         "  {} wallet new",
         "  {} wallet open --payee 0:5a… --deposit 2ton --chain http://127.0.0.1:8081",
         "  {} chat \"What is the capital of France?\" --connect 127.0.0.1:4443 \\",
-        "      --reference-values release.json --max-price 0.5ton",
+        "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",
         "  {} serve --port 8484 --config settings.json",
         "  {} verify receipt ~/.{}/receipts/receipt-….json",
         "",

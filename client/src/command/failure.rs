@@ -136,7 +136,9 @@ impl Failure {
             | Self::Port(_)
             | Self::Output(_)
             | Self::Runtime(_) => SURROUNDINGS,
-            Self::Pins(PinsError::File(_) | PinsError::Profile { .. }) => BAD_INPUT,
+            Self::Pins(PinsError::File(_) | PinsError::Release(_) | PinsError::Profile { .. }) => {
+                BAD_INPUT
+            }
             Self::Wallet(error) => wallet_exit(error),
             Self::Attest { error, .. } => match error {
                 AttestError::Connect(_) | AttestError::Randomness(_) => SURROUNDINGS,

@@ -13,6 +13,7 @@ use super::settings::Settings;
 use crate::channel::Answer;
 use crate::chat::{Chat, Till, price_per_million};
 use crate::evidence_file;
+use crate::pins::Pins;
 use crate::session::{AttestError, Session};
 use crate::wallet::{Ledger, refresh};
 
@@ -26,6 +27,7 @@ pub(super) async fn connect(
     output: Output,
 ) -> Result<Chat, Failure> {
     let attester = settings.attester(options).await?;
+    show_release(&attester.pins, output)?;
     let limit = settings.max_price(options)?;
     let session = match attester.connect().await {
         Ok(session) => session,
@@ -51,6 +53,36 @@ pub(super) async fn connect(
     }
     let till = Till::open(ledger, settings.state()?.within(RECEIPTS)?)?;
     Ok(Chat::new(attester, session, till, limit)?)
+}
+
+/// The release that the pins come from, as its log holds it; nothing for bare reference values.
+pub(super) fn show_release(pins: &Pins, output: Output) -> Result<(), Failure> {
+    let Some(release) = pins.release() else {
+        return Ok(());
+    };
+    let (record, checkpoint) = (release.record(), release.checkpoint());
+    let line = format!(
+        "release {version} {flavour}: record {index} of {size} in the log {log}, registry key \
+         {key}",
+        version = record.version,
+        flavour = record.flavour.name(),
+        index = release.index(),
+        size = checkpoint.size,
+        log = checkpoint.origin.as_str(),
+        key = record.registry_key(),
+    );
+    output.event(
+        "release",
+        &line,
+        members([
+            ("version", record.version.to_string().into()),
+            ("flavour", record.flavour.name().into()),
+            ("index", release.index().into()),
+            ("log", checkpoint.origin.as_str().into()),
+            ("log_size", checkpoint.size.into()),
+            ("registry_key", record.registry_key().to_string().into()),
+        ]),
+    )
 }
 
 fn keep_evidence(

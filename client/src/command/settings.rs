@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contracts::toncenter::Toncenter;
+use measurements::transparency::note::VerifierKey;
 use protocol::nano::Nano;
 use protocol::reference_values;
 use protocol::ton::TonAddress;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use verifier::AppraisalPolicy;
 
 use super::amount::parse_amount;
-use super::arguments::{MachineOptions, Options};
+use super::arguments::{MachineOptions, Options, PinsOptions};
 use super::failure::Failure;
 use crate::deployment::{Deployment, Surroundings};
 use crate::pins::Pins;
@@ -31,6 +32,8 @@ struct File {
     state: Option<PathBuf>,
     chain: Option<String>,
     connect: Option<String>,
+    release: Option<PathBuf>,
+    log_key: Option<String>,
     reference_values: Option<PathBuf>,
     policy: Option<PathBuf>,
     registry: Option<TonAddress>,
@@ -105,21 +108,38 @@ impl Settings {
         }
     }
 
-    /// The pins of the reference-values file, for this program's profile.
-    pub(super) fn pins(&self, option: Option<&Path>) -> Result<Pins, Failure> {
-        let missing = Failure::Missing {
-            option: "reference-values",
+    /// The pins, for this program's profile: of a release that its log holds, or of bare reference
+    /// values. A release that was asked for is never replaced by bare values.
+    pub(super) fn pins(&self, options: &PinsOptions) -> Result<Pins, Failure> {
+        let profile = self.deployment.profile();
+        let (release, values) = match (&options.release, &options.reference_values) {
+            (None, None) => (&self.file.release, &self.file.reference_values),
+            given => given,
         };
-        let path = option
-            .or(self.file.reference_values.as_deref())
-            .ok_or(missing)?;
-        let bytes = read_bounded(path, reference_values::MAX_BYTES)?;
-        Ok(Pins::parse(&bytes, self.deployment.profile())?)
+        match (release, values) {
+            (Some(directory), None) => {
+                let of_file = || self.log_key_of_file().transpose();
+                let key = options.log_key.clone().map(Ok).or_else(of_file);
+                let key = key.ok_or(Failure::Missing { option: "log-key" })??;
+                Ok(Pins::of_release(directory, &key, profile)?)
+            }
+            (None, Some(path)) if options.log_key.is_none() => {
+                let bytes = read_bounded(path, reference_values::MAX_BYTES)?;
+                Ok(Pins::parse(&bytes, profile)?)
+            }
+            (Some(_), Some(_)) => Err(Failure::Settings),
+            (None, _) => Err(Failure::Missing { option: "release" }),
+        }
+    }
+
+    fn log_key_of_file(&self) -> Result<Option<VerifierKey>, Failure> {
+        let key = self.file.log_key.as_deref().map(str::parse).transpose();
+        key.map_err(|_| Failure::Settings)
     }
 
     /// Where to connect and what to demand.
     pub(super) async fn attester(&self, options: &MachineOptions) -> Result<Attester, Failure> {
-        let mut pins = self.pins(options.reference_values.as_deref())?;
+        let mut pins = self.pins(&options.pins)?;
         if let Some(registry) = options.registry.or(self.file.registry) {
             pins = pins.narrowed_by(&self.chain()?, &registry).await?;
         }

@@ -6,8 +6,9 @@ use protocol::receipt::{request_digest, response_digest};
 use protocol::serving::MAX_REQUEST_BYTES;
 use verifier::{UnixTime, appraise};
 
-use super::arguments::VerifyCommand;
+use super::arguments::{EvidenceArguments, VerifyCommand};
 use super::failure::Failure;
+use super::machine::show_release;
 use super::output::{Output, members};
 use super::settings::Settings;
 use crate::evidence_file::{self, MAX_FILE_BYTES};
@@ -27,39 +28,44 @@ pub(super) fn verify(
             request,
             response,
         } => receipt(file, request.as_deref(), response.as_deref(), output),
-        VerifyCommand::Evidence {
-            file,
-            reference_values,
-            policy,
-            at,
-        } => {
-            let pins = settings.pins(reference_values.as_deref())?;
-            let policy = settings.policy(policy.as_deref())?;
-            let at = at.map_or_else(|| settings.surroundings.now(), UnixTime);
-            let (evidence, binding) = evidence_file::parse(&read_bounded(file, MAX_FILE_BYTES)?)?;
-            let anchors = &settings.deployment.anchors;
-            let result = appraise(&evidence, &binding, pins.references(), &policy, anchors, at)
-                .map_err(Failure::Rejected)?;
-            let line = format!(
-                "accepted: {tee}, shape {shape}, measurement {key}, boot {boot}; channel binding \
-                 not checked",
-                tee = result.tee().name(),
-                shape = result.shape(),
-                key = result.measurement_key(),
-                boot = result.statement().boot_id,
-            );
-            let found = members([
-                ("tee", result.tee().name().into()),
-                ("shape", result.shape().into()),
-                ("measurement", result.measurement_key().to_string().into()),
-                ("boot_id", result.statement().boot_id.to_string().into()),
-                ("statement", result.statement().digest().to_string().into()),
-                ("at", at.0.into()),
-                ("channel_binding", "not checked".into()),
-            ]);
-            output.result("accepted", &[line], found)
-        }
+        VerifyCommand::Evidence(arguments) => evidence(settings, arguments, output),
     }
+}
+
+fn evidence(
+    settings: &Settings,
+    arguments: &EvidenceArguments,
+    output: Output,
+) -> Result<(), Failure> {
+    let pins = settings.pins(&arguments.pins)?;
+    show_release(&pins, output)?;
+    let policy = settings.policy(arguments.policy.as_deref())?;
+    let at = arguments
+        .at
+        .map_or_else(|| settings.surroundings.now(), UnixTime);
+    let bytes = read_bounded(&arguments.file, MAX_FILE_BYTES)?;
+    let (evidence, binding) = evidence_file::parse(&bytes)?;
+    let anchors = &settings.deployment.anchors;
+    let result = appraise(&evidence, &binding, pins.references(), &policy, anchors, at)
+        .map_err(Failure::Rejected)?;
+    let line = format!(
+        "accepted: {tee}, shape {shape}, measurement {key}, boot {boot}; channel binding not \
+         checked",
+        tee = result.tee().name(),
+        shape = result.shape(),
+        key = result.measurement_key(),
+        boot = result.statement().boot_id,
+    );
+    let found = members([
+        ("tee", result.tee().name().into()),
+        ("shape", result.shape().into()),
+        ("measurement", result.measurement_key().to_string().into()),
+        ("boot_id", result.statement().boot_id.to_string().into()),
+        ("statement", result.statement().digest().to_string().into()),
+        ("at", at.0.into()),
+        ("channel_binding", "not checked".into()),
+    ]);
+    output.result("accepted", &[line], found)
 }
 
 fn receipt(

@@ -25,6 +25,29 @@ pub enum CheckpointError {
     Root,
 }
 
+impl CheckpointError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Note(NoteError::Unsigned | NoteError::WrongSignature) => "release-log-signature",
+            Self::OtherLog => "release-log-other",
+            Self::Note(
+                NoteError::TooLong
+                | NoteError::NotText
+                | NoteError::NoSignatures
+                | NoteError::SignatureLine { .. }
+                | NoteError::TooManySignatures
+                | NoteError::Key
+                | NoteError::Name,
+            )
+            | Self::Lines
+            | Self::Size
+            | Self::Root => "release-proof-malformed",
+        }
+    }
+}
+
 /// The log's state, as somebody with its key said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {

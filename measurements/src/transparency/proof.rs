@@ -50,6 +50,24 @@ pub enum ProofError {
     },
 }
 
+impl ProofError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong
+            | Self::NotText
+            | Self::Header
+            | Self::Number
+            | Self::Path { .. }
+            | Self::Note(_) => "release-proof-malformed",
+            Self::Checkpoint(error) => error.code(),
+            Self::Refuted(_) => "release-not-in-log",
+            Self::OtherStart { .. } => "release-log-history",
+        }
+    }
+}
+
 /// That a record is in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InclusionProof {
