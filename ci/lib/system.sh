@@ -13,11 +13,7 @@ DEPOSIT=2000000000
 
 STARTED=()
 
-build_programs() {
-  cargo build --locked --release --quiet -p measurements -p host-agent -p mock-tee -p engine \
-    -p serve-research -p stack-guest -p cocoon-research -p contracts
-  contracts/npm-tree >/dev/null
-}
+. "$ROOT/ci/lib/build.sh"
 
 # start NAME PATTERN COMMAND...: runs a command in the background, its output in $WORK/NAME.log, and
 # waits until a line of it matches PATTERN.

@@ -5,7 +5,7 @@
 use protocol::digest::{MeasurementKey, ModelDigest};
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
-use tycho_types::cell::{CellBuilder, HashBytes};
+use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 
 use crate::cells::{self, CellError};
 use crate::code;
@@ -208,24 +208,52 @@ pub fn revoke(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellEr
     change(registry, OP_REVOKE, listed)
 }
 
+/// The body of [`add`]'s message as a bag of cells, for a wallet that is not ours.
+///
+/// # Errors
+/// `CellError` never in practice.
+pub fn addition(listed: &Listed) -> Result<Vec<u8>, CellError> {
+    Ok(cells::encode(&body(OP_ADD, listed)?))
+}
+
 fn change(registry: &TonAddress, op: u32, listed: &Listed) -> Result<Transfer, CellError> {
-    let mut body = CellBuilder::new();
-    body.store_u32(op)
-        .and_then(|()| body.store_u8(listed.kind()))
-        .and_then(|()| body.store_u256(&HashBytes(*listed.key())))
-        .map_err(CellError::building)?;
     Ok(Transfer {
         to: *registry,
         value: CHANGE_VALUE,
         on_failure: OnFailure::Return,
         deploy: None,
-        body: Some(body.build().map_err(CellError::building)?),
+        body: Some(body(op, listed)?),
     })
+}
+
+fn body(op: u32, listed: &Listed) -> Result<Cell, CellError> {
+    let mut body = CellBuilder::new();
+    body.store_u32(op)
+        .and_then(|()| body.store_u8(listed.kind()))
+        .and_then(|()| body.store_u256(&HashBytes(*listed.key())))
+        .and_then(|()| body.build())
+        .map_err(CellError::building)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_addition_s_payload_is_the_body_that_our_own_wallet_sends() {
+        let registry: TonAddress = format!("0:{}", "11".repeat(32)).parse().unwrap();
+        let listed = Listed::Release(ReleaseKey([0xab; 32]));
+        let payload = cells::decode(&addition(&listed).unwrap()).unwrap();
+        assert_eq!(
+            Some(&payload),
+            add(&registry, &listed).unwrap().body.as_ref()
+        );
+        let mut bits = payload.as_slice().unwrap();
+        assert_eq!(bits.load_u32().unwrap(), 0x5247_0001);
+        assert_eq!(bits.load_u8().unwrap(), 0);
+        assert_eq!(bits.load_u256().unwrap().0, [0xab; 32]);
+        cells::finish(&bits).unwrap();
+    }
 
     #[test]
     fn an_entry_counts_from_its_date_until_it_is_revoked() {

@@ -1,14 +1,16 @@
 //! Publishing: what a release measures as, and its models, in the registry contract.
 //!
 //! An addition takes effect after the registry's delay, which is printed with its time; what is
-//! listed already is left alone. Deliberately not here: revocation, which another role does, and
-//! how measurements come about (`measurements`).
+//! listed already is left alone. The same messages can be written down for another wallet to send.
+//! Deliberately not here: revocation, which another role does, and how measurements come about
+//! (`measurements`).
 
 use contracts::CellError;
 use contracts::registry::{self, Listed, RegistryEntry, RegistryTerms, ReleaseKey, Validity};
 use contracts::toncenter::{AccountState, ChainError, wait_until};
 use contracts::wallet::MAX_TRANSFERS;
 use measurements::publication::PublishedRelease;
+use protocol::nano::Nano;
 use protocol::reference_values::ReferenceValues;
 use protocol::ton::TonAddress;
 
@@ -81,6 +83,32 @@ pub fn release_items(release: &PublishedRelease) -> Vec<Item> {
     };
     let listed = items(release.reference_values());
     std::iter::once(itself).chain(listed).collect()
+}
+
+/// A message by which the registry's adder lists an item, for whatever wallet holds that role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdditionMessage {
+    /// What it lists.
+    pub item: Item,
+    /// Coins to send along; what is not needed comes back.
+    pub amount: Nano,
+    /// Its body, a bag of cells.
+    pub payload: Vec<u8>,
+}
+
+/// The messages that list these items, made without a chain, a wallet or a registry.
+///
+/// # Errors
+/// `Cell`, never in practice.
+pub fn messages(items: &[Item]) -> Result<Vec<AdditionMessage>, PublishError> {
+    let message = |item: &Item| {
+        Ok(AdditionMessage {
+            item: item.clone(),
+            amount: registry::CHANGE_VALUE,
+            payload: registry::addition(&item.listed)?,
+        })
+    };
+    items.iter().map(message).collect()
 }
 
 /// Adds what the registry does not list, and waits until the chain shows it.

@@ -59,7 +59,7 @@ pub(super) enum Command {
     /// Claim what clients promised, or show where it stands.
     Settle(SettleArguments),
     /// List a release's measurements and models in the registry, or deploy one.
-    Publish(PublishArguments),
+    Publish(Box<PublishArguments>),
 }
 
 /// How a guest is run.
@@ -373,6 +373,21 @@ pub(super) struct PublishArguments {
 pub(super) enum PublishAction {
     /// Deploy a registry whose add role is this wallet's.
     Deploy(DeployArguments),
+    /// Print the messages that list a release, for another wallet to send; needs no chain.
+    Transaction(TransactionArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TransactionArguments {
+    /// The release's directory: it must be in the log.
+    #[arg(long, value_name = "DIR")]
+    pub(super) release: PathBuf,
+    /// Public key of the log of releases: name+id+key.
+    #[arg(long, value_name = "KEY")]
+    pub(super) log_key: VerifierKey,
+    /// The registry; without it the messages have no receiver yet.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) registry: Option<TonAddress>,
 }
 
 #[derive(Debug, Args)]

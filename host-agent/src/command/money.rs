@@ -3,11 +3,15 @@
 //! Deliberately not here: guests.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use contracts::registry::{Listed, RegistryTerms};
 use contracts::toncenter::Toncenter;
 use measurements::publication;
+use measurements::transparency::note::VerifierKey;
 use measurements::transparency::record::FileDigest;
 use protocol::nano::Nano;
 use protocol::reference_values::{self, ReferenceValues};
@@ -17,7 +21,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::arguments::{
     ClaimArguments, DeployArguments, PublishAction, PublishArguments, PurseArguments, SettleAction,
-    SettleArguments, StatusArguments, WalletAction, WalletArguments,
+    SettleArguments, StatusArguments, TransactionArguments, WalletAction, WalletArguments,
 };
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -191,8 +195,10 @@ pub(super) async fn publish(
     arguments: &PublishArguments,
     reporter: &Reporter,
 ) -> anyhow::Result<Exit> {
-    if let Some(PublishAction::Deploy(deploy)) = &arguments.action {
-        return deploy_registry(deploy, reporter).await;
+    match &arguments.action {
+        Some(PublishAction::Deploy(deploy)) => return deploy_registry(deploy, reporter).await,
+        Some(PublishAction::Transaction(wanted)) => return transaction(wanted, reporter),
+        None => {}
     }
     let (Some(registry), Some(seed), Some(chain)) = (
         &arguments.registry,
@@ -217,9 +223,7 @@ pub(super) async fn publish(
 /// What is to be listed: a release that its log holds, or bare reference values.
 fn listed_items(arguments: &PublishArguments) -> anyhow::Result<Vec<Item>> {
     if let (Some(directory), Some(key)) = (&arguments.release, &arguments.log_key) {
-        let release = publication::verify(directory, key, None)
-            .with_context(|| format!("`{}` is not a release of that log", directory.display()))?;
-        return Ok(publishing::release_items(&release));
+        return release_items(directory, key);
     }
     let path = arguments.reference_values.as_deref();
     let path = path.context("needs --release or --reference-values")?;
@@ -227,6 +231,36 @@ fn listed_items(arguments: &PublishArguments) -> anyhow::Result<Vec<Item>> {
     let values = ReferenceValues::parse(&read_bounded(path, limit)?)
         .with_context(|| format!("cannot use `{}`", path.display()))?;
     Ok(publishing::items(&values))
+}
+
+fn release_items(directory: &Path, key: &VerifierKey) -> anyhow::Result<Vec<Item>> {
+    let release = publication::verify(directory, key, None)
+        .with_context(|| format!("`{}` is not a release of that log", directory.display()))?;
+    Ok(publishing::release_items(&release))
+}
+
+/// The members `address`, `amount` and `payload` are those of a message in TON Connect.
+fn transaction(wanted: &TransactionArguments, reporter: &Reporter) -> anyhow::Result<Exit> {
+    let items = release_items(&wanted.release, &wanted.log_key)?;
+    let mut messages = Vec::new();
+    for message in publishing::messages(&items)? {
+        let (kind, key) = kind_and_key(&message.item.listed);
+        let mut value = json!({
+            "kind": kind,
+            "name": message.item.name,
+            "key": key,
+            "amount": message.amount.to_string(),
+            "payload": STANDARD.encode(&message.payload),
+        });
+        if let (Some(registry), Some(members)) = (&wanted.registry, value.as_object_mut()) {
+            members.insert("address".to_owned(), json!(registry));
+        }
+        messages.push(value);
+    }
+    let json = json!({ "version": 1, "messages": messages });
+    let text = serde_json::to_string_pretty(&json).context("cannot write the messages")?;
+    reporter.result(&text, &json);
+    Ok(Exit::Success)
 }
 
 fn published_text(published: &Published) -> String {
