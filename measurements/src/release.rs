@@ -5,8 +5,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use protocol::digest::Mrtd;
+use protocol::gpu_evidence::{DeviceKind, GpuMode};
 use protocol::reference_values::{
-    ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
+    DeviceSet, ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
     ReferenceValues, ShapeReference,
 };
 use protocol::verity::VerityParameters;
@@ -286,6 +287,30 @@ fn in_shape(shape: &Shape, registers: ExpectedRegisters) -> ShapeReference {
         vcpus: shape.vcpus,
         memory_mib: shape.memory_mib,
         registers,
+        devices: device_sets(shape.gpus),
+    }
+}
+
+/// What so many GPUs can be: one alone, or a board of eight. Hopper's board is handed over with its
+/// four switches and protects the links to them; Blackwell's GPUs encrypt their own links.
+fn device_sets(gpus: u8) -> Vec<DeviceSet> {
+    let set = |architecture, switches, mode| DeviceSet {
+        architecture,
+        gpus,
+        switches,
+        mode,
+    };
+    match gpus {
+        0 => Vec::new(),
+        1 => [DeviceKind::Hopper, DeviceKind::Blackwell]
+            .into_iter()
+            .flat_map(|kind| [GpuMode::SinglePass, GpuMode::MultiPass].map(|mode| (kind, mode)))
+            .map(|(kind, mode)| set(kind, 0, mode))
+            .collect(),
+        _ => vec![
+            set(DeviceKind::Hopper, 4, GpuMode::ProtectedPcie),
+            set(DeviceKind::Blackwell, 0, GpuMode::MultiPass),
+        ],
     }
 }
 

@@ -132,6 +132,10 @@ byte_strings! {
     EventLogDigest(32);
     /// SHA-256 of the GPU evidence's bytes; zero without GPUs.
     GpuEvidenceDigest(32);
+    /// The nonce of one device's report, see [`crate::gpu_evidence::device_nonce`].
+    GpuNonce(32);
+    /// The nonce of revocation answers, see [`crate::gpu_evidence::ocsp_nonce`].
+    OcspNonce(32);
     /// SHA-256 of the HPKE key configuration; zero outside class `hpke`.
     HpkeConfigDigest(32);
     /// What makes a Statement fresh: a Merkle root over challenges, or a beacon's hash.

@@ -25,6 +25,9 @@ pub enum EndorsementKind {
     SnpCrl,
     /// TDX collateral: the JSON document of PCK CRL, TCB info and QE identity.
     TdxCollateral,
+    /// Reference manifests and revocation answers of NVIDIA's devices, see
+    /// [`crate::gpu_evidence::GpuEndorsements`].
+    Nvidia,
 }
 
 impl EndorsementKind {
@@ -35,6 +38,7 @@ impl EndorsementKind {
             Self::SnpArk => 3,
             Self::SnpCrl => 4,
             Self::TdxCollateral => 16,
+            Self::Nvidia => 32,
         }
     }
 
@@ -45,6 +49,7 @@ impl EndorsementKind {
             3 => Ok(Self::SnpArk),
             4 => Ok(Self::SnpCrl),
             16 => Ok(Self::TdxCollateral),
+            32 => Ok(Self::Nvidia),
             _ => Err(DecodeError::OutOfRange {
                 field: "endorsement kind",
             }),

@@ -19,6 +19,7 @@ pub mod engine_ipc;
 pub mod event_log;
 pub mod evidence;
 pub mod framing;
+pub mod gpu_evidence;
 pub mod host_control;
 pub mod launch_configuration;
 pub mod merkle;

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::digest::{LaunchDigest, MeasurementKey, ModelDigest, Mrtd, Rtmr};
+use crate::gpu_evidence::{DeviceKind, GpuMode};
 
 /// The document is at most this long.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -276,6 +277,20 @@ pub fn tdx_measurement_key(
     MeasurementKey(hash.finalize().into())
 }
 
+/// GPUs and switches that a machine of a shape may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSet {
+    /// Architecture of the GPUs.
+    pub architecture: DeviceKind,
+    /// Number of GPUs, all of them.
+    pub gpus: u8,
+    /// Number of NVSwitches handed to the guest.
+    pub switches: u8,
+    /// How the GPUs are handed to the guest.
+    pub mode: GpuMode,
+}
+
 /// One machine shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -288,6 +303,9 @@ pub struct ShapeReference {
     pub memory_mib: u32,
     /// What its registers must hold.
     pub registers: ExpectedRegisters,
+    /// The sets of GPUs of which it must have one; without any, it has no GPU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceSet>,
 }
 
 /// A model that clients accept.
@@ -399,6 +417,7 @@ mod tests {
                         guest_features: 1,
                         launch_digest: LaunchDigest([1; 48]),
                     },
+                    devices: Vec::new(),
                 },
                 ShapeReference {
                     shape: "cpu-2".to_string(),
@@ -410,6 +429,12 @@ mod tests {
                         rtmr1: captured(4),
                         rtmr2: captured(5),
                     },
+                    devices: std::vec![DeviceSet {
+                        architecture: DeviceKind::Hopper,
+                        gpus: 8,
+                        switches: 4,
+                        mode: GpuMode::ProtectedPcie,
+                    }],
                 },
             ],
             models: std::vec![ModelReference {
@@ -433,6 +458,7 @@ mod tests {
             "\"shape\"",
             "\"vcpu_type\"",
             "\"value\"",
+            "\"gpus\"",
             "\"digest\"",
         ] {
             let with = text.replacen(member, &("\"extra\": 1, ".to_string() + member), 1);

@@ -124,6 +124,7 @@ pub fn references() -> ReferenceValues {
                 guest_features: 1,
                 launch_digest: LAUNCH,
             },
+            devices: Vec::new(),
         }],
         models: vec![ModelReference {
             name: MODEL.to_owned(),

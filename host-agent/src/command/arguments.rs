@@ -160,7 +160,8 @@ pub(super) struct ServiceArguments {
     /// not given.
     #[arg(long, value_name = "FILE")]
     pub(super) journal: Option<PathBuf>,
-    /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json.
+    /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json, and, with GPUs,
+    /// gpu-endorsements.bin.
     #[arg(long, value_name = "DIR")]
     pub(super) endorsements: PathBuf,
     /// toncenter-v2 endpoint, trusted: http://host:port.

@@ -10,12 +10,13 @@ use protocol::endorsements::{EndorsementKind, Endorsements, MAX_BYTES};
 use crate::launch::configuration::{ConfigurationError, read_bounded};
 
 /// Every file that is looked for, and what it holds.
-pub const FILES: [(&str, EndorsementKind); 5] = [
+pub const FILES: [(&str, EndorsementKind); 6] = [
     ("vcek.der", EndorsementKind::SnpVcek),
     ("ask.der", EndorsementKind::SnpAsk),
     ("ark.der", EndorsementKind::SnpArk),
     ("crl.der", EndorsementKind::SnpCrl),
     ("tdx-collateral.json", EndorsementKind::TdxCollateral),
+    ("gpu-endorsements.bin", EndorsementKind::Nvidia),
 ];
 
 /// The endorsements cannot be used.
