@@ -28,11 +28,13 @@ const RELEASE: [&str; 6] = [
 ];
 
 /// Roots of the simulated TEE.
-const ROOTS: [&str; 4] = [
+const ROOTS: [&str; 6] = [
     "amd-milan.der",
     "amd-genoa.der",
     "amd-turin.der",
     "intel.der",
+    "nvidia-device.der",
+    "nvidia-rim.der",
 ];
 
 /// Texts of the simulation, each with a program that holds it.

@@ -26,6 +26,7 @@ const RESEARCH_MARKER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const SHA384_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 
@@ -58,6 +59,8 @@ pub(crate) enum Signer<'k> {
     Pkcs1(&'k RsaPrivateKey),
     /// ECDSA P-256 with SHA-256, as Intel's authorities do.
     EcdsaP256(&'k p256::ecdsa::SigningKey),
+    /// ECDSA P-384 with SHA-384, as NVIDIA's authorities do.
+    EcdsaP384(&'k p384::ecdsa::SigningKey),
 }
 
 impl Signer<'_> {
@@ -69,6 +72,7 @@ impl Signer<'_> {
             }
             Self::Pkcs1(_) => (SHA384_WITH_RSA, Some(Any::null())),
             Self::EcdsaP256(_) => (ECDSA_WITH_SHA256, None),
+            Self::EcdsaP384(_) => (ECDSA_WITH_SHA384, None),
         };
         Ok(AlgorithmIdentifierOwned { oid, parameters })
     }
@@ -86,6 +90,10 @@ impl Signer<'_> {
             }
             Self::EcdsaP256(key) => {
                 let signature: p256::ecdsa::DerSignature = key.sign(message);
+                signature.as_bytes().to_vec()
+            }
+            Self::EcdsaP384(key) => {
+                let signature: p384::ecdsa::DerSignature = key.sign(message);
                 signature.as_bytes().to_vec()
             }
         };

@@ -9,6 +9,7 @@
 mod certificates;
 pub mod launch;
 mod lie;
+pub mod nvidia;
 mod rsa_keys;
 mod seed;
 pub mod snp;

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use mock_tee::Lie;
 use mock_tee::launch::LaunchRecord;
+use mock_tee::nvidia;
 use mock_tee::snp::{Product, SnpMachine, root_certificate};
 use mock_tee::socket::Machine;
 use mock_tee::tdx::registers::Registers;
@@ -191,7 +192,15 @@ fn roots(out: &Path) -> anyhow::Result<()> {
         let name = format!("amd-{}.der", product.name().to_lowercase());
         write(&out.join(name), &root_certificate(product)?)?;
     }
-    write(&out.join("intel.der"), &tdx::root_certificate()?)
+    write(&out.join("intel.der"), &tdx::root_certificate()?)?;
+    write(
+        &out.join("nvidia-device.der"),
+        &nvidia::device_root_certificate()?,
+    )?;
+    write(
+        &out.join("nvidia-rim.der"),
+        &nvidia::manifest_root_certificate()?,
+    )
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

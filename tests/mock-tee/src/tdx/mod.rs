@@ -5,7 +5,7 @@ mod authenticode;
 pub mod captured;
 mod chain;
 mod collateral;
-mod pck;
+pub(crate) mod pck;
 mod quote;
 pub mod registers;
 

@@ -60,7 +60,7 @@ fn member(arcs: &[u32], value: &[u8]) -> Result<Vec<u8>, MockTeeError> {
 }
 
 /// Tag, definite length of at most two bytes, content.
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(content.len())
         .unwrap_or(u16::MAX)
         .to_be_bytes();
