@@ -38,19 +38,30 @@ pub struct AmdRoots {
     pub turin: CertificateDigest,
 }
 
+/// Roots of NVIDIA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NvidiaRoots {
+    /// Of devices' identities.
+    pub device: CertificateDigest,
+    /// Of those who sign reference manifests.
+    pub rim: CertificateDigest,
+}
+
 /// The roots that a verifier believes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustAnchors {
     profile: Profile,
     amd: AmdRoots,
     intel: CertificateDigest,
+    nvidia: NvidiaRoots,
 }
 
 impl TrustAnchors {
     /// The vendors' production roots.
     ///
     /// AMD: the ARKs that AMD's key distribution service hands out. Intel: the SGX/TDX
-    /// provisioning root. `verifier/README.md` says how to check each digest.
+    /// provisioning root. NVIDIA: device identity and manifest signing. `verifier/README.md` says
+    /// how to check each digest.
     pub const PRODUCTION: Self = Self {
         profile: Profile::Release,
         amd: AmdRoots {
@@ -67,15 +78,24 @@ impl TrustAnchors {
         intel: CertificateDigest(hex(
             b"44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3",
         )),
+        nvidia: NvidiaRoots {
+            device: CertificateDigest(hex(
+                b"102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48",
+            )),
+            rim: CertificateDigest(hex(
+                b"12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1",
+            )),
+        },
     };
 
     /// Anchors of a simulated TEE. They never make a verdict of the release profile.
     #[must_use]
-    pub const fn research(amd: AmdRoots, intel: CertificateDigest) -> Self {
+    pub const fn research(amd: AmdRoots, intel: CertificateDigest, nvidia: NvidiaRoots) -> Self {
         Self {
             profile: Profile::Research,
             amd,
             intel,
+            nvidia,
         }
     }
 
@@ -95,6 +115,14 @@ impl TrustAnchors {
 
     pub(crate) const fn intel_root(&self) -> CertificateDigest {
         self.intel
+    }
+
+    pub(crate) const fn nvidia_device_root(&self) -> CertificateDigest {
+        self.nvidia.device
+    }
+
+    pub(crate) const fn nvidia_rim_root(&self) -> CertificateDigest {
+        self.nvidia.rim
     }
 }
 

@@ -7,7 +7,9 @@ use protocol::digest::{
     EventLogDigest, Exporter, GpuEvidenceDigest, HostData, LaunchDigest, ModelDigest, MrConfigId,
     Mrtd, Nonce, ReportData, Rtmr, SpkiDigest,
 };
+use protocol::endorsements::EndorsementKind;
 use protocol::evidence::Evidence;
+use protocol::gpu_evidence::{GpuEndorsements, GpuEvidence, ocsp_nonce};
 use protocol::launch_configuration::{
     self, LaunchConfiguration, config_digest, host_data, mr_config_id,
 };
@@ -17,6 +19,7 @@ use protocol::tee::TeeKind;
 use sha2::{Digest as _, Sha256};
 
 use crate::anchors::TrustAnchors;
+use crate::nvidia::{self, DeviceExpectations, DeviceFacts, DeviceNonces};
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::{AttestationResult, ChipIdentity};
@@ -83,7 +86,11 @@ pub fn appraise(
     let configuration = check_configuration(evidence, &claims)?;
     let models = check_models(evidence, &configuration, references)?;
     let shape = matching_shape(&claims.registers, references)?;
-    check_attachments(evidence)?;
+    check_event_log(evidence)?;
+    check_gpu_digest(evidence, shape)?;
+    let devices = check_devices(evidence, channel, shape, policy, anchors, at)?;
+    let ends = devices.iter().map(|device| device.not_after);
+    let devices_end = ends.min().unwrap_or(claims.not_after);
     let lifetime = at.plus_seconds(u64::from(policy.result_lifetime_seconds));
     Ok(AttestationResult {
         statement: evidence.statement.clone(),
@@ -92,7 +99,8 @@ pub fn appraise(
         shape: shape.shape.clone(),
         chip: claims.chip,
         measurement_key: shape.registers.key(),
-        not_after: lifetime.min(claims.not_after),
+        devices,
+        not_after: lifetime.min(claims.not_after).min(devices_end),
     })
 }
 
@@ -210,8 +218,8 @@ fn matching_shape<'r>(
         .ok_or(Rejection::RegistersUnknown)
 }
 
-/// §6.8: event log and GPU evidence are the Statement's; zero stands for "none".
-fn check_attachments(evidence: &Evidence) -> Result<(), Rejection> {
+/// §6.8: the event log is the Statement's; zero stands for "none".
+fn check_event_log(evidence: &Evidence) -> Result<(), Rejection> {
     let statement = &evidence.statement;
     let log = match evidence.event_log.as_slice() {
         [] => EventLogDigest::ZERO,
@@ -226,10 +234,43 @@ fn check_attachments(evidence: &Evidence) -> Result<(), Rejection> {
     if log != statement.event_log {
         return Err(Rejection::EventLogMismatch);
     }
-    // No shape of this version has a GPU.
-    let none = evidence.gpu_evidence.is_empty();
-    if !none || statement.gpu_evidence != GpuEvidenceDigest::ZERO {
-        return Err(Rejection::GpuEvidenceUnexpected);
-    }
     Ok(())
+}
+
+/// §6.9: GPU evidence is there exactly where the shape has GPUs, and it is the Statement's.
+fn check_gpu_digest(evidence: &Evidence, shape: &ShapeReference) -> Result<(), Rejection> {
+    let stated = evidence.statement.gpu_evidence;
+    match (shape.devices.as_slice(), evidence.gpu_evidence.as_slice()) {
+        ([], []) if stated.is_zero() => Ok(()),
+        ([], _) => Err(Rejection::GpuEvidenceUnexpected),
+        (_, []) => Err(Rejection::GpuEvidenceMissing),
+        (_, bytes) if GpuEvidenceDigest(Sha256::digest(bytes).into()) == stated => Ok(()),
+        (_, _) => Err(Rejection::GpuEvidenceMismatch),
+    }
+}
+
+/// §6.9: the devices are those of the shape, genuine, fresh for this boot, and run what they may.
+fn check_devices(
+    evidence: &Evidence,
+    channel: &ChannelBinding,
+    shape: &ShapeReference,
+    policy: &AppraisalPolicy,
+    anchors: &TrustAnchors,
+    at: UnixTime,
+) -> Result<Vec<DeviceFacts>, Rejection> {
+    if shape.devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let devices = GpuEvidence::decode(&evidence.gpu_evidence);
+    let devices = devices.map_err(|_| Rejection::GpuEvidenceMalformed)?;
+    let stapled = evidence.endorsements.get(EndorsementKind::Nvidia);
+    let stapled = stapled.ok_or(Rejection::GpuEndorsementsMissing)?;
+    let stapled = GpuEndorsements::decode(stapled);
+    let stapled = stapled.map_err(|_| Rejection::GpuEndorsementsMalformed)?;
+    let expected = DeviceExpectations {
+        nonces: DeviceNonces::OfBoot(&evidence.statement.boot_id),
+        sets: &shape.devices,
+        ocsp_nonce: Some(ocsp_nonce(&channel.nonce)),
+    };
+    nvidia::appraise_devices(&devices, &stapled, &expected, policy, anchors, at)
 }

@@ -1,7 +1,7 @@
 //! X.509 certificates as this crate needs them: bounded, parsed once, with the signed bytes kept.
 //!
 //! Only the algorithms of AMD's chains are verified here: RSA-PSS with SHA-384 under 4096-bit
-//! keys. Intel's certificates are `dcap-qvl`'s part.
+//! keys. NVIDIA's ECDSA is in `nvidia::ecdsa`; Intel's certificates are `dcap-qvl`'s part.
 
 use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, SliceReader};
@@ -61,10 +61,18 @@ impl<'a> ParsedCertificate<'a> {
 
     /// Refuses critical extensions that nobody here looks at.
     pub(crate) fn check_critical(&self) -> Result<(), Rejection> {
+        self.check_critical_besides(&[])
+    }
+
+    /// The same, where the caller looks at some more.
+    pub(crate) fn check_critical_besides(
+        &self,
+        more: &[ObjectIdentifier],
+    ) -> Result<(), Rejection> {
         let known = [BASIC_CONSTRAINTS, KEY_USAGE, RESEARCH_MARKER];
         if self
             .extensions()
-            .any(|e| e.critical && !known.contains(&e.extn_id))
+            .any(|e| e.critical && !known.contains(&e.extn_id) && !more.contains(&e.extn_id))
         {
             return Err(Rejection::CertificateCritical);
         }
@@ -127,6 +135,11 @@ impl<'a> ParsedCertificate<'a> {
         let signature = signature.and_then(|bytes| Signature::try_from(bytes).ok());
         let key = VerifyingKey::<Sha384>::new(key);
         Ok(signature.is_some_and(|signature| key.verify(message, &signature).is_ok()))
+    }
+
+    /// The bytes under its signature.
+    pub(crate) const fn signed(&self) -> &'a [u8] {
+        self.signed
     }
 
     pub(crate) fn extensions(&self) -> impl Iterator<Item = &Extension> {

@@ -11,6 +11,7 @@ mod anchors;
 mod appraise;
 mod certificate;
 mod crl;
+mod nvidia;
 mod policy;
 mod rejection;
 mod result;
@@ -18,8 +19,12 @@ mod snp;
 mod tdx;
 mod time;
 
-pub use anchors::{AmdRoots, CertificateDigest, RESEARCH_MARKER, TrustAnchors};
+pub use anchors::{AmdRoots, CertificateDigest, NvidiaRoots, RESEARCH_MARKER, TrustAnchors};
 pub use appraise::{ChannelBinding, appraise};
+pub use nvidia::{
+    DeviceExpectations, DeviceFacts, DeviceMinimum, DeviceNonces, DeviceVersionError,
+    DriverVersion, FirmwareVersion, NvidiaPolicy, OcspRule, appraise_devices,
+};
 pub use policy::{
     AcceptedClass, AppraisalPolicy, ChipRule, PolicyError, SeamRule, SnpPolicy, TdxPolicy,
     TdxStatus, Weakness,

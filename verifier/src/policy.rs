@@ -7,6 +7,7 @@ use dcap_qvl::TcbStatus;
 use protocol::tee::EvidenceClass;
 use serde::{Deserialize, Serialize};
 
+use crate::nvidia::NvidiaPolicy;
 use crate::result::ChipIdentity;
 use crate::snp::{Product, Tcb, TcbMinimum};
 
@@ -33,6 +34,8 @@ pub struct AppraisalPolicy {
     pub snp: SnpPolicy,
     /// Rules for Intel TDX.
     pub tdx: TdxPolicy,
+    /// Rules for NVIDIA's GPUs and switches.
+    pub nvidia: NvidiaPolicy,
 }
 
 /// A class of evidence that this version of the verifier can judge.
@@ -96,6 +99,8 @@ pub enum Weakness {
     TdxCachedKeys,
     /// Simultaneous multithreading is on.
     TdxSmt,
+    /// No answers about the revocation of NVIDIA's certificates are stapled.
+    NvidiaNoRevocationAnswers,
 }
 
 /// Rules for AMD SEV-SNP.
@@ -272,6 +277,7 @@ impl AppraisalPolicy {
             ],
             snp: SnpPolicy::strict(),
             tdx: TdxPolicy::strict(),
+            nvidia: NvidiaPolicy::strict(),
         }
     }
 

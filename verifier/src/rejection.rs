@@ -139,6 +139,59 @@ rejections! {
     EventLogUnexpected = "event-log-unexpected": "an event log where the TEE has none";
     EventLogMismatch = "event-log-mismatch": "the event log is not the Statement's";
     GpuEvidenceUnexpected = "gpu-evidence-unexpected": "GPU evidence where the shape has no GPU";
+    GpuEvidenceMissing = "gpu-evidence-missing": "the shape has GPUs, the evidence has none";
+    GpuEvidenceMismatch = "gpu-evidence-mismatch": "the GPU evidence is not the Statement's";
+    GpuEvidenceMalformed = "gpu-evidence-malformed": "GPU evidence is not of the specified form";
+    GpuEndorsementsMissing = "gpu-endorsements-missing": "nothing was stapled for the GPUs";
+    GpuEndorsementsMalformed = "gpu-endorsements-malformed": "what was stapled for GPUs is broken";
+
+    // NVIDIA's devices: which, how many.
+    GpuArchitecture = "gpu-architecture": "a GPU of an architecture that the shape does not have";
+    GpuCount = "gpu-count": "another number of GPUs than the shape has";
+    SwitchCount = "switch-count": "another number of NVSwitches than the shape has";
+
+    // NVIDIA's devices: reports and chains.
+    GpuReportMalformed = "gpu-report-malformed": "a device's report is not of the specified form";
+    GpuOpaqueMalformed = "gpu-opaque-malformed": "a device's own fields are malformed or unknown";
+    GpuNonce = "gpu-nonce": "a device's report was not made for this boot and round";
+    NvidiaChainLength = "nvidia-chain-length": "a chain of NVIDIA's has another length";
+    CertificateUsage = "certificate-usage": "a certificate's key is for another use";
+    OcspMalformed = "ocsp-malformed": "an answer about revocation is malformed";
+    OcspUnsuccessful = "ocsp-unsuccessful": "the responder did not answer";
+    OcspMissing = "ocsp-missing": "nobody answered whether a certificate is revoked";
+    OcspResponder = "ocsp-responder": "whoever answered about revocation may not";
+    OcspSignature = "ocsp-signature": "an answer's signature does not verify";
+    OcspNotYetValid = "ocsp-not-yet-valid": "an answer about revocation is not valid yet";
+    OcspExpired = "ocsp-expired": "an answer about revocation is out of date";
+    OcspTooOld = "ocsp-too-old": "an answer about revocation is older than the policy wants";
+    OcspNonce = "ocsp-nonce": "an answer about revocation was not made for this challenge";
+    OcspUnknown = "ocsp-unknown": "the responder does not know the certificate";
+    CertificateOnHold = "certificate-on-hold": "a certificate is on hold";
+    GpuKind = "gpu-kind": "the chain is of another kind of device than the evidence says";
+    GpuFwidExtension = "gpu-fwid-extension": "the leaf does not name its firmware";
+    GpuFwid = "gpu-fwid": "the report is of other firmware than the leaf's";
+    GpuSignatureInvalid = "gpu-signature-invalid": "a device's report is not signed by its leaf";
+
+    // NVIDIA's devices: together, and what they run.
+    GpuDuplicate = "gpu-duplicate": "one device reports twice";
+    GpuMode = "gpu-mode": "a GPU is handed over in another mode than the shape's";
+    GpuLinks = "gpu-links": "GPUs and switches are linked to others than those that report";
+    GpuUnlisted = "gpu-unlisted": "the policy has no minimum for this architecture";
+    GpuDriverBelowMinimum = "gpu-driver-below-minimum": "a driver is older than the policy's";
+    GpuFirmwareBelowMinimum = "gpu-firmware-below-minimum": "firmware is older than the policy's";
+
+    // Reference manifests.
+    RimMissing = "rim-missing": "no manifest was stapled for a driver or firmware";
+    RimXml = "rim-xml": "a manifest is not XML of the form that is read";
+    RimSignatureProfile = "rim-signature-profile": "a manifest is not signed as NVIDIA signs";
+    RimSignature = "rim-signature": "a manifest's signature does not verify";
+    RimDigest = "rim-digest": "a manifest is not the document that was signed";
+    RimContent = "rim-content": "a manifest does not hold measurements of the specified form";
+    RimProduct = "rim-product": "a manifest is for other devices";
+    RimVersion = "rim-version": "a manifest is for another version than the one reported";
+    RimOverlap = "rim-overlap": "driver and firmware manifest name the same measurement";
+    GpuMeasurementMissing = "gpu-measurement-missing": "a report lacks a measurement of a manifest";
+    GpuMeasurementMismatch = "gpu-measurement-mismatch": "a measurement is not one of a manifest's";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use protocol::launch_configuration::LaunchConfiguration;
 use protocol::statement::Statement;
 use protocol::tee::TeeKind;
 
+use crate::nvidia::DeviceFacts;
 use crate::time::UnixTime;
 
 /// Identity of the processor, as its endorsement names it.
@@ -42,6 +43,7 @@ pub struct AttestationResult {
     pub(crate) shape: String,
     pub(crate) chip: ChipIdentity,
     pub(crate) measurement_key: MeasurementKey,
+    pub(crate) devices: Vec<DeviceFacts>,
     pub(crate) not_after: UnixTime,
 }
 
@@ -86,6 +88,12 @@ impl AttestationResult {
     #[must_use]
     pub const fn measurement_key(&self) -> &MeasurementKey {
         &self.measurement_key
+    }
+
+    /// GPUs and switches, in the order in which they report.
+    #[must_use]
+    pub fn devices(&self) -> &[DeviceFacts] {
+        &self.devices
     }
 
     /// From this time on the result must not be used any more: the earliest end of the policy's

@@ -223,6 +223,7 @@ pub fn references() -> ReferenceValues {
         vcpus: 2,
         memory_mib: 2048,
         registers,
+        devices: Vec::new(),
     };
     let [rtmr0, rtmr1, rtmr2] = REGISTERS.rtmrs.map(|value| ExpectedRtmr {
         value,

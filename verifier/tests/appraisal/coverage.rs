@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use mock_tee::Lie;
+use mock_tee::nvidia::DeviceLie;
 use verifier::Rejection;
 
-use crate::{binding, snp, tdx};
+use crate::{binding, nvidia, snp, tdx};
 
 /// Provoked by a test of its own rather than by a row of a table.
 const BY_A_TEST_OF_ITS_OWN: &[Rejection] = &[Rejection::ResearchCertificate];
@@ -16,15 +17,21 @@ fn the_tables_name_every_lie() {
         let mut rows = snp::LIES.iter().chain(tdx::LIES);
         assert!(rows.any(|(named, _)| named == lie), "{lie}");
     }
+    for lie in DeviceLie::ALL {
+        let mut rows = nvidia::LIES.iter();
+        assert!(rows.any(|(named, _)| named == lie), "{lie:?}");
+    }
 }
 
 #[test]
 fn every_rejection_is_provoked_by_a_fixture() {
     let lies = snp::LIES.iter().chain(tdx::LIES).map(|(_, reason)| *reason);
+    let devices = nvidia::LIES.iter().map(|(_, reason)| *reason);
     let changes = binding::CHANGES.iter().chain(tdx::CHANGES);
+    let changes = changes.chain(nvidia::CHANGES);
     let changes = changes.map(|(_, reason, _)| *reason);
     let own = BY_A_TEST_OF_ITS_OWN.iter().copied();
-    let provoked: BTreeSet<_> = lies.chain(changes).chain(own).collect();
+    let provoked: BTreeSet<_> = lies.chain(devices).chain(changes).chain(own).collect();
     let missing: Vec<_> = Rejection::ALL
         .iter()
         .filter(|r| !provoked.contains(r))

@@ -11,6 +11,8 @@
 
 mod binding;
 mod coverage;
+mod nvidia;
+mod real_nvidia;
 mod real_snp;
 mod real_tdx;
 mod snp;

@@ -1,6 +1,7 @@
 //! One good appraisal, every part of which a test can replace.
 
 use mock_tee::Lie;
+use mock_tee::nvidia::Board;
 use mock_tee::snp::{Product, SnpMachine};
 use mock_tee::tdx::registers::Registers;
 use mock_tee::tdx::{QuoteVersion, TdxMachine};
@@ -9,21 +10,23 @@ use protocol::digest::{
     GpuEvidenceDigest, HpkeConfigDigest, LaunchDigest, Mrtd, Nonce, ReceiptKey, ReportData, Rtmr,
     SpkiDigest,
 };
-use protocol::endorsements::Endorsements;
+use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::evidence::{Evidence, FreshnessProof, freshness_leaf};
+use protocol::gpu_evidence::ocsp_nonce;
 use protocol::launch_configuration::{
     LaunchConfiguration, Limits, ModelEntry, config_digest, host_data,
 };
 use protocol::merkle;
 use protocol::receipt::TokenPrices;
 use protocol::reference_values::{
-    ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
+    DeviceSet, ExpectedRegisters, ExpectedRtmr, ImageVersion, ModelReference, Origin, Profile,
     ReferenceValues, ShapeReference,
 };
 use protocol::statement::{Role, Statement, models_digest};
 use protocol::tee::{EvidenceClass, TeeKind};
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::verity::VerityParameters;
+use sha2::{Digest as _, Sha256};
 use verifier::{
     AppraisalPolicy, AttestationResult, ChannelBinding, Rejection, TrustAnchors, UnixTime, appraise,
 };
@@ -86,6 +89,8 @@ pub(crate) struct World {
     pub(crate) configuration: Vec<u8>,
     pub(crate) event_log: Vec<u8>,
     pub(crate) gpu_evidence: Vec<u8>,
+    /// What the host staples for GPUs.
+    pub(crate) gpu_endorsements: Option<Vec<u8>>,
     pub(crate) channel: ChannelBinding,
     pub(crate) references: ReferenceValues,
     pub(crate) policy: AppraisalPolicy,
@@ -150,6 +155,7 @@ impl World {
             configuration: bytes,
             event_log: Vec::new(),
             gpu_evidence: Vec::new(),
+            gpu_endorsements: None,
             channel,
             references: references(&configuration),
             policy: AppraisalPolicy::strict(),
@@ -158,8 +164,32 @@ impl World {
         }
     }
 
+    /// The same machine, in a shape with GPUs.
+    pub(crate) fn with_board(mut self, board: &Board, set: DeviceSet) -> Self {
+        let evidence = board.evidence(&self.statement.boot_id, 3).unwrap();
+        self.set_gpu_evidence(evidence.encode());
+        let nonce = ocsp_nonce(&self.channel.nonce);
+        let stapled = board.endorsements(NOW, Some(nonce)).unwrap();
+        self.gpu_endorsements = Some(stapled.encode());
+        for shape in &mut self.references.shapes {
+            shape.devices = vec![set];
+        }
+        self
+    }
+
+    /// Other GPU evidence, which the Statement names.
+    pub(crate) fn set_gpu_evidence(&mut self, bytes: Vec<u8>) {
+        self.statement.gpu_evidence = GpuEvidenceDigest(Sha256::digest(&bytes).into());
+        self.gpu_evidence = bytes;
+    }
+
     /// What the guest sends: the machine signs the Statement as it now is.
     pub(crate) fn evidence(&self) -> Evidence {
+        let mut endorsements = self.machine.endorsements();
+        if let Some(stapled) = &self.gpu_endorsements {
+            let kind = EndorsementKind::Nvidia;
+            endorsements.insert(kind, stapled.clone()).unwrap();
+        }
         Evidence {
             statement: self.statement.clone(),
             proof: self.proof.clone(),
@@ -167,7 +197,7 @@ impl World {
             report: self.machine.report(&self.statement.report_data()),
             event_log: self.event_log.clone(),
             gpu_evidence: self.gpu_evidence.clone(),
-            endorsements: self.machine.endorsements(),
+            endorsements,
         }
     }
 
@@ -230,6 +260,7 @@ fn references(configuration: &LaunchConfiguration) -> ReferenceValues {
             guest_features: 1,
             launch_digest: digest,
         },
+        devices: Vec::new(),
     };
     let expected = |number: usize, origin| ExpectedRtmr {
         value: REGISTERS.rtmrs[number],
@@ -256,6 +287,7 @@ fn references(configuration: &LaunchConfiguration) -> ReferenceValues {
                     rtmr1: expected(1, Origin::Computed),
                     rtmr2: expected(2, Origin::Computed),
                 },
+                devices: Vec::new(),
             },
         ],
         models: vec![ModelReference {

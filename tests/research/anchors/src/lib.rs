@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use protocol::ton::NetworkId;
-use verifier::{AmdRoots, CertificateDigest, TrustAnchors};
+use verifier::{AmdRoots, CertificateDigest, NvidiaRoots, TrustAnchors};
 
 /// ALPN protocol of research deployments. A release client offers another, so that neither side
 /// ever completes a handshake with the other's kind.
@@ -21,6 +21,8 @@ const MILAN: &[u8] = include_bytes!("../amd-milan.der");
 const GENOA: &[u8] = include_bytes!("../amd-genoa.der");
 const TURIN: &[u8] = include_bytes!("../amd-turin.der");
 const INTEL: &[u8] = include_bytes!("../intel.der");
+const NVIDIA_DEVICE: &[u8] = include_bytes!("../nvidia-device.der");
+const NVIDIA_RIM: &[u8] = include_bytes!("../nvidia-rim.der");
 
 /// Anchors that accept the simulated TEE, and nothing but reference values of research images.
 #[must_use]
@@ -30,7 +32,11 @@ pub fn research_anchors() -> TrustAnchors {
         genoa: CertificateDigest::of(GENOA),
         turin: CertificateDigest::of(TURIN),
     };
-    TrustAnchors::research(amd, CertificateDigest::of(INTEL))
+    let nvidia = NvidiaRoots {
+        device: CertificateDigest::of(NVIDIA_DEVICE),
+        rim: CertificateDigest::of(NVIDIA_RIM),
+    };
+    TrustAnchors::research(amd, CertificateDigest::of(INTEL), nvidia)
 }
 
 #[cfg(test)]
@@ -48,13 +54,17 @@ mod tests {
             assert_eq!(root_certificate(product).unwrap(), committed, "{product:?}");
         }
         assert_eq!(mock_tee::tdx::root_certificate().unwrap(), INTEL);
+        let device = mock_tee::nvidia::device_root_certificate();
+        assert_eq!(device.unwrap(), NVIDIA_DEVICE);
+        let manifest = mock_tee::nvidia::manifest_root_certificate();
+        assert_eq!(manifest.unwrap(), NVIDIA_RIM);
     }
 
     #[test]
     fn research_and_production_share_no_root() {
         assert_ne!(research_anchors(), TrustAnchors::PRODUCTION);
         let production = format!("{:?}", TrustAnchors::PRODUCTION);
-        for root in [MILAN, GENOA, TURIN, INTEL] {
+        for root in [MILAN, GENOA, TURIN, INTEL, NVIDIA_DEVICE, NVIDIA_RIM] {
             let digest = format!("{:?}", CertificateDigest::of(root));
             assert!(!production.contains(&digest));
         }

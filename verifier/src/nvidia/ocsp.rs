@@ -1,0 +1,343 @@
+//! Revocation answers (OCSP, RFC 6960) that the host staples: one per certificate, by its issuer or
+//! by a responder whom the issuer authorised.
+
+use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, OctetString, OctetStringRef};
+use der::{
+    Decode as _, Encode as _, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged as _,
+};
+use protocol::digest::OcspNonce;
+use protocol::reference_values::Profile;
+use sha2::{Digest as _, Sha256, Sha384};
+use x509_cert::ext::Extensions;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::AlgorithmIdentifierOwned;
+
+use super::ecdsa;
+use super::policy::OcspRule;
+use crate::certificate::{ParsedCertificate, signed_part};
+use crate::rejection::Rejection;
+use crate::time::UnixTime;
+
+const MAX_BYTES: usize = 8 * 1024;
+const BASIC_RESPONSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
+const NONCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.2");
+const OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const SUCCESSFUL: &[u8] = &[0];
+/// ENUMERATED, certificateHold.
+const CERTIFICATE_HOLD: &[u8] = &[0x0a, 1, 6];
+
+#[derive(Sequence)]
+struct OuterResponse<'a> {
+    status: AnyRef<'a>,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    bytes: Option<TypedResponse<'a>>,
+}
+
+#[derive(Sequence)]
+struct TypedResponse<'a> {
+    kind: ObjectIdentifier,
+    response: OctetStringRef<'a>,
+}
+
+#[derive(Sequence)]
+struct BasicResponse<'a> {
+    data: ResponseData<'a>,
+    algorithm: AlgorithmIdentifierOwned,
+    signature: der::asn1::BitStringRef<'a>,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    certificates: Option<AnyRef<'a>>,
+}
+
+#[derive(Sequence)]
+struct ResponseData<'a> {
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    version: Option<u8>,
+    /// Only a hint where the key is; the signature decides.
+    responder: AnyRef<'a>,
+    produced_at: GeneralizedTime,
+    responses: Vec<SingleResponse<'a>>,
+    #[asn1(context_specific = "1", optional = "true", tag_mode = "EXPLICIT")]
+    extensions: Option<Extensions>,
+}
+
+#[derive(Sequence)]
+struct SingleResponse<'a> {
+    certificate: CertificateId<'a>,
+    status: AnyRef<'a>,
+    this_update: GeneralizedTime,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    next_update: Option<GeneralizedTime>,
+    #[asn1(context_specific = "1", optional = "true", tag_mode = "EXPLICIT")]
+    extensions: Option<Extensions>,
+}
+
+#[derive(Sequence)]
+struct CertificateId<'a> {
+    hash: AlgorithmIdentifierOwned,
+    issuer_name: OctetStringRef<'a>,
+    issuer_key: OctetStringRef<'a>,
+    serial: SerialNumber,
+}
+
+/// All stapled answers, and how fresh they must be.
+#[derive(Debug)]
+pub(super) struct Answers<'a> {
+    answers: Vec<Answer<'a>>,
+    rule: OcspRule,
+    nonce: Option<OcspNonce>,
+    /// The policy names their absence as a weakness that it tolerates.
+    absence_tolerated: bool,
+}
+
+/// One parsed answer; nothing in it is believed before its signature.
+struct Answer<'a> {
+    basic: BasicResponse<'a>,
+    signed: &'a [u8],
+    responders: Vec<&'a [u8]>,
+}
+
+impl core::fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn parse(
+        stapled: &'a [Vec<u8>],
+        rule: OcspRule,
+        nonce: Option<OcspNonce>,
+        absence_tolerated: bool,
+    ) -> Result<Self, Rejection> {
+        let answers = stapled.iter().map(|der| Answer::parse(der));
+        Ok(Self {
+            answers: answers.collect::<Result<_, _>>()?,
+            rule,
+            nonce,
+            absence_tolerated,
+        })
+    }
+
+    /// Every answer about `subject` says "good", is signed by those who may, and is fresh. There
+    /// is at least one. Returns the earliest end of their validity.
+    pub(super) fn check(
+        &self,
+        subject: &ParsedCertificate<'_>,
+        issuer: &ParsedCertificate<'_>,
+        profile: Profile,
+        at: UnixTime,
+    ) -> Result<UnixTime, Rejection> {
+        let mut end = None;
+        for answer in &self.answers {
+            let about = answer.basic.data.responses.iter();
+            for single in about.filter(|single| single.certificate.names(subject, issuer)) {
+                answer.check_signature(issuer, profile, at)?;
+                let until = single.check_dates(at, self.rule)?;
+                self.check_nonce(answer)?;
+                single.check_status()?;
+                end = Some(end.map_or(until, |known: UnixTime| known.min(until)));
+            }
+        }
+        match end {
+            Some(end) => Ok(end),
+            None if self.absence_tolerated => Ok(subject.not_after()),
+            None => Err(Rejection::OcspMissing),
+        }
+    }
+
+    fn check_nonce(&self, answer: &Answer<'_>) -> Result<(), Rejection> {
+        match (self.rule, self.nonce) {
+            (OcspRule::AgeSeconds(_), _) => Ok(()),
+            (OcspRule::Nonce, Some(nonce)) if answer.nonce() == Some(nonce) => Ok(()),
+            (OcspRule::Nonce, _) => Err(Rejection::OcspNonce),
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn parse(der: &'a [u8]) -> Result<Self, Rejection> {
+        let malformed = |_| Rejection::OcspMalformed;
+        if der.len() > MAX_BYTES {
+            return Err(Rejection::OcspMalformed);
+        }
+        let outer = OuterResponse::from_der(der).map_err(malformed)?;
+        if outer.status.tag() != Tag::Enumerated {
+            return Err(Rejection::OcspMalformed);
+        }
+        if outer.status.value() != SUCCESSFUL {
+            return Err(Rejection::OcspUnsuccessful);
+        }
+        let typed = outer.bytes.ok_or(Rejection::OcspMalformed)?;
+        let bytes = typed.response.as_bytes();
+        let basic = BasicResponse::from_der(bytes).map_err(malformed)?;
+        let data = &basic.data;
+        let singles = data.responses.iter();
+        let mut extensions = singles
+            .filter_map(|single| single.extensions.as_ref())
+            .chain(&data.extensions)
+            .flatten();
+        let known = typed.kind == BASIC_RESPONSE && data.version.unwrap_or(0) == 0;
+        if !known || extensions.any(|extension| extension.critical) {
+            return Err(Rejection::OcspMalformed);
+        }
+        let responders = certificates(basic.certificates.as_ref()).map_err(malformed)?;
+        Ok(Self {
+            signed: signed_part(bytes).map_err(malformed)?,
+            responders,
+            basic,
+        })
+    }
+
+    fn check_signature(
+        &self,
+        issuer: &ParsedCertificate<'_>,
+        profile: Profile,
+        at: UnixTime,
+    ) -> Result<(), Rejection> {
+        let key = match self.responders.first() {
+            None => ecdsa::key_of(issuer)?,
+            Some(der) => {
+                let responder = ParsedCertificate::parse(der)?;
+                check_responder(&responder, issuer, profile, at)?;
+                ecdsa::key_of(&responder)?
+            }
+        };
+        let (algorithm, signature) = (&self.basic.algorithm, self.basic.signature.as_bytes());
+        let verified = ecdsa::verifies(&key, algorithm, self.signed, signature)?;
+        verified.then_some(()).ok_or(Rejection::OcspSignature)
+    }
+
+    fn nonce(&self) -> Option<OcspNonce> {
+        let mut found = self.basic.data.extensions.iter().flatten();
+        let nonce = found.find(|extension| extension.extn_id == NONCE)?;
+        let value = OctetString::from_der(nonce.extn_value.as_bytes()).ok()?;
+        value.as_bytes().try_into().ok().map(OcspNonce)
+    }
+}
+
+impl SingleResponse<'_> {
+    /// The end of the answer's validity.
+    fn check_dates(&self, at: UnixTime, rule: OcspRule) -> Result<UnixTime, Rejection> {
+        let made = UnixTime(self.this_update.to_unix_duration().as_secs());
+        if at < made {
+            return Err(Rejection::OcspNotYetValid);
+        }
+        let next = self.next_update.as_ref();
+        let next = next.map(|time| UnixTime(time.to_unix_duration().as_secs()));
+        if next.is_some_and(|next| at >= next) {
+            return Err(Rejection::OcspExpired);
+        }
+        match rule {
+            OcspRule::AgeSeconds(age) => {
+                let end = made.plus_seconds(u64::from(age));
+                if at > end {
+                    return Err(Rejection::OcspTooOld);
+                }
+                Ok(next.map_or(end, |next| next.min(end)))
+            }
+            // The nonce shows that it was made for this challenge.
+            OcspRule::Nonce => Ok(next.unwrap_or(UnixTime(u64::MAX))),
+        }
+    }
+
+    fn check_status(&self) -> Result<(), Rejection> {
+        let tag = |number, constructed| Tag::ContextSpecific {
+            constructed,
+            number,
+        };
+        let status = self.status;
+        if status.tag() == tag(TagNumber::N0, false) && status.value().is_empty() {
+            return Ok(());
+        }
+        if status.tag() == tag(TagNumber::N2, false) {
+            return Err(Rejection::OcspUnknown);
+        }
+        if status.tag() != tag(TagNumber::N1, true) {
+            return Err(Rejection::OcspMalformed);
+        }
+        let reason = revocation_reason(status.value()).map_err(|_| Rejection::OcspMalformed)?;
+        match reason {
+            Some(reason) if reason.value() == CERTIFICATE_HOLD => Err(Rejection::CertificateOnHold),
+            Some(_) | None => Err(Rejection::CertificateRevoked),
+        }
+    }
+}
+
+impl CertificateId<'_> {
+    fn names(&self, subject: &ParsedCertificate<'_>, issuer: &ParsedCertificate<'_>) -> bool {
+        if self.serial != subject.parsed.tbs_certificate.serial_number {
+            return false;
+        }
+        let tbs = &issuer.parsed.tbs_certificate;
+        let key = tbs.subject_public_key_info.subject_public_key.raw_bytes();
+        let Ok(name) = tbs.subject.to_der() else {
+            return false;
+        };
+        let (name, key) = match self.hash.oid {
+            SHA256 => (Sha256::digest(name).to_vec(), Sha256::digest(key).to_vec()),
+            SHA384 => (Sha384::digest(name).to_vec(), Sha384::digest(key).to_vec()),
+            _ => return false,
+        };
+        self.issuer_name.as_bytes() == name && self.issuer_key.as_bytes() == key
+    }
+}
+
+/// A responder is the issuer itself, or was certified by it for this and nothing else.
+fn check_responder(
+    responder: &ParsedCertificate<'_>,
+    issuer: &ParsedCertificate<'_>,
+    profile: Profile,
+    at: UnixTime,
+) -> Result<(), Rejection> {
+    if responder.parsed == issuer.parsed {
+        return Ok(());
+    }
+    responder.check_profile(profile)?;
+    responder.check_critical_besides(&[EXTENDED_KEY_USAGE])?;
+    responder.check_dates(at)?;
+    let tbs = &responder.parsed.tbs_certificate;
+    let malformed = |_| Rejection::CertificateMalformed;
+    let extended = tbs.get::<ExtendedKeyUsage>().map_err(malformed)?;
+    let usage = tbs.get::<KeyUsage>().map_err(malformed)?;
+    let authorised = extended.is_some_and(|(_, uses)| uses.0.contains(&OCSP_SIGNING));
+    let signs = usage.is_none_or(|(_, usage)| usage.digital_signature());
+    if !authorised || !signs {
+        return Err(Rejection::OcspResponder);
+    }
+    match ecdsa::check_issued_by(responder, issuer) {
+        Err(Rejection::CertificateIssuer | Rejection::CertificateSignature) => {
+            Err(Rejection::OcspResponder)
+        }
+        other => other,
+    }
+}
+
+/// What RevokedInfo, whose tag is the choice's, says behind the time.
+fn revocation_reason(content: &[u8]) -> der::Result<Option<AnyRef<'_>>> {
+    let mut from = SliceReader::new(content)?;
+    GeneralizedTime::decode(&mut from)?;
+    let reason = if from.is_finished() {
+        None
+    } else {
+        Some(AnyRef::decode(&mut from)?)
+    };
+    from.finish(reason)
+}
+
+/// Each certificate of the list, as it lies in the input.
+fn certificates<'a>(list: Option<&AnyRef<'a>>) -> der::Result<Vec<&'a [u8]>> {
+    let mut found = Vec::new();
+    let Some(list) = list else {
+        return Ok(found);
+    };
+    list.tag().assert_eq(Tag::Sequence)?;
+    let mut from = SliceReader::new(list.value())?;
+    while !from.is_finished() {
+        found.push(from.tlv_bytes()?);
+    }
+    Ok(found)
+}

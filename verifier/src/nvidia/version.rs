@@ -1,0 +1,148 @@
+//! Versions of drivers and of firmware, as reports and manifests write them.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A driver's version: two to four decimal numbers with dots between them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DriverVersion {
+    numbers: Vec<u32>,
+    /// As it was written: `550.90.07` and `550.90.7` are not the same text.
+    text: String,
+}
+
+/// A firmware version (VBIOS, switch BIOS): five bytes, written `96.00.A5.00.01`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FirmwareVersion(pub(super) [u8; 5]);
+
+/// Text that is not a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a version of the specified form")]
+pub struct DeviceVersionError;
+
+impl TryFrom<String> for DriverVersion {
+    type Error = DeviceVersionError;
+
+    fn try_from(text: String) -> Result<Self, DeviceVersionError> {
+        let number = |part: &str| {
+            let digits = part.bytes().all(|byte| byte.is_ascii_digit());
+            let fits = digits && (1..=5).contains(&part.len());
+            let value = part.parse().map_err(|_| DeviceVersionError)?;
+            fits.then_some(value).ok_or(DeviceVersionError)
+        };
+        let numbers = text
+            .split('.')
+            .map(number)
+            .collect::<Result<Vec<u32>, _>>()?;
+        if !(2..=4).contains(&numbers.len()) {
+            return Err(DeviceVersionError);
+        }
+        Ok(Self { numbers, text })
+    }
+}
+
+impl DriverVersion {
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this is `minimum` or newer, by number and not by text.
+    pub(super) fn reaches(&self, minimum: &Self) -> bool {
+        self.numbers >= minimum.numbers
+    }
+}
+
+impl fmt::Display for DriverVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<DriverVersion> for String {
+    fn from(version: DriverVersion) -> Self {
+        version.text
+    }
+}
+
+impl TryFrom<String> for FirmwareVersion {
+    type Error = DeviceVersionError;
+
+    fn try_from(text: String) -> Result<Self, DeviceVersionError> {
+        let mut bytes = [0; 5];
+        let mut parts = text.split('.');
+        for byte in &mut bytes {
+            let part = parts.next().ok_or(DeviceVersionError)?;
+            let digit = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
+            if part.len() != 2 || !part.bytes().all(digit) {
+                return Err(DeviceVersionError);
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| DeviceVersionError)?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err(DeviceVersionError),
+        }
+    }
+}
+
+impl fmt::Display for FirmwareVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e] = self.0;
+        write!(f, "{a:02X}.{b:02X}.{c:02X}.{d:02X}.{e:02X}")
+    }
+}
+
+impl From<FirmwareVersion> for String {
+    fn from(version: FirmwareVersion) -> Self {
+        version.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "tests state claims; a panic is the failure"
+    )]
+    use super::*;
+
+    #[test]
+    fn drivers_are_compared_by_number() {
+        let version = |text: &str| DriverVersion::try_from(text.to_owned());
+        let old = version("550.90.07").unwrap();
+        assert!(version("550.144.03").unwrap().reaches(&old));
+        assert!(version("590.12").unwrap().reaches(&old));
+        assert!(!version("550.90").unwrap().reaches(&old));
+        assert!(!version("99.90.07").unwrap().reaches(&old));
+        for bad in [
+            "",
+            "550",
+            "550.",
+            "550.x",
+            "550.+9",
+            "1.2.3.4.5",
+            "550.123456",
+        ] {
+            assert_eq!(version(bad), Err(DeviceVersionError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn firmware_round_trips_and_takes_one_spelling() {
+        let version = |text: &str| FirmwareVersion::try_from(text.to_owned());
+        let known = version("96.00.A5.00.01").unwrap();
+        assert_eq!(known.to_string(), "96.00.A5.00.01");
+        assert!(version("96.00.A4.FF.FF").unwrap() < known);
+        for bad in [
+            "96.00.a5.00.01",
+            "96.00.A5.00",
+            "96.00.A5.00.01.02",
+            "96.0.A5.00.01",
+        ] {
+            assert_eq!(version(bad), Err(DeviceVersionError), "{bad}");
+        }
+    }
+}
