@@ -18,6 +18,8 @@ use super::spdm::SpdmReport;
 use super::xml::Child;
 use super::*;
 use crate::anchors::{AmdRoots, CertificateDigest, NvidiaRoots};
+use crate::certificate::ParsedCertificate;
+use protocol::reference_values::Profile;
 
 macro_rules! manifest {
     ($name:literal) => {
@@ -389,6 +391,29 @@ fn every_prefix_and_flipped_bytes_of_a_manifest_are_refused() {
         other[at] ^= 1 << (at % 8);
         assert!(Rim::verify(&other, &mut chains).is_err(), "byte {at}");
         other[at] = document[at];
+    }
+}
+
+#[test]
+fn every_prefix_and_every_flipped_byte_of_an_answer_is_refused() {
+    let board = Board::new(DeviceKind::Hopper, 1, 0, GpuMode::SinglePass);
+    let stapled = board.endorsements(NOW.0, None).unwrap();
+    let evidence = board.evidence(&BootId([1; 32]), 0).unwrap();
+    let chain = &evidence.devices[0].chain;
+    let [subject, issuer] = [1, 2].map(|place| ParsedCertificate::parse(&chain[place]).unwrap());
+    let check = |answer: &[u8]| {
+        let (stapled, rule) = ([answer.to_vec()], OcspRule::AgeSeconds(86_400));
+        let answers = Answers::parse(&stapled, rule, None, false)?;
+        answers.check(&subject, &issuer, Profile::Research, NOW)
+    };
+    // The first is about the device's read-only firmware, by a responder of its own.
+    let answer = &stapled.ocsp[0];
+    assert!(check(answer).is_ok());
+    for at in 0..answer.len() {
+        assert!(check(&answer[..at]).is_err(), "{at} bytes");
+        let mut other = answer.clone();
+        other[at] ^= 1 << (at % 8);
+        assert!(check(&other).is_err(), "byte {at}");
     }
 }
 
