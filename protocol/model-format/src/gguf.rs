@@ -210,6 +210,14 @@ fn place(mut header: Header, mut ranges: Ranges, file_size: u64) -> Result<Heade
             });
         }
     }
+    // A file without tensors may end within the padding of its header.
+    let missing = header.data_end.saturating_sub(file_size);
+    if missing > 0 {
+        return Err(HeaderError::Truncated {
+            at: file_size,
+            need: missing,
+        });
+    }
     Ok(header)
 }
 

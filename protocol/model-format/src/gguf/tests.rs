@@ -68,6 +68,26 @@ fn a_prefix_of_a_header_asks_for_more_and_a_file_that_ends_there_is_refused() {
 }
 
 #[test]
+fn a_file_that_ends_within_the_padding_of_its_header_is_refused() {
+    // One key, no tensor: 57 bytes, padded to 64. Found by fuzzing.
+    let mut header = b"GGUF".to_vec();
+    header.extend(3u32.to_le_bytes());
+    header.extend(0u64.to_le_bytes());
+    header.extend(1u64.to_le_bytes());
+    header.extend(3u64.to_le_bytes());
+    header.extend(b"key");
+    header.extend(8u32.to_le_bytes());
+    header.extend(10u64.to_le_bytes());
+    header.extend(b"0123456789");
+    let size = u64::try_from(header.len()).unwrap();
+    for size in size..64 {
+        let refused = check(&header, size).unwrap_err();
+        assert_eq!(refused.code(), "gguf-truncated", "{size}");
+    }
+    assert_eq!(check(&header, 64).unwrap().unwrap().data_end, 64);
+}
+
+#[test]
 fn a_header_that_does_not_end_within_the_limit_is_too_long() {
     let mut header = b"GGUF".to_vec();
     header.extend(3u32.to_le_bytes());
