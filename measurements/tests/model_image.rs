@@ -197,6 +197,26 @@ fn each_fault_of_a_safetensors_directory_is_refused_by_its_own_reason() {
 }
 
 #[test]
+fn an_index_that_names_a_tensor_twice_or_more_than_any_model_has_is_refused() {
+    let directory = TempDir::new().unwrap();
+    sharded(directory.path());
+    let index = |members: &str| {
+        let text = format!("{{\"weight_map\":{{{members}}}}}");
+        file_in(&directory, "model.safetensors.index.json", text.as_bytes());
+        Source::open(directory.path())
+    };
+    let good = r#""b":"m-2.safetensors","a":"m-1.safetensors""#;
+    assert!(index(good).is_ok());
+    let twice = index(&format!("{good},\"a\":\"m-1.safetensors\"")).unwrap_err();
+    assert!(matches!(twice, ModelImageError::Index { .. }));
+    let swapped = index(r#""a":"m-2.safetensors","b":"m-1.safetensors""#).unwrap_err();
+    assert!(matches!(swapped, ModelImageError::Index { .. }));
+    let many: String = (0..=1 << 18).map(|n| format!("\"{n}\":\"\",")).collect();
+    let many = index(&format!("{many}{good}")).unwrap_err();
+    assert!(matches!(many, ModelImageError::Malformed { .. }));
+}
+
+#[test]
 fn a_file_that_changes_after_it_was_checked_leaves_no_image() {
     let directory = TempDir::new().unwrap();
     let path = file_in(&directory, "m.gguf", &gguf());

@@ -9,8 +9,9 @@ use crate::transparency::note::{SignedNote, SignerKey, VerifierKey};
 use crate::transparency::proof::{ConsistencyProof, InclusionProof};
 use crate::transparency::record::{RecordError, ReleaseRecord};
 
-/// A log file is at most this long: about 8,000 releases.
-pub const MAX_LOG_BYTES: usize = 4 * 1024 * 1024;
+/// A log file is at most this long: about 2,400 releases. A release is looked for among all before
+/// it, so the time to read a log grows by the square of its length.
+pub const MAX_LOG_BYTES: usize = 1024 * 1024;
 
 /// A log that is not of the specified form, or is not the one that was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

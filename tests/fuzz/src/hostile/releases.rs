@@ -1,5 +1,6 @@
 //! Hostile documents of a release, and notes, proofs and logs.
 
+use measurements::transparency::log::MAX_LOG_BYTES;
 use measurements::transparency::merkle::TreeHash;
 use protocol::reference_values::MAX_BYTES;
 
@@ -101,14 +102,14 @@ pub(super) const ALL: &[Hostile] = &[
     refused("transparency", "a path of 64 hashes", path, transparency),
     refused(
         "transparency",
-        "a log of 4 MiB of one record",
+        "a log of 1 MiB of one record",
         same_record,
         transparency,
     ),
-    taken("transparency", "a log of 4 MiB", records, transparency),
+    taken("transparency", "a log of 1 MiB", records, transparency),
     refused(
         "transparency",
-        "a log of 4 MiB that ends too early",
+        "a log of 1 MiB that ends too early",
         cut_log,
         transparency,
     ),
@@ -189,11 +190,11 @@ fn log_of(record: impl Fn(usize) -> String, length: usize) -> Vec<u8> {
 }
 
 fn same_record() -> Vec<u8> {
-    log_of(|_| record(1), 4 << 20)
+    log_of(|_| record(1), MAX_LOG_BYTES)
 }
 
 fn records() -> Vec<u8> {
-    log_of(record, 4 << 20)
+    log_of(record, MAX_LOG_BYTES)
 }
 
 fn cut_log() -> Vec<u8> {
@@ -203,5 +204,5 @@ fn cut_log() -> Vec<u8> {
 }
 
 fn too_long() -> Vec<u8> {
-    log_of(record, 5 << 20)
+    log_of(record, 2 * MAX_LOG_BYTES)
 }
