@@ -291,8 +291,8 @@ fn in_shape(shape: &Shape, registers: ExpectedRegisters) -> ShapeReference {
     }
 }
 
-/// What so many GPUs can be: one alone, or a board of eight. Hopper's board is handed over with its
-/// four switches and protects the links to them; Blackwell's GPUs encrypt their own links.
+/// What so many GPUs can be. Hopper's board of eight is handed over with its four switches and
+/// protects the links to them; Blackwell's GPUs encrypt their own links, however many there are.
 fn device_sets(gpus: u8) -> Vec<DeviceSet> {
     let set = |architecture, switches, mode| DeviceSet {
         architecture,
@@ -307,10 +307,11 @@ fn device_sets(gpus: u8) -> Vec<DeviceSet> {
             .flat_map(|kind| [GpuMode::SinglePass, GpuMode::MultiPass].map(|mode| (kind, mode)))
             .map(|(kind, mode)| set(kind, 0, mode))
             .collect(),
-        _ => vec![
+        8 => vec![
             set(DeviceKind::Hopper, 4, GpuMode::ProtectedPcie),
             set(DeviceKind::Blackwell, 0, GpuMode::MultiPass),
         ],
+        _ => vec![set(DeviceKind::Blackwell, 0, GpuMode::MultiPass)],
     }
 }
 
