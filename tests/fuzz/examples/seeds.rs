@@ -35,6 +35,7 @@ fn main() -> std::io::Result<()> {
     transparency()?;
     wire()?;
     parts()?;
+    devices()?;
     small_hostile()
 }
 
@@ -351,6 +352,13 @@ fn parts() -> std::io::Result<()> {
     put("tdx_collateral", "simulated", &collateral)?;
     let real = fixture("tdx/dcap-qvl/tdx_quote_collateral.json");
     put("tdx_collateral", "real", &real)
+}
+
+/// One simulated GPU: its evidence, and what is stapled for it.
+fn devices() -> std::io::Result<()> {
+    let (evidence, stapled) = fuzz_targets::devices::honest();
+    put("gpu_evidence", "hopper", &join(&[evidence, b""]))?;
+    put("gpu_evidence", "hopper-stapled", &join(&[b"", stapled]))
 }
 
 /// Hostile inputs that are short: a fuzzer goes on from there.

@@ -30,7 +30,7 @@ use verifier::{
 };
 
 /// 2026-11-22.
-const NOW: u64 = 1_795_305_600;
+pub const NOW: u64 = 1_795_305_600;
 const MEASUREMENT: LaunchDigest = LaunchDigest([0x4d; 48]);
 const REGISTERS: Registers = Registers {
     mrtd: Mrtd([0x70; 48]),

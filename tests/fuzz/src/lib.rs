@@ -15,6 +15,7 @@
     reason = "a panic is what a fuzzer and a test look for; no program is made of this"
 )]
 
+pub mod devices;
 pub mod evidence;
 pub mod honest;
 pub mod hostile;
@@ -82,6 +83,7 @@ pub const TARGETS: &[Target] = &[
     target("snp_crl", evidence::snp_crl),
     target("tdx_quote", evidence::tdx_quote),
     target("tdx_collateral", evidence::tdx_collateral),
+    target("gpu_evidence", devices::gpu_evidence),
     target("appraise", evidence::appraise),
 ];
 

@@ -1,8 +1,10 @@
 //! Hostile evidence: lengths of the wire, bombs of DER, PEM and JSON.
 
 use protocol::endorsements::MAX_BYTES;
+use protocol::gpu_evidence::{GpuEndorsements, MAX_RIM_BYTES};
 
 use super::{Hostile, filled, nested, put, refused};
+use crate::devices::{gpu_evidence, honest};
 use crate::evidence::{
     appraise, policy, snp_certificates, snp_crl, snp_report, tdx_collateral, tdx_quote, wire,
 };
@@ -82,7 +84,41 @@ pub(super) const ALL: &[Hostile] = &[
         chain,
         tdx_collateral,
     ),
+    refused(
+        "gpu_evidence",
+        "every length 2^32",
+        || join(&[&[0xff; 64], b""]),
+        gpu_evidence,
+    ),
+    refused(
+        "gpu_evidence",
+        "manifests of 128 KiB of elements in elements",
+        || manifests("<a>"),
+        gpu_evidence,
+    ),
+    refused(
+        "gpu_evidence",
+        "manifests of 128 KiB of empty elements",
+        || manifests("<a/>"),
+        gpu_evidence,
+    ),
+    refused(
+        "gpu_evidence",
+        "manifests of 128 KiB of references",
+        || manifests("&amp;"),
+        gpu_evidence,
+    ),
 ];
+
+/// Endorsements whose manifests are this text, again and again.
+fn manifests(again: &str) -> Vec<u8> {
+    let (_, stapled) = honest();
+    let mut stapled = GpuEndorsements::decode(stapled).expect("endorsements");
+    for rim in &mut stapled.rims {
+        rim.document = filled("<a>", again, "", MAX_RIM_BYTES);
+    }
+    join(&[b"", &stapled.encode()])
+}
 
 fn lengths() -> Vec<u8> {
     let mut bytes = Machine::Genoa.evidence().encode();
