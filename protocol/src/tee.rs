@@ -79,4 +79,14 @@ impl EvidenceClass {
             }),
         }
     }
+
+    /// The name used in policies and verdicts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Epoch => "epoch",
+            Self::Hpke => "hpke",
+        }
+    }
 }

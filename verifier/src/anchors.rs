@@ -27,6 +27,12 @@ impl CertificateDigest {
     }
 }
 
+impl core::fmt::Display for CertificateDigest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        protocol::digest::write_hex(&self.0, f)
+    }
+}
+
 /// Roots of one vendor's product lines, AMD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AmdRoots {

@@ -1,31 +1,49 @@
 //! The order of checks, `docs/spec/evidence.md` §6: what is asked for, then the hardware's word,
 //! then what that word binds.
 //!
-//! Each vendor's part is in its own module and ends in [`HardwareClaims`].
+//! Each vendor's part is in its own module and ends in [`HardwareClaims`]. Every check that can be
+//! made is made and listed, whatever failed before it; what is refused is decided by the first
+//! failure in the order of the list.
 
 use protocol::digest::{
-    EventLogDigest, Exporter, GpuEvidenceDigest, HostData, LaunchDigest, ModelDigest, MrConfigId,
-    Mrtd, Nonce, ReportData, Rtmr, SpkiDigest,
+    EventLogDigest, Exporter, HostData, LaunchDigest, ModelDigest, MrConfigId, Mrtd, Nonce,
+    ReportData, Rtmr, SpkiDigest,
 };
-use protocol::endorsements::EndorsementKind;
+use protocol::endorsements::Endorsements;
 use protocol::evidence::Evidence;
-use protocol::gpu_evidence::{GpuEndorsements, GpuEvidence, ocsp_nonce};
 use protocol::launch_configuration::{
     self, LaunchConfiguration, config_digest, host_data, mr_config_id,
 };
-use protocol::reference_values::{ExpectedRegisters, ReferenceValues, ShapeReference};
+use protocol::reference_values::{
+    ExpectedRegisters, ReferenceValues, ShapeReference, snp_measurement_key, tdx_measurement_key,
+};
 use protocol::statement::models_digest;
 use protocol::tee::TeeKind;
 use sha2::{Digest as _, Sha256};
 
 use crate::anchors::TrustAnchors;
-use crate::nvidia::{self, DeviceExpectations, DeviceFacts, DeviceNonces};
+use crate::checks::{Checks, Subject};
+use crate::devices;
+use crate::event_log;
+use crate::nvidia::DeviceFacts;
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::{AttestationResult, ChipIdentity};
 use crate::snp;
 use crate::tdx;
 use crate::time::UnixTime;
+use crate::verdict::{Inputs, Kind, Verdict};
+
+const POLICY: Subject = Subject::of("policy");
+const REFERENCES: Subject = Subject::of("reference-values");
+const HOST_TIME: Subject = Subject::of("host-time");
+const CHIP: Subject = Subject::of("chip");
+const STATEMENT: Subject = Subject::of("statement");
+const CHANNEL: Subject = Subject::of("channel");
+const CONFIGURATION: Subject = Subject::of("launch-configuration");
+const MODELS: Subject = Subject::of("models");
+const REGISTERS: Subject = Subject::of("registers");
+const EVENT_LOG: Subject = Subject::of("event-log");
 
 /// The connection over which the evidence came, as the client itself saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +56,24 @@ pub struct ChannelBinding {
     pub tls_key: SpkiDigest,
 }
 
-/// What a genuine report says, once its signature and its chain are checked.
+/// What every module judges by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) policy: &'a AppraisalPolicy,
+    pub(crate) anchors: &'a TrustAnchors,
+    pub(crate) at: UnixTime,
+}
+
+/// What a report says, in types. Whether it is genuine, the list of checks says.
 #[derive(Debug)]
 pub(crate) struct HardwareClaims {
     pub(crate) report_data: ReportData,
     pub(crate) configuration: ConfigurationRegister,
     pub(crate) registers: MeasuredRegisters,
-    pub(crate) chip: ChipIdentity,
-    /// End of the endorsements' validity.
-    pub(crate) not_after: UnixTime,
+    /// `None` when the endorsement that names the chip could not be read.
+    pub(crate) chip: Option<ChipIdentity>,
+    /// End of the endorsements' validity; `None` when one could not be read.
+    pub(crate) not_after: Option<UnixTime>,
 }
 
 /// The register that the host sets at launch and cannot change.
@@ -63,6 +90,15 @@ pub(crate) enum MeasuredRegisters {
     Tdx { mrtd: Mrtd, rtmrs: [Rtmr; 3] },
 }
 
+/// A result, or a refusal, with the list of everything that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appraisal {
+    /// Every check, in the form that is printed and kept.
+    pub verdict: Verdict,
+    /// The result that opens a channel, or the first failure.
+    pub result: Result<AttestationResult, Rejection>,
+}
+
 /// Appraises evidence that came over one connection.
 ///
 /// # Errors
@@ -75,64 +111,164 @@ pub fn appraise(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Result<AttestationResult, Rejection> {
-    check_question(evidence, references, policy, anchors, at)?;
-    let (report, stapled) = (&evidence.report, &evidence.endorsements);
-    let claims = match evidence.statement.tee {
-        TeeKind::SevSnp => snp::appraise_report(report, stapled, policy, anchors, at)?,
-        TeeKind::Tdx => tdx::appraise_quote(report, stapled, policy, anchors, at)?,
+    appraise_in_full(evidence, channel, references, policy, anchors, at).result
+}
+
+/// The same, with the verdict: every check that was made, whatever failed first.
+#[must_use]
+pub fn appraise_in_full(
+    evidence: &Evidence,
+    channel: &ChannelBinding,
+    references: &ReferenceValues,
+    policy: &AppraisalPolicy,
+    anchors: &TrustAnchors,
+    at: UnixTime,
+) -> Appraisal {
+    let terms = Terms {
+        policy,
+        anchors,
+        at,
     };
-    check_chip(&claims.chip, policy)?;
-    check_statement(evidence, channel, &claims)?;
-    let configuration = check_configuration(evidence, &claims)?;
-    let models = check_models(evidence, &configuration, references)?;
-    let shape = matching_shape(&claims.registers, references)?;
-    check_event_log(evidence)?;
-    check_gpu_digest(evidence, shape)?;
-    let devices = check_devices(evidence, channel, shape, policy, anchors, at)?;
+    let mut checks = Checks::default();
+    let result = appraise_into(evidence, channel, references, terms, &mut checks);
+    let inputs = Inputs {
+        kind: Kind::Evidence,
+        tee: evidence.statement.tee,
+        references: Some(references),
+    };
+    let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);
+    let verdict = Verdict::of(inputs, terms, checks, decided);
+    Appraisal { verdict, result }
+}
+
+/// Appraises into a list that may have begun already.
+pub(crate) fn appraise_into(
+    evidence: &Evidence,
+    channel: &ChannelBinding,
+    references: &ReferenceValues,
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Result<AttestationResult, Rejection> {
+    check_question(evidence, references, terms, checks);
+    let (report, stapled) = (&evidence.report, &evidence.endorsements);
+    let claims = appraise_hardware(evidence.statement.tee, report, stapled, terms, checks);
+    plan_binding(evidence, checks);
+    let found =
+        claims.map(|claims| check_binding(evidence, channel, references, claims, (terms, checks)));
+    checks.outcome()?;
+    // Every check passed, so everything was read: this refuses only if the two ever disagree.
+    let unread = Rejection::RegistersUnknown;
+    let (claims, configuration, shape, devices) = found.flatten().ok_or(unread)?;
+    let lifetime = u64::from(terms.policy.result_lifetime_seconds);
+    let endorsed = claims.not_after.ok_or(unread)?;
     let ends = devices.iter().map(|device| device.not_after);
-    let devices_end = ends.min().unwrap_or(claims.not_after);
-    let lifetime = at.plus_seconds(u64::from(policy.result_lifetime_seconds));
+    let end = ends
+        .chain([endorsed, terms.at.plus_seconds(lifetime)])
+        .min();
     Ok(AttestationResult {
         statement: evidence.statement.clone(),
+        models: configuration.model_digests(),
         launch_configuration: configuration,
-        models,
         shape: shape.shape.clone(),
-        chip: claims.chip,
+        chip: claims.chip.ok_or(unread)?,
         measurement_key: shape.registers.key(),
         devices,
-        not_after: lifetime.min(claims.not_after).min(devices_end),
+        not_after: end.ok_or(unread)?,
     })
+}
+
+/// §6.2 and §6.3: one report and its endorsements.
+pub(crate) fn appraise_hardware(
+    tee: TeeKind,
+    report: &[u8],
+    endorsements: &Endorsements,
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<HardwareClaims> {
+    let claims = match tee {
+        TeeKind::SevSnp => snp::appraise_report(report, endorsements, terms, checks),
+        TeeKind::Tdx => tdx::appraise_quote(report, endorsements, terms, checks),
+    };
+    checks.plan(CHIP, &[Rejection::ChipNotAccepted]);
+    if let Some(chip) = claims.as_ref().and_then(|claims| claims.chip) {
+        let accepted = terms.policy.chips.accepts(&chip);
+        checks.expect(CHIP, Rejection::ChipNotAccepted, chip, accepted);
+    }
+    claims
 }
 
 /// §6.1: class, profile and the host's clock.
 fn check_question(
     evidence: &Evidence,
     references: &ReferenceValues,
-    policy: &AppraisalPolicy,
-    anchors: &TrustAnchors,
-    at: UnixTime,
-) -> Result<(), Rejection> {
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) {
     let class = evidence.statement.class;
-    if !policy.classes.iter().any(|taken| taken.class() == class) {
-        return Err(Rejection::ClassNotAccepted);
-    }
-    if references.profile != anchors.profile() {
-        return Err(Rejection::ProfileMismatch);
-    }
+    let mut taken = terms.policy.classes.iter();
+    let holds = taken.any(|taken| taken.class() == class);
+    checks.expect(POLICY, Rejection::ClassNotAccepted, class.name(), holds);
+    let profile = crate::verdict::profile_name(references.profile);
+    let holds = references.profile == terms.anchors.profile();
+    checks.expect(REFERENCES, Rejection::ProfileMismatch, profile, holds);
     let host_time = UnixTime(evidence.statement.host_time);
-    if host_time.distance(at) > u64::from(policy.host_time_tolerance_seconds) {
-        return Err(Rejection::HostTimeImplausible);
-    }
-    Ok(())
+    let holds = host_time.distance(terms.at) <= u64::from(terms.policy.host_time_tolerance_seconds);
+    checks.expect(HOST_TIME, Rejection::HostTimeImplausible, host_time, holds);
 }
 
-/// §6.3: lists of single chips.
-fn check_chip(chip: &ChipIdentity, policy: &AppraisalPolicy) -> Result<(), Rejection> {
-    if policy.chips.accepts(chip) {
-        Ok(())
-    } else {
-        Err(Rejection::ChipNotAccepted)
+/// §6.4 to §6.8, in their order.
+fn plan_binding(evidence: &Evidence, checks: &mut Checks) {
+    checks.plan(STATEMENT, &[Rejection::ReportDataMismatch]);
+    let channel = [Rejection::FreshnessMismatch, Rejection::TlsKeyMismatch];
+    checks.plan(CHANNEL, &channel);
+    checks.plan(
+        CONFIGURATION,
+        &[
+            Rejection::ConfigurationMismatch,
+            Rejection::ConfigurationMalformed,
+        ],
+    );
+    let models = [Rejection::ModelsMismatch, Rejection::ModelNotPinned];
+    checks.plan(MODELS, &models);
+    checks.plan(REGISTERS, &[Rejection::RegistersUnknown]);
+    let log: &[Rejection] = match (evidence.statement.tee, evidence.event_log.is_empty()) {
+        (TeeKind::SevSnp, _) => &[Rejection::EventLogUnexpected],
+        (TeeKind::Tdx, true) => &[Rejection::EventLogMismatch],
+        (TeeKind::Tdx, false) => &[
+            Rejection::EventLogMismatch,
+            Rejection::EventLogMalformed,
+            Rejection::EventLogReplay,
+        ],
+    };
+    checks.plan(EVENT_LOG, log);
+    devices::plan(checks);
+}
+
+/// What came of a report, its configuration, its shape and the devices of that.
+type Bound<'r> = (
+    HardwareClaims,
+    LaunchConfiguration,
+    &'r ShapeReference,
+    Vec<DeviceFacts>,
+);
+
+/// Whatever the report's claims are held against; `None` unless something came of every part.
+fn check_binding<'r>(
+    evidence: &Evidence,
+    channel: &ChannelBinding,
+    references: &'r ReferenceValues,
+    claims: HardwareClaims,
+    (terms, checks): (Terms<'_>, &mut Checks),
+) -> Option<Bound<'r>> {
+    check_statement(evidence, channel, &claims, checks);
+    let configuration = check_configuration(evidence, &claims, checks);
+    if let Some(configuration) = &configuration {
+        check_models(evidence, configuration, references, checks);
     }
+    let shape = matching_shape(&claims.registers, references, checks);
+    check_event_log(evidence, &claims.registers, checks);
+    let devices = shape.and_then(|shape| devices::check(evidence, channel, shape, terms, checks));
+    Some((claims, configuration?, shape?, devices?))
 }
 
 /// §6.4: the Statement is the one that the hardware signed, and is meant for this connection.
@@ -140,39 +276,56 @@ fn check_statement(
     evidence: &Evidence,
     channel: &ChannelBinding,
     claims: &HardwareClaims,
-) -> Result<(), Rejection> {
+    checks: &mut Checks,
+) {
     let statement = &evidence.statement;
-    if statement.report_data() != claims.report_data {
-        return Err(Rejection::ReportDataMismatch);
-    }
+    let holds = statement.report_data() == claims.report_data;
+    let found = &claims.report_data;
+    checks.expect(STATEMENT, Rejection::ReportDataMismatch, found, holds);
     let freshness = evidence.proof.freshness(&channel.nonce, &channel.exporter);
-    if freshness != Some(statement.freshness) {
-        return Err(Rejection::FreshnessMismatch);
-    }
-    if statement.tls_key != channel.tls_key {
-        return Err(Rejection::TlsKeyMismatch);
-    }
-    Ok(())
+    let holds = freshness == Some(statement.freshness);
+    let found = &statement.freshness;
+    checks.expect(CHANNEL, Rejection::FreshnessMismatch, found, holds);
+    let holds = statement.tls_key == channel.tls_key;
+    checks.expect(CHANNEL, Rejection::TlsKeyMismatch, statement.tls_key, holds);
 }
 
 /// §6.5: the launch configuration is the one in the machine's register.
 fn check_configuration(
     evidence: &Evidence,
     claims: &HardwareClaims,
-) -> Result<LaunchConfiguration, Rejection> {
-    if evidence.launch_configuration.len() > launch_configuration::MAX_BYTES {
-        return Err(Rejection::ConfigurationMalformed);
+    checks: &mut Checks,
+) -> Option<LaunchConfiguration> {
+    let document = &evidence.launch_configuration;
+    let bytes = document.len();
+    if bytes > launch_configuration::MAX_BYTES {
+        let found = format_args!("{bytes} bytes");
+        checks.expect(
+            CONFIGURATION,
+            Rejection::ConfigurationMalformed,
+            found,
+            false,
+        );
+        return None;
     }
-    let digest = config_digest(&evidence.launch_configuration);
+    let digest = config_digest(document);
     let measured = match &claims.configuration {
         ConfigurationRegister::SevSnp(register) => *register == host_data(&digest),
         ConfigurationRegister::Tdx(register) => *register == mr_config_id(&digest),
     };
-    if !measured || evidence.statement.configuration != digest {
-        return Err(Rejection::ConfigurationMismatch);
-    }
-    LaunchConfiguration::parse(&evidence.launch_configuration)
-        .map_err(|_| Rejection::ConfigurationMalformed)
+    let holds = measured && evidence.statement.configuration == digest;
+    checks.expect(
+        CONFIGURATION,
+        Rejection::ConfigurationMismatch,
+        digest,
+        holds,
+    );
+    checks.steps(
+        CONFIGURATION,
+        &[Rejection::ConfigurationMalformed],
+        format_args!("{bytes} bytes"),
+        LaunchConfiguration::parse(document).map_err(|_| Rejection::ConfigurationMalformed),
+    )
 }
 
 /// §6.6: what is loaded is what was configured, and all of it is pinned.
@@ -180,24 +333,24 @@ fn check_models(
     evidence: &Evidence,
     configuration: &LaunchConfiguration,
     references: &ReferenceValues,
-) -> Result<Vec<ModelDigest>, Rejection> {
+    checks: &mut Checks,
+) {
     let models = configuration.model_digests();
-    if models_digest(&models) != evidence.statement.models {
-        return Err(Rejection::ModelsMismatch);
-    }
+    let digest = models_digest(&models);
+    let holds = digest == evidence.statement.models;
+    checks.expect(MODELS, Rejection::ModelsMismatch, digest, holds);
     let pinned = |model: &ModelDigest| references.models.iter().any(|known| known.digest == *model);
-    if models.iter().all(pinned) {
-        Ok(models)
-    } else {
-        Err(Rejection::ModelNotPinned)
-    }
+    let holds = models.iter().all(pinned);
+    let names: Vec<String> = models.iter().map(ToString::to_string).collect();
+    checks.expect(MODELS, Rejection::ModelNotPinned, names.join(" "), holds);
 }
 
 /// §6.7: the first shape whose registers are the measured ones.
 fn matching_shape<'r>(
     measured: &MeasuredRegisters,
     references: &'r ReferenceValues,
-) -> Result<&'r ShapeReference, Rejection> {
+    checks: &mut Checks,
+) -> Option<&'r ShapeReference> {
     let expected = |registers: &ExpectedRegisters| match registers {
         ExpectedRegisters::SevSnp { launch_digest, .. } => {
             MeasuredRegisters::SevSnp(*launch_digest)
@@ -213,64 +366,37 @@ fn matching_shape<'r>(
         },
     };
     let mut shapes = references.shapes.iter();
-    shapes
-        .find(|shape| expected(&shape.registers) == *measured)
-        .ok_or(Rejection::RegistersUnknown)
+    let shape = shapes.find(|shape| expected(&shape.registers) == *measured);
+    let key = match measured {
+        MeasuredRegisters::SevSnp(digest) => snp_measurement_key(digest),
+        MeasuredRegisters::Tdx {
+            mrtd,
+            rtmrs: [rtmr0, rtmr1, rtmr2],
+        } => tdx_measurement_key(mrtd, rtmr0, rtmr1, rtmr2),
+    };
+    let holds = shape.is_some();
+    checks.expect(REGISTERS, Rejection::RegistersUnknown, key, holds);
+    shape
 }
 
-/// §6.8: the event log is the Statement's; zero stands for "none".
-fn check_event_log(evidence: &Evidence) -> Result<(), Rejection> {
-    let statement = &evidence.statement;
+/// §6.8: the event log is the Statement's and leads to the registers; zero stands for "none".
+fn check_event_log(evidence: &Evidence, registers: &MeasuredRegisters, checks: &mut Checks) {
+    let stated = evidence.statement.event_log;
     let log = match evidence.event_log.as_slice() {
         [] => EventLogDigest::ZERO,
         bytes => EventLogDigest(Sha256::digest(bytes).into()),
     };
-    match statement.tee {
-        TeeKind::SevSnp if !log.is_zero() || !statement.event_log.is_zero() => {
-            return Err(Rejection::EventLogUnexpected);
+    match registers {
+        MeasuredRegisters::SevSnp(_) => {
+            let holds = log.is_zero() && stated.is_zero();
+            checks.expect(EVENT_LOG, Rejection::EventLogUnexpected, stated, holds);
         }
-        TeeKind::SevSnp | TeeKind::Tdx => {}
+        MeasuredRegisters::Tdx { rtmrs, .. } => {
+            let holds = log == stated;
+            checks.expect(EVENT_LOG, Rejection::EventLogMismatch, log, holds);
+            if !evidence.event_log.is_empty() {
+                event_log::check(EVENT_LOG, &evidence.event_log, rtmrs, checks);
+            }
+        }
     }
-    if log != statement.event_log {
-        return Err(Rejection::EventLogMismatch);
-    }
-    Ok(())
-}
-
-/// §6.9: GPU evidence is there exactly where the shape has GPUs, and it is the Statement's.
-fn check_gpu_digest(evidence: &Evidence, shape: &ShapeReference) -> Result<(), Rejection> {
-    let stated = evidence.statement.gpu_evidence;
-    match (shape.devices.as_slice(), evidence.gpu_evidence.as_slice()) {
-        ([], []) if stated.is_zero() => Ok(()),
-        ([], _) => Err(Rejection::GpuEvidenceUnexpected),
-        (_, []) => Err(Rejection::GpuEvidenceMissing),
-        (_, bytes) if GpuEvidenceDigest(Sha256::digest(bytes).into()) == stated => Ok(()),
-        (_, _) => Err(Rejection::GpuEvidenceMismatch),
-    }
-}
-
-/// §6.9: the devices are those of the shape, genuine, fresh for this boot, and run what they may.
-fn check_devices(
-    evidence: &Evidence,
-    channel: &ChannelBinding,
-    shape: &ShapeReference,
-    policy: &AppraisalPolicy,
-    anchors: &TrustAnchors,
-    at: UnixTime,
-) -> Result<Vec<DeviceFacts>, Rejection> {
-    if shape.devices.is_empty() {
-        return Ok(Vec::new());
-    }
-    let devices = GpuEvidence::decode(&evidence.gpu_evidence);
-    let devices = devices.map_err(|_| Rejection::GpuEvidenceMalformed)?;
-    let stapled = evidence.endorsements.get(EndorsementKind::Nvidia);
-    let stapled = stapled.ok_or(Rejection::GpuEndorsementsMissing)?;
-    let stapled = GpuEndorsements::decode(stapled);
-    let stapled = stapled.map_err(|_| Rejection::GpuEndorsementsMalformed)?;
-    let expected = DeviceExpectations {
-        nonces: DeviceNonces::OfBoot(&evidence.statement.boot_id),
-        sets: &shape.devices,
-        ocsp_nonce: Some(ocsp_nonce(&channel.nonce)),
-    };
-    nvidia::appraise_devices(&devices, &stapled, &expected, policy, anchors, at)
 }

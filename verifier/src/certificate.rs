@@ -20,7 +20,7 @@ use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::anchors::RESEARCH_MARKER;
 use crate::rejection::Rejection;
-use crate::time::UnixTime;
+use crate::time::{Span, UnixTime};
 
 /// A certificate is at most this long; AMD's are below 2 KiB.
 const MAX_BYTES: usize = 8 * 1024;
@@ -100,8 +100,17 @@ impl<'a> ParsedCertificate<'a> {
         check_dates(&self.parsed, at)
     }
 
+    pub(crate) fn validity(&self) -> Span {
+        validity(&self.parsed)
+    }
+
     pub(crate) fn not_after(&self) -> UnixTime {
-        not_after(&self.parsed)
+        self.validity().until
+    }
+
+    /// The serial number's bytes.
+    pub(crate) fn serial(&self) -> &[u8] {
+        self.parsed.tbs_certificate.serial_number.as_bytes()
     }
 
     /// The certificate names `issuer` and carries its signature.
@@ -157,27 +166,38 @@ impl<'a> ParsedCertificate<'a> {
 pub(crate) fn check_profile(certificate: &Certificate, profile: Profile) -> Result<(), Rejection> {
     let marked = extensions(certificate).any(|e| e.extn_id == RESEARCH_MARKER);
     match (profile, marked) {
-        (Profile::Release, true) => Err(Rejection::ResearchCertificate),
-        (Profile::Research, false) => Err(Rejection::ResearchMarkerMissing),
+        (Profile::Release, true) | (Profile::Research, false) => Err(profile_check(profile)),
         (Profile::Release, false) | (Profile::Research, true) => Ok(()),
+    }
+}
+
+/// How a certificate of the wrong profile is refused.
+pub(crate) const fn profile_check(profile: Profile) -> Rejection {
+    match profile {
+        Profile::Release => Rejection::ResearchCertificate,
+        Profile::Research => Rejection::ResearchMarkerMissing,
     }
 }
 
 /// `at` is within the validity.
 pub(crate) fn check_dates(certificate: &Certificate, at: UnixTime) -> Result<(), Rejection> {
-    let validity = &certificate.tbs_certificate.validity;
-    if at.0 < validity.not_before.to_unix_duration().as_secs() {
+    let validity = validity(certificate);
+    if at < validity.from {
         return Err(Rejection::CertificateNotYetValid);
     }
-    if at > not_after(certificate) {
+    if at > validity.until {
         return Err(Rejection::CertificateExpired);
     }
     Ok(())
 }
 
-fn not_after(certificate: &Certificate) -> UnixTime {
+/// First and last second of validity.
+pub(crate) fn validity(certificate: &Certificate) -> Span {
     let validity = &certificate.tbs_certificate.validity;
-    UnixTime(validity.not_after.to_unix_duration().as_secs())
+    Span {
+        from: UnixTime(validity.not_before.to_unix_duration().as_secs()),
+        until: UnixTime(validity.not_after.to_unix_duration().as_secs()),
+    }
 }
 
 fn extensions(certificate: &Certificate) -> impl Iterator<Item = &Extension> {

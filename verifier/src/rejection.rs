@@ -46,6 +46,7 @@ impl core::error::Error for Rejection {}
 
 rejections! {
     // What is asked for.
+    ReferencesNotPinned = "reference-values-not-pinned": "the reference values are the bundle's";
     ClassNotAccepted = "class-not-accepted": "the policy does not take this class of evidence";
     ProfileMismatch = "profile-mismatch": "reference values and trust anchors are of two profiles";
     HostTimeImplausible = "host-time-implausible": "the host's clock is too far from the client's";
@@ -94,12 +95,15 @@ rejections! {
     SnpDebug = "snp-debug": "the guest policy allows the host to debug the guest";
     SnpMigratable = "snp-migratable": "the guest policy allows a migration agent";
     SnpGuestPolicy = "snp-guest-policy": "the guest policy has an unknown or missing bit";
+    SnpCxl = "snp-cxl": "the guest policy allows memory behind a CXL link";
+    SnpPageSwap = "snp-page-swap": "the guest policy lets the host move and swap guest pages";
     SnpVmpl = "snp-vmpl": "the report was not requested at VMPL 0";
     SnpIdBlock = "snp-id-block": "the guest was launched with an identity block of somebody else";
     SnpMigrationAgent = "snp-migration-agent": "a migration agent is associated with the guest";
     SnpTcbOrder = "snp-tcb-order": "the report's firmware levels contradict each other";
     SnpTcbUnlisted = "snp-tcb-unlisted": "the policy lists no minimum for this processor";
     SnpTcbBelowMinimum = "snp-tcb-below-minimum": "a firmware level is below the policy's minimum";
+    SnpMitigation = "snp-mitigation": "a mitigation that the policy wants is not on";
     SnpAliasCheck = "snp-alias-check": "memory was not checked for aliases since the last reset";
     SnpSmt = "snp-smt": "simultaneous multithreading is on and not tolerated";
     SnpCiphertextVisible = "snp-ciphertext-visible": "ciphertext is readable by the host";
@@ -114,11 +118,13 @@ rejections! {
     TdxAttributes = "tdx-attributes": "the guest's attributes are not exactly the expected ones";
     TdxXfam = "tdx-xfam": "the guest's extended features are not on the policy's list";
     TdxModule = "tdx-module": "the TDX module is not Intel's, or not on the policy's list";
+    TdxTcbOrder = "tdx-tcb-order": "the TDX module is older now than at launch";
     TdxServiceTd = "tdx-service-td": "a service TD is bound to the guest";
     TdxOwner = "tdx-owner": "MROWNER or MROWNERCONFIG is set";
     TdxRtmr3 = "tdx-rtmr3": "RTMR3 is not zero";
     TdxEvaluationNumber = "tdx-evaluation-number": "Intel's evaluation of the platform is too old";
     TdxTcbStatus = "tdx-tcb-status": "the platform's TCB status is not accepted";
+    TdxGrace = "tdx-grace": "updates are missing for longer than the policy's hours of grace";
     TdxAdvisory = "tdx-advisory": "an advisory applies that the policy does not list";
     TdxDynamicPlatform = "tdx-dynamic-platform": "packages can be added to the platform";
     TdxCachedKeys = "tdx-cached-keys": "Intel keeps the platform's root keys";
@@ -138,6 +144,8 @@ rejections! {
     RegistersUnknown = "registers-unknown": "the measured registers are of no known machine shape";
     EventLogUnexpected = "event-log-unexpected": "an event log where the TEE has none";
     EventLogMismatch = "event-log-mismatch": "the event log is not the Statement's";
+    EventLogMalformed = "event-log-malformed": "the event log is not of the specified form";
+    EventLogReplay = "event-log-replay": "the event log does not lead to the measured registers";
     GpuEvidenceUnexpected = "gpu-evidence-unexpected": "GPU evidence where the shape has no GPU";
     GpuEvidenceMissing = "gpu-evidence-missing": "the shape has GPUs, the evidence has none";
     GpuEvidenceMismatch = "gpu-evidence-mismatch": "the GPU evidence is not the Statement's";

@@ -50,6 +50,8 @@ lies! {
     Migratable = "migratable",
     /// A guest-policy bit that nobody defined.
     PolicyBit = "policy-bit",
+    /// The guest policy allows memory behind a CXL link.
+    Cxl = "cxl",
     /// The report was asked for at VMPL 1.
     Vmpl = "vmpl",
     /// The report is signed by a key of many chips.
@@ -74,6 +76,10 @@ lies! {
     LaunchTcbLow = "launch-tcb-low",
     /// More is reported than is committed, report and VCEK alike.
     TcbOrder = "tcb-order",
+    /// The firmware that runs is older than the one that is committed.
+    FirmwareOrder = "firmware-order",
+    /// The launch was without a mitigation that is on now; only a report of version 5 can say so.
+    LaunchMitigation = "launch-mitigation",
     /// Memory was not checked for aliases.
     NoAliasCheck = "no-alias-check",
 
@@ -88,6 +94,10 @@ lies! {
     Module = "module",
     /// A service TD is bound; only a quote of version 5 can say so.
     ServiceTd = "service-td",
+    /// The TDX module is older now than at launch; only a quote of version 5 can say so.
+    ModuleRollback = "module-rollback",
+    /// The guest was launched under an older TDX module than the one that runs now.
+    Relaunch = "relaunch",
     /// MROWNER is set.
     Owner = "owner",
     /// RTMR3 was extended.

@@ -1,70 +1,174 @@
 //! AMD's chain: the pinned root (ARK), the intermediate (ASK), the chip's key (VCEK).
 
 use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::reference_values::Profile;
 
+use super::VCEK;
 use super::product::Product;
 use super::vcek::Vcek;
 use crate::anchors::{CertificateDigest, TrustAnchors};
-use crate::certificate::ParsedCertificate;
-use crate::crl;
-use crate::policy::{AppraisalPolicy, Weakness};
+use crate::appraise::Terms;
+use crate::certificate::{ParsedCertificate, profile_check};
+use crate::checks::{Checks, Hex, Subject};
+use crate::crl::ParsedList;
+use crate::policy::Weakness;
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
-/// A verified chain.
+const ARK: Subject = Subject::of("ark");
+const ASK: Subject = Subject::of("ask");
+const VCEK_KEY: Subject = Subject::of("vcek-key");
+const LIST: Subject = Subject::of("revocation-list");
+
+const PARSE: &[Rejection] = &[
+    Rejection::EndorsementMissing,
+    Rejection::CertificateMalformed,
+];
+const DATES: &[Rejection] = &[
+    Rejection::CertificateNotYetValid,
+    Rejection::CertificateExpired,
+];
+const ISSUED: &[Rejection] = &[
+    Rejection::CertificateIssuer,
+    Rejection::CertificateAlgorithm,
+    Rejection::CertificateSignature,
+];
+const LIST_READ: &[Rejection] = &[Rejection::CrlMalformed];
+const LIST_ISSUED: &[Rejection] = &[Rejection::CrlIssuer, Rejection::CrlSignature];
+const LIST_DATES: &[Rejection] = &[Rejection::CrlNotYetValid, Rejection::CrlExpired];
+const VCEK_READ: &[Rejection] = &[Rejection::CertificateAlgorithm, Rejection::SnpVcekExtension];
+
+/// What could be read of a chain. Whether it holds, the list of checks says.
 #[derive(Debug)]
 pub(super) struct Chain {
-    pub(super) product: Product,
-    pub(super) vcek: Vcek,
-    /// The earliest end of validity of any part.
-    pub(super) not_after: UnixTime,
+    /// The product line of a pinned root; `None` for any other root.
+    pub(super) product: Option<Product>,
+    pub(super) vcek: Option<Vcek>,
+    /// The earliest end of validity, when every part was read.
+    pub(super) not_after: Option<UnixTime>,
+}
+
+/// `docs/spec/evidence.md` §7.2, in its order.
+pub(super) fn plan(profile: Profile, endorsements: &Endorsements, checks: &mut Checks) {
+    for of in [ARK, ASK, VCEK] {
+        checks.plan(of, PARSE);
+    }
+    for of in [ARK, ASK, VCEK] {
+        checks.plan(of, &[profile_check(profile)]);
+    }
+    checks.plan(ARK, &[Rejection::CertificateRoot]);
+    for of in [ARK, ASK, VCEK] {
+        checks.plan(of, &[Rejection::CertificateCritical]);
+        checks.plan(of, DATES);
+    }
+    for of in [ARK, ASK] {
+        checks.plan(of, &[Rejection::CertificateNotAuthority]);
+    }
+    for of in [ASK, VCEK] {
+        checks.plan(of, ISSUED);
+    }
+    checks.plan(LIST, &[Rejection::CrlMissing]);
+    if endorsements.get(EndorsementKind::SnpCrl).is_some() {
+        for steps in [LIST_READ, LIST_ISSUED, LIST_DATES] {
+            checks.plan(LIST, steps);
+        }
+        checks.plan(ASK, &[Rejection::CertificateRevoked]);
+    }
+    checks.plan(VCEK_KEY, VCEK_READ);
 }
 
 impl Chain {
-    /// `docs/spec/evidence.md` §7.1.
-    pub(super) fn verify(
-        endorsements: &Endorsements,
-        policy: &AppraisalPolicy,
-        anchors: &TrustAnchors,
-        at: UnixTime,
-    ) -> Result<Self, Rejection> {
-        let item = |kind| endorsements.get(kind).ok_or(Rejection::EndorsementMissing);
-        let ark_der = item(EndorsementKind::SnpArk)?;
-        let ark = ParsedCertificate::parse(ark_der)?;
-        let ask = ParsedCertificate::parse(item(EndorsementKind::SnpAsk)?)?;
-        let vcek = ParsedCertificate::parse(item(EndorsementKind::SnpVcek)?)?;
-        for certificate in [&ark, &ask, &vcek] {
-            certificate.check_profile(anchors.profile())?;
+    pub(super) fn read(endorsements: &Endorsements, terms: Terms<'_>, checks: &mut Checks) -> Self {
+        let ark = read(ARK, EndorsementKind::SnpArk, endorsements, terms, checks);
+        let ask = read(ASK, EndorsementKind::SnpAsk, endorsements, terms, checks);
+        let vcek = read(VCEK, EndorsementKind::SnpVcek, endorsements, terms, checks);
+        let product = endorsements
+            .get(EndorsementKind::SnpArk)
+            .and_then(|der| check_root(der, terms.anchors, checks));
+        for (of, authority) in [(ARK, &ark), (ASK, &ask)] {
+            if let Some(authority) = authority {
+                let step = [Rejection::CertificateNotAuthority];
+                checks.steps(of, &step, "", authority.check_authority());
+            }
         }
-        // The pin covers every byte of the root, so its self-signature would add nothing.
-        let product = product_of_root(ark_der, anchors)?;
-        for certificate in [&ark, &ask, &vcek] {
-            certificate.check_critical()?;
-            certificate.check_dates(at)?;
+        for (of, subject, issuer) in [(ASK, &ask, &ark), (VCEK, &vcek, &ask)] {
+            if let (Some(subject), Some(issuer)) = (subject, issuer) {
+                let found = Hex(subject.serial());
+                checks.steps(of, ISSUED, found, subject.check_issued_by(issuer));
+            }
         }
-        ark.check_authority()?;
-        ask.check_authority()?;
-        ask.check_issued_by(&ark)?;
-        vcek.check_issued_by(&ask)?;
-        let list_end = match endorsements.get(EndorsementKind::SnpCrl) {
-            Some(list) => Some(crl::check_amd(list, &ark, &ask, at)?),
-            None if policy.tolerates(Weakness::SnpNoRevocationList) => None,
-            None => return Err(Rejection::CrlMissing),
-        };
-        let ends = [&ark, &ask, &vcek].map(ParsedCertificate::not_after);
-        let not_after = ends.into_iter().chain(list_end).min();
-        Ok(Self {
+        let list = endorsements.get(EndorsementKind::SnpCrl);
+        let list_end = check_list(list, (ark.as_ref(), ask.as_ref()), terms, checks);
+        let ends = [&ark, &ask, &vcek].map(|each| Some(each.as_ref()?.not_after()));
+        let ends: Option<Vec<_>> = ends.into_iter().collect();
+        Self {
             product,
-            not_after: not_after.ok_or(Rejection::CertificateExpired)?,
-            vcek: Vcek::read(&vcek)?,
-        })
+            not_after: ends.and_then(|ends| ends.into_iter().chain(list_end).min()),
+            vcek: vcek.and_then(|vcek| {
+                let read = Vcek::read(&vcek);
+                checks.steps(VCEK_KEY, VCEK_READ, "", read)
+            }),
+        }
     }
 }
 
-fn product_of_root(der: &[u8], anchors: &TrustAnchors) -> Result<Product, Rejection> {
+/// One certificate, and what can be said of it alone.
+fn read<'e>(
+    of: Subject,
+    kind: EndorsementKind,
+    endorsements: &'e Endorsements,
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<ParsedCertificate<'e>> {
+    let der = endorsements.get(kind).ok_or(Rejection::EndorsementMissing);
+    let found = CertificateDigest::of(der.unwrap_or_default());
+    let parsed = der.and_then(ParsedCertificate::parse);
+    let certificate = checks.steps(of, PARSE, found, parsed)?;
+    let profile = terms.anchors.profile();
+    let marked = certificate.check_profile(profile);
+    checks.steps(of, &[profile_check(profile)], "", marked);
+    let critical = certificate.check_critical();
+    checks.steps(of, &[Rejection::CertificateCritical], "", critical);
+    let dates = certificate.check_dates(terms.at);
+    checks.steps(of, DATES, certificate.validity(), dates);
+    Some(certificate)
+}
+
+/// The pin covers every byte of the root, so its self-signature would add nothing.
+fn check_root(der: &[u8], anchors: &TrustAnchors, checks: &mut Checks) -> Option<Product> {
     let digest = CertificateDigest::of(der);
     let mut products = Product::ALL.into_iter();
-    products
-        .find(|product| anchors.amd_root(*product) == digest)
-        .ok_or(Rejection::CertificateRoot)
+    let product = products.find(|product| anchors.amd_root(*product) == digest);
+    checks.expect(ARK, Rejection::CertificateRoot, digest, product.is_some());
+    product
+}
+
+/// AMD's list: by the root, in date, and without the intermediate. VCEKs have serial number 0 and
+/// are not revoked one by one. Returns the list's end.
+fn check_list(
+    der: Option<&[u8]>,
+    (root, subject): (
+        Option<&ParsedCertificate<'_>>,
+        Option<&ParsedCertificate<'_>>,
+    ),
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<UnixTime> {
+    let weakness = Weakness::SnpNoRevocationList;
+    let missing = (LIST, Rejection::CrlMissing);
+    checks.expect_or(weakness, terms.policy, missing, "", der.is_some());
+    let der = der?;
+    let found = format_args!("{} bytes", der.len());
+    let list = checks.steps(LIST, LIST_READ, found, ParsedList::parse(der))?;
+    if let Some(root) = root {
+        checks.steps(LIST, LIST_ISSUED, "", list.check_issued_by(der, root));
+    }
+    let end = list.check_dates(terms.at);
+    let end = checks.steps(LIST, LIST_DATES, list.dates(), end);
+    if let Some(subject) = subject {
+        let found = Hex(subject.serial());
+        let listed = list.check_subject(&subject.parsed);
+        checks.steps(ASK, &[Rejection::CertificateRevoked], found, listed);
+    }
+    end
 }

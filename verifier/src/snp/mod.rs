@@ -13,36 +13,67 @@ mod vcek;
 
 use protocol::endorsements::Endorsements;
 
-use crate::anchors::TrustAnchors;
-use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters};
-use crate::policy::AppraisalPolicy;
+use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
+use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 use crate::result::ChipIdentity;
-use crate::time::UnixTime;
 
 pub use product::Product;
 pub use tcb::{Tcb, TcbMinimum};
+
+const REPORT: Subject = Subject::of("report");
+const VCEK: Subject = Subject::of("vcek");
 
 /// `docs/spec/evidence.md` §6.2 and §6.3 for SEV-SNP.
 pub(crate) fn appraise_report(
     bytes: &[u8],
     endorsements: &Endorsements,
-    policy: &AppraisalPolicy,
-    anchors: &TrustAnchors,
-    at: UnixTime,
-) -> Result<HardwareClaims, Rejection> {
-    let report = report::Report::parse(bytes, policy)?;
-    rules::check_signer(&report)?;
-    let chain = chain::Chain::verify(endorsements, policy, anchors, at)?;
-    report.check_product(chain.product)?;
-    chain.vcek.check_against(&report, chain.product)?;
-    report.check_signature(bytes, chain.vcek.key())?;
-    rules::check(&report, chain.product, policy)?;
-    Ok(HardwareClaims {
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<HardwareClaims> {
+    report::plan(checks);
+    rules::plan_signer(checks);
+    chain::plan(terms.anchors.profile(), endorsements, checks);
+    plan_match(checks);
+    rules::plan(checks);
+
+    let report = report::Report::parse(bytes, terms.policy, checks);
+    if let Some(report) = &report {
+        rules::check_signer(report, checks);
+    }
+    let chain = chain::Chain::read(endorsements, terms, checks);
+    let report = report?;
+    report.check_product(chain.product, checks);
+    // Without a pinned root the evidence is refused; the report's own word is enough to list more.
+    let product = chain.product.or_else(|| report.product());
+    if let Some(vcek) = &chain.vcek {
+        if let Some(product) = product {
+            vcek.check_against(&report, product, checks);
+        }
+        let signed = report.check_signature(bytes, vcek.key());
+        let step = [Rejection::SnpSignatureInvalid];
+        checks.steps(REPORT, &step, "ECDSA P-384, SHA-384", signed);
+    }
+    rules::check(&report, product, terms.policy, checks);
+    Some(HardwareClaims {
         report_data: report.report_data,
         configuration: ConfigurationRegister::SevSnp(report.host_data),
         registers: MeasuredRegisters::SevSnp(report.measurement),
-        chip: ChipIdentity::SevSnp(report.chip_id),
+        chip: Some(ChipIdentity::SevSnp(report.chip_id)),
         not_after: chain.not_after,
     })
+}
+
+/// Report and certificates are about one chip and one firmware level.
+fn plan_match(checks: &mut Checks) {
+    let product = [Rejection::SnpProductUnknown, Rejection::SnpProductMismatch];
+    checks.plan(REPORT, &product);
+    let vcek = [
+        Rejection::SnpProductMismatch,
+        Rejection::SnpChipMismatch,
+        Rejection::SnpVcekExtension,
+        Rejection::SnpTcbMismatch,
+    ];
+    checks.plan(VCEK, &vcek);
+    checks.plan(REPORT, &[Rejection::SnpSignatureInvalid]);
 }

@@ -32,9 +32,33 @@ impl Cpuid {
     }
 }
 
+impl core::fmt::Display for Cpuid {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            family,
+            model,
+            stepping,
+        } = self;
+        write!(
+            f,
+            "family {family:#04x} model {model:#04x} stepping {stepping}"
+        )
+    }
+}
+
 impl Product {
     /// Every product line.
     pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
+
+    /// Its name in policies and verdicts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Milan => "milan",
+            Self::Genoa => "genoa",
+            Self::Turin => "turin",
+        }
+    }
 
     /// The product of a CPUID family and model, AMD publication 57230.
     pub(crate) const fn of(cpuid: Cpuid) -> Option<Self> {

@@ -7,8 +7,10 @@ use p384::ecdsa::{Signature, VerifyingKey};
 use protocol::codec::{DecodeError, Reader};
 use protocol::digest::{ChipId, HostData, LaunchDigest, ReportData};
 
+use super::REPORT;
 use super::product::{Cpuid, Product};
 use super::tcb::TcbVersion;
+use crate::checks::Checks;
 use crate::policy::{AppraisalPolicy, Weakness};
 use crate::rejection::Rejection;
 
@@ -31,6 +33,37 @@ pub(crate) struct PlatformInfo(pub(crate) u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyInfo(pub(crate) u32);
 
+/// Version of the firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FirmwareVersion {
+    major: u8,
+    minor: u8,
+    build: u8,
+}
+
+impl FirmwareVersion {
+    const fn from_bytes([build, minor, major]: [u8; 3]) -> Self {
+        Self {
+            major,
+            minor,
+            build,
+        }
+    }
+}
+
+impl core::fmt::Display for FirmwareVersion {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.build)
+    }
+}
+
+/// LAUNCH_MIT_VECTOR and CURRENT_MIT_VECTOR: which mitigations were on at launch, and are on now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mitigations {
+    pub(crate) launch: u64,
+    pub(crate) current: u64,
+}
+
 /// The fields that the rules need; the others are checked while parsing.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -51,32 +84,57 @@ pub(crate) struct Report {
     pub(crate) chip_id: ChipId,
     pub(crate) committed_tcb: TcbVersion,
     pub(crate) launch_tcb: TcbVersion,
+    /// The firmware that runs, and the one below which it cannot go back.
+    pub(crate) current_version: FirmwareVersion,
+    pub(crate) committed_version: FirmwareVersion,
+    /// Absent before version 5.
+    pub(crate) mitigations: Option<Mitigations>,
     signature: [u8; 512],
 }
 
+/// `docs/spec/evidence.md` §7.1.
+pub(super) fn plan(checks: &mut Checks) {
+    checks.plan(REPORT, FORM);
+}
+
+const FORM: &[Rejection] = &[
+    Rejection::SnpReportLength,
+    Rejection::SnpReportVersion,
+    Rejection::SnpSignatureAlgorithm,
+    Rejection::SnpReportReserved,
+];
+
 impl Report {
-    /// Reads a report of an accepted version.
-    pub(crate) fn parse(bytes: &[u8], policy: &AppraisalPolicy) -> Result<Self, Rejection> {
-        if bytes.len() != REPORT_BYTES {
-            return Err(Rejection::SnpReportLength);
+    /// Reads a report of a known version; `None` when its fields are not known.
+    pub(crate) fn parse(
+        bytes: &[u8],
+        policy: &AppraisalPolicy,
+        checks: &mut Checks,
+    ) -> Option<Self> {
+        let found = format_args!("{} bytes", bytes.len());
+        let holds = bytes.len() == REPORT_BYTES;
+        if !checks.expect(REPORT, Rejection::SnpReportLength, found, holds) {
+            return None;
         }
         let mut from = Reader::new(bytes);
-        let version = from.u32().map_err(too_short)?;
+        let version = from.u32().ok()?;
+        let check = (REPORT, Rejection::SnpReportVersion);
         match version {
-            3 | 5 => {}
-            2 if policy.tolerates(Weakness::SnpReportVersion2) => {}
-            _ => return Err(Rejection::SnpReportVersion),
+            2 => checks.expect_or(Weakness::SnpReportVersion2, policy, check, version, false),
+            3 | 5 => {
+                checks.expect(check.0, check.1, version, true);
+            }
+            _ => {
+                checks.expect(check.0, check.1, version, false);
+                return None;
+            }
         }
-        let (report, algorithm, reserved_are_zero) =
-            Self::read_fields(&mut from, version).map_err(too_short)?;
-        if algorithm != SIGNATURE_ALGORITHM {
-            return Err(Rejection::SnpSignatureAlgorithm);
-        }
-        if reserved_are_zero {
-            Ok(report)
-        } else {
-            Err(Rejection::SnpReportReserved)
-        }
+        // The length was checked, so every field is there.
+        let (report, algorithm, reserved_are_zero) = Self::read_fields(&mut from, version).ok()?;
+        let holds = algorithm == SIGNATURE_ALGORITHM;
+        checks.expect(REPORT, Rejection::SnpSignatureAlgorithm, algorithm, holds);
+        checks.expect(REPORT, Rejection::SnpReportReserved, "", reserved_are_zero);
+        Some(report)
     }
 
     /// The fields in their order, the signature's algorithm, and whether reserved fields are zero.
@@ -103,16 +161,16 @@ impl Report {
         zero &= skip_zeros(from, 21)? && (version >= 3 || cpuid == Cpuid::from_bytes([0; 3]));
         let chip_id = ChipId(from.array()?);
         let committed_tcb = TcbVersion(from.array()?);
-        from.slice(3)?; // CURRENT_BUILD, _MINOR, _MAJOR
+        let current_version = FirmwareVersion::from_bytes(from.array()?);
         zero &= skip_zeros(from, 1)?;
-        from.slice(3)?; // COMMITTED_BUILD, _MINOR, _MAJOR
+        let committed_version = FirmwareVersion::from_bytes(from.array()?);
         zero &= skip_zeros(from, 1)?;
         let launch_tcb = TcbVersion(from.array()?);
-        if version >= 5 {
-            from.slice(16)?; // LAUNCH_MIT_VECTOR, CURRENT_MIT_VECTOR
-        } else {
-            zero &= skip_zeros(from, 16)?;
-        }
+        let mitigations = Mitigations {
+            launch: from.u64()?,
+            current: from.u64()?,
+        };
+        zero &= version >= 5 || (mitigations.launch, mitigations.current) == (0, 0);
         zero &= skip_zeros(from, 152)?;
         let report = Self {
             policy,
@@ -131,21 +189,34 @@ impl Report {
             chip_id,
             committed_tcb,
             launch_tcb,
+            current_version,
+            committed_version,
+            mitigations: (version >= 5).then_some(mitigations),
             signature: from.array()?,
         };
         from.finish()?;
         Ok((report, algorithm, zero))
     }
 
+    /// The product line of the processor that the report names; version 2 names none.
+    pub(crate) fn product(&self) -> Option<Product> {
+        self.cpuid.and_then(Product::of)
+    }
+
     /// The processor that the report names is of the root's product line.
-    pub(crate) fn check_product(&self, product: Product) -> Result<(), Rejection> {
+    pub(crate) fn check_product(&self, root: Option<Product>, checks: &mut Checks) {
+        const UNKNOWN: Rejection = Rejection::SnpProductUnknown;
+        const MISMATCH: Rejection = Rejection::SnpProductMismatch;
         let Some(cpuid) = self.cpuid else {
-            return Ok(()); // version 2 names none; the VCEK does
+            // Version 2 names none; the VCEK does.
+            checks.expect(REPORT, UNKNOWN, "none named", true);
+            checks.expect(REPORT, MISMATCH, "none named", true);
+            return;
         };
-        match Product::of(cpuid) {
-            Some(named) if named == product => Ok(()),
-            Some(_) => Err(Rejection::SnpProductMismatch),
-            None => Err(Rejection::SnpProductUnknown),
+        let named = Product::of(cpuid);
+        checks.expect(REPORT, UNKNOWN, cpuid, named.is_some());
+        if let (Some(named), Some(root)) = (named, root) {
+            checks.expect(REPORT, MISMATCH, named.name(), named == root);
         }
     }
 
@@ -181,9 +252,4 @@ fn big_endian(little: &[u8; 72]) -> Option<[u8; 48]> {
 
 fn skip_zeros(from: &mut Reader<'_>, length: usize) -> Result<bool, DecodeError> {
     Ok(from.slice(length)?.iter().all(|byte| *byte == 0))
-}
-
-/// The length is checked first, so the fields always fit; the reader's type asks nevertheless.
-fn too_short(_: DecodeError) -> Rejection {
-    Rejection::SnpReportLength
 }

@@ -2,9 +2,47 @@
 
 use super::product::Product;
 use super::report::{GuestPolicy, KeyInfo, PlatformInfo, Report};
-use super::tcb::{Tcb, TcbVersion};
+use super::tcb::{Tcb, TcbMinimum, TcbVersion};
+use crate::checks::{Checks, Subject};
 use crate::policy::{AppraisalPolicy, Weakness};
 use crate::rejection::Rejection;
+
+const KEY_INFO: Subject = Subject::of("key-info");
+const PRODUCT: Subject = Subject::of("product");
+const GUEST_POLICY: Subject = Subject::of("guest-policy");
+const VMPL: Subject = Subject::of("vmpl");
+const OWNERS: Subject = Subject::of("owners");
+const REPORTED: Subject = Subject::of("reported-tcb");
+const COMMITTED: Subject = Subject::of("committed-tcb");
+const CURRENT: Subject = Subject::of("current-tcb");
+const LAUNCH: Subject = Subject::of("launch-tcb");
+const FIRMWARE: Subject = Subject::of("firmware");
+const MITIGATIONS: Subject = Subject::of("mitigations");
+const PLATFORM: Subject = Subject::of("platform-info");
+
+/// Whose key a report says that it is signed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SigningKey {
+    /// The chip's own.
+    Vcek,
+    /// A cloud provider's, for many chips.
+    Vlek,
+    /// Not signed.
+    None,
+    /// A value that nobody defined.
+    Unknown,
+}
+
+impl SigningKey {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Vcek => "vcek",
+            Self::Vlek => "vlek",
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        }
+    }
+}
 
 impl GuestPolicy {
     /// Bits 26 to 63 are reserved as zero, bit 17 as one.
@@ -20,15 +58,25 @@ impl GuestPolicy {
         self.bit(19)
     }
 
+    /// The guest may run with memory behind a CXL link.
+    const fn cxl_allowed(self) -> bool {
+        self.bit(21)
+    }
+
+    /// The host may not have the firmware move or swap guest pages.
+    const fn page_swap_disabled(self) -> bool {
+        self.bit(25)
+    }
+
     const fn bit(self, number: u32) -> bool {
         (self.0 >> number) & 1 == 1
     }
 }
 
 impl PlatformInfo {
-    /// Bits from 8 on are reserved as zero.
+    /// Bit 6 and those from 8 on are reserved as zero.
     const fn is_well_formed(self) -> bool {
-        self.0 >> 8 == 0
+        self.0 >> 8 == 0 && !self.bit(6)
     }
 
     const fn smt(self) -> bool {
@@ -61,9 +109,13 @@ impl KeyInfo {
         (self.0 >> 1) & 1 == 1
     }
 
-    /// 0 is the VCEK, 1 the VLEK (a cloud provider's key for many chips), 7 none.
-    const fn signing_key(self) -> u32 {
-        (self.0 >> 2) & 7
+    const fn signing_key(self) -> SigningKey {
+        match (self.0 >> 2) & 7 {
+            0 => SigningKey::Vcek,
+            1 => SigningKey::Vlek,
+            7 => SigningKey::None,
+            _ => SigningKey::Unknown,
+        }
     }
 
     const fn is_well_formed(self) -> bool {
@@ -71,120 +123,229 @@ impl KeyInfo {
     }
 }
 
-/// Who signed, before the signature itself: a VCEK's comparison would only confuse the reason.
-pub(super) fn check_signer(report: &Report) -> Result<(), Rejection> {
-    if !report.key_info.is_well_formed() {
-        return Err(Rejection::SnpReportReserved);
-    }
-    if report.key_info.signing_key() != 0 {
-        return Err(Rejection::SnpSigningKey);
-    }
-    if report.key_info.chip_key_masked() || report.chip_id.is_zero() {
-        return Err(Rejection::SnpChipKeyMasked);
-    }
-    Ok(())
+/// `docs/spec/evidence.md` §7.1, key information.
+pub(super) fn plan_signer(checks: &mut Checks) {
+    checks.plan(
+        KEY_INFO,
+        &[
+            Rejection::SnpReportReserved,
+            Rejection::SnpSigningKey,
+            Rejection::SnpChipKeyMasked,
+        ],
+    );
 }
 
-/// What the genuine report says.
+/// `docs/spec/evidence.md` §7.3, in its order.
+pub(super) fn plan(checks: &mut Checks) {
+    checks.plan(PRODUCT, &[Rejection::SnpMilan]);
+    checks.plan(
+        GUEST_POLICY,
+        &[
+            Rejection::SnpDebug,
+            Rejection::SnpMigratable,
+            Rejection::SnpGuestPolicy,
+            Rejection::SnpCxl,
+            Rejection::SnpPageSwap,
+        ],
+    );
+    checks.plan(VMPL, &[Rejection::SnpVmpl]);
+    checks.plan(
+        OWNERS,
+        &[Rejection::SnpIdBlock, Rejection::SnpMigrationAgent],
+    );
+    for of in [REPORTED, COMMITTED, CURRENT, LAUNCH] {
+        checks.plan(of, &[Rejection::SnpReportReserved]);
+    }
+    for of in [COMMITTED, CURRENT, LAUNCH, FIRMWARE] {
+        checks.plan(of, &[Rejection::SnpTcbOrder]);
+    }
+    checks.plan(PRODUCT, &[Rejection::SnpTcbUnlisted]);
+    for of in [REPORTED, COMMITTED, LAUNCH] {
+        checks.plan(of, &[Rejection::SnpTcbBelowMinimum]);
+    }
+    checks.plan(MITIGATIONS, &[Rejection::SnpMitigation]);
+    checks.plan(
+        PLATFORM,
+        &[
+            Rejection::SnpReportReserved,
+            Rejection::SnpAliasCheck,
+            Rejection::SnpSmt,
+            Rejection::SnpCiphertextVisible,
+            Rejection::SnpRaplReadable,
+        ],
+    );
+}
+
+/// Who signed, before the signature itself: a VCEK's comparison would only confuse the reason.
+pub(super) fn check_signer(report: &Report, checks: &mut Checks) {
+    let info = report.key_info;
+    let found = format_args!("{:#x}", info.0);
+    let holds = info.is_well_formed();
+    checks.expect(KEY_INFO, Rejection::SnpReportReserved, found, holds);
+    let key = info.signing_key();
+    let holds = key == SigningKey::Vcek;
+    checks.expect(KEY_INFO, Rejection::SnpSigningKey, key.name(), holds);
+    let holds = !info.chip_key_masked() && !report.chip_id.is_zero();
+    checks.expect(KEY_INFO, Rejection::SnpChipKeyMasked, found, holds);
+}
+
+/// What the genuine report says. Without a product the levels cannot be read.
 pub(super) fn check(
     report: &Report,
-    product: Product,
+    product: Option<Product>,
     policy: &AppraisalPolicy,
-) -> Result<(), Rejection> {
-    check_product(product, policy)?;
-    check_guest_policy(report)?;
-    check_owners(report)?;
-    check_tcb(report, product, policy)?;
-    check_platform(report, policy)
+    checks: &mut Checks,
+) {
+    if let Some(product) = product {
+        let holds = match product {
+            Product::Milan => false,
+            Product::Genoa | Product::Turin => true,
+        };
+        let check = (PRODUCT, Rejection::SnpMilan);
+        checks.expect_or(Weakness::SnpMilan, policy, check, product.name(), holds);
+    }
+    check_guest_policy(report, policy, checks);
+    check_owners(report, checks);
+    if let Some(product) = product {
+        check_tcb(report, product, policy, checks);
+    }
+    check_platform(report, policy, checks);
 }
 
-fn check_product(product: Product, policy: &AppraisalPolicy) -> Result<(), Rejection> {
-    match product {
-        Product::Milan if !policy.tolerates(Weakness::SnpMilan) => Err(Rejection::SnpMilan),
-        Product::Milan | Product::Genoa | Product::Turin => Ok(()),
+fn check_guest_policy(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks) {
+    let guest = report.policy;
+    let found = format_args!("{:#x}", guest.0);
+    for (check, holds) in [
+        (Rejection::SnpDebug, !guest.debug()),
+        (Rejection::SnpMigratable, !guest.migratable()),
+        (Rejection::SnpGuestPolicy, guest.is_well_formed()),
+    ] {
+        checks.expect(GUEST_POLICY, check, found, holds);
     }
-}
-
-fn check_guest_policy(report: &Report) -> Result<(), Rejection> {
-    if report.policy.debug() {
-        return Err(Rejection::SnpDebug);
-    }
-    if report.policy.migratable() {
-        return Err(Rejection::SnpMigratable);
-    }
-    if !report.policy.is_well_formed() {
-        return Err(Rejection::SnpGuestPolicy);
+    for (weakness, check, holds) in [
+        (
+            Weakness::SnpCxlMemory,
+            Rejection::SnpCxl,
+            !guest.cxl_allowed(),
+        ),
+        (
+            Weakness::SnpPageSwap,
+            Rejection::SnpPageSwap,
+            guest.page_swap_disabled(),
+        ),
+    ] {
+        checks.expect_or(weakness, policy, (GUEST_POLICY, check), found, holds);
     }
     // On SNP only VMPL 0 holds all of the guest; 0xffffffff is a report that the host asked for.
-    if report.vmpl != 0 {
-        return Err(Rejection::SnpVmpl);
-    }
-    Ok(())
+    checks.expect(VMPL, Rejection::SnpVmpl, report.vmpl, report.vmpl == 0);
 }
 
-fn check_owners(report: &Report) -> Result<(), Rejection> {
+fn check_owners(report: &Report, checks: &mut Checks) {
     let no_block = report.id_key_digest == [0; 48] && report.author_key_digest == [0; 48];
-    if !no_block || report.key_info.author_key() {
-        return Err(Rejection::SnpIdBlock);
-    }
+    let holds = no_block && !report.key_info.author_key();
+    checks.expect(OWNERS, Rejection::SnpIdBlock, "", holds);
     // All ones: no migration agent.
-    if report.report_id_ma != [0xff; 32] {
-        return Err(Rejection::SnpMigrationAgent);
-    }
-    Ok(())
+    let holds = report.report_id_ma == [0xff; 32];
+    checks.expect(OWNERS, Rejection::SnpMigrationAgent, "", holds);
 }
 
-fn check_tcb(report: &Report, product: Product, policy: &AppraisalPolicy) -> Result<(), Rejection> {
-    let components = |tcb: TcbVersion| tcb.components(product).ok_or(Rejection::SnpReportReserved);
-    let reported = components(report.reported_tcb)?;
-    let committed = components(report.committed_tcb)?;
-    let current = components(report.current_tcb)?;
-    let launch = components(report.launch_tcb)?;
+fn check_tcb(report: &Report, product: Product, policy: &AppraisalPolicy, checks: &mut Checks) {
+    let mut read = |of, tcb: TcbVersion| {
+        let components = tcb.components(product);
+        let holds = components.is_some();
+        checks.expect(of, Rejection::SnpReportReserved, tcb, holds);
+        components
+    };
+    let reported = read(REPORTED, report.reported_tcb);
+    let committed = read(COMMITTED, report.committed_tcb);
+    let current = read(CURRENT, report.current_tcb);
+    let launch = read(LAUNCH, report.launch_tcb);
     // The host may report less than it runs, never more; what is committed cannot be rolled back.
-    let ordered =
-        committed.covers(&reported) && current.covers(&committed) && current.covers(&launch);
-    if !ordered {
-        return Err(Rejection::SnpTcbOrder);
-    }
-    let mut entries = policy.snp.tcb_minima.iter();
-    let entry = entries
-        .find(|entry| entry.is_for(product, report.cpuid))
-        .ok_or(Rejection::SnpTcbUnlisted)?;
-    let enough = |tcb: &Tcb| tcb.covers(&entry.tcb);
-    if enough(&reported) && enough(&committed) && enough(&launch) {
-        Ok(())
-    } else {
-        Err(Rejection::SnpTcbBelowMinimum)
-    }
-}
-
-fn check_platform(report: &Report, policy: &AppraisalPolicy) -> Result<(), Rejection> {
-    let platform = report.platform;
-    let weaknesses = [
-        (
-            !platform.alias_check_complete(),
-            Weakness::SnpAliasCheckIncomplete,
-            Rejection::SnpAliasCheck,
-        ),
-        (platform.smt(), Weakness::SnpSmt, Rejection::SnpSmt),
-        (
-            !platform.ciphertext_hidden(),
-            Weakness::SnpCiphertextVisible,
-            Rejection::SnpCiphertextVisible,
-        ),
-        (
-            !platform.rapl_disabled(),
-            Weakness::SnpRaplReadable,
-            Rejection::SnpRaplReadable,
-        ),
-    ];
-    if !platform.is_well_formed() {
-        return Err(Rejection::SnpReportReserved);
-    }
-    for (present, weakness, rejection) in weaknesses {
-        if present && !policy.tolerates(weakness) {
-            return Err(rejection);
+    for (of, above, below) in [
+        (COMMITTED, committed, reported),
+        (CURRENT, current, committed),
+        (LAUNCH, current, launch),
+    ] {
+        if let (Some(above), Some(below)) = (above, below) {
+            let found = format_args!("{below}; at most {above}");
+            checks.expect(of, Rejection::SnpTcbOrder, found, above.covers(&below));
         }
     }
-    Ok(())
+    let (running, committed_version) = (report.current_version, report.committed_version);
+    let found = format_args!("{committed_version}; at most {running}");
+    let holds = running >= committed_version;
+    checks.expect(FIRMWARE, Rejection::SnpTcbOrder, found, holds);
+    let mut entries = policy.snp.tcb_minima.iter();
+    let entry = entries.find(|entry| entry.is_for(product, report.cpuid));
+    let unlisted = Rejection::SnpTcbUnlisted;
+    match report.cpuid {
+        Some(cpuid) => checks.expect(PRODUCT, unlisted, cpuid, entry.is_some()),
+        None => checks.expect(PRODUCT, unlisted, product.name(), entry.is_some()),
+    };
+    if let Some(entry) = entry {
+        let levels = [
+            (REPORTED, reported),
+            (COMMITTED, committed),
+            (LAUNCH, launch),
+        ];
+        check_minimum(report, entry, levels, checks);
+    }
+}
+
+/// Every level, and the mitigations from version 5 on, are at least the policy's.
+fn check_minimum(
+    report: &Report,
+    entry: &TcbMinimum,
+    levels: [(Subject, Option<Tcb>); 3],
+    checks: &mut Checks,
+) {
+    let minimum = entry.tcb;
+    for (of, level) in levels {
+        if let Some(level) = level {
+            let found = format_args!("{level}; at least {minimum}");
+            let holds = level.covers(&minimum);
+            checks.expect(of, Rejection::SnpTcbBelowMinimum, found, holds);
+        }
+    }
+    let wanted = entry.mitigations;
+    let step = Rejection::SnpMitigation;
+    match report.mitigations {
+        Some(vectors) => {
+            let (launch, current) = (vectors.launch, vectors.current);
+            let found = format_args!("launch {launch:#x} current {current:#x}; all of {wanted:#x}");
+            let holds = launch & current & wanted == wanted;
+            checks.expect(MITIGATIONS, step, found, holds)
+        }
+        None => {
+            let found = format_args!("no vectors; all of {wanted:#x}");
+            checks.expect(MITIGATIONS, step, found, wanted == 0)
+        }
+    };
+}
+
+fn check_platform(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks) {
+    let platform = report.platform;
+    let found = format_args!("{:#x}", platform.0);
+    let holds = platform.is_well_formed();
+    checks.expect(PLATFORM, Rejection::SnpReportReserved, found, holds);
+    for (weakness, check, holds) in [
+        (
+            Weakness::SnpAliasCheckIncomplete,
+            Rejection::SnpAliasCheck,
+            platform.alias_check_complete(),
+        ),
+        (Weakness::SnpSmt, Rejection::SnpSmt, !platform.smt()),
+        (
+            Weakness::SnpCiphertextVisible,
+            Rejection::SnpCiphertextVisible,
+            platform.ciphertext_hidden(),
+        ),
+        (
+            Weakness::SnpRaplReadable,
+            Rejection::SnpRaplReadable,
+            platform.rapl_disabled(),
+        ),
+    ] {
+        checks.expect_or(weakness, policy, (PLATFORM, check), found, holds);
+    }
 }

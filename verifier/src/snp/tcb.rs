@@ -24,6 +24,29 @@ pub struct Tcb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TcbVersion(pub(crate) [u8; 8]);
 
+/// The 8 bytes as they lie in the report.
+impl core::fmt::Display for TcbVersion {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        protocol::digest::write_hex(&self.0, f)
+    }
+}
+
+impl core::fmt::Display for Tcb {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            fmc,
+            bootloader,
+            tee,
+            snp,
+            microcode,
+        } = self;
+        write!(
+            f,
+            "fmc {fmc} bootloader {bootloader} tee {tee} snp {snp} microcode {microcode}"
+        )
+    }
+}
+
 impl TcbVersion {
     /// The components; `None` when a reserved byte is not zero.
     pub(crate) const fn components(self, product: Product) -> Option<Tcb> {
@@ -72,6 +95,9 @@ pub struct TcbMinimum {
     pub stepping: Option<u8>,
     /// Minimum of each component.
     pub tcb: Tcb,
+    /// Bits that both mitigation vectors must have; other than 0 refuses reports before version 5,
+    /// which have no vectors.
+    pub mitigations: u64,
 }
 
 impl TcbMinimum {

@@ -7,10 +7,12 @@ use p384::ecdsa::VerifyingKey;
 use p384::pkcs8::DecodePublicKey as _;
 use protocol::digest::ChipId;
 
+use super::VCEK;
 use super::product::Product;
 use super::report::Report;
 use super::tcb::TcbVersion;
 use crate::certificate::ParsedCertificate;
+use crate::checks::{Checks, Hex};
 use crate::rejection::Rejection;
 
 const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
@@ -43,10 +45,11 @@ impl Vcek {
         let info = tbs.subject_public_key_info.to_der();
         let info = info.map_err(|_| Rejection::CertificateMalformed)?;
         let key = VerifyingKey::from_public_key_der(&info);
+        let key = key.map_err(|_| Rejection::CertificateAlgorithm)?;
         let name = extension(certificate, PRODUCT_NAME)?;
         let name = Ia5StringRef::from_der(name).map_err(|_| Rejection::SnpVcekExtension)?;
         Ok(Self {
-            key: key.map_err(|_| Rejection::CertificateAlgorithm)?,
+            key,
             product_name: name.as_str().to_owned(),
             // These are the raw bytes; AMD does not wrap them in another OCTET STRING.
             hardware_id: extension(certificate, HARDWARE_ID)?.to_vec(),
@@ -59,15 +62,21 @@ impl Vcek {
     }
 
     /// The certificate is for the chip, the product and the firmware level that the report names.
-    pub(super) fn check_against(&self, report: &Report, product: Product) -> Result<(), Rejection> {
+    pub(super) fn check_against(&self, report: &Report, product: Product, checks: &mut Checks) {
         let name = self.product_name.split('-').next().unwrap_or_default();
-        if !product.has_name(name) {
-            return Err(Rejection::SnpProductMismatch);
-        }
-        if !is_chip(&self.hardware_id, &report.chip_id, product) {
-            return Err(Rejection::SnpChipMismatch);
-        }
-        self.levels.check_against(report.reported_tcb, product)
+        let holds = product.has_name(name);
+        checks.expect(VCEK, Rejection::SnpProductMismatch, product.name(), holds);
+        let holds = is_chip(&self.hardware_id, &report.chip_id, product);
+        checks.expect(
+            VCEK,
+            Rejection::SnpChipMismatch,
+            Hex(&self.hardware_id),
+            holds,
+        );
+        let levels = self.levels.check_against(report.reported_tcb, product);
+        let found = report.reported_tcb;
+        let steps = [Rejection::SnpVcekExtension, Rejection::SnpTcbMismatch];
+        checks.steps(VCEK, &steps, found, levels);
     }
 }
 

@@ -5,15 +5,66 @@
 
 use dcap_qvl::QuoteCollateralV3;
 use der::{DateTime, Decode as _};
+use protocol::reference_values::Profile;
 use serde::Deserialize;
 use x509_cert::Certificate;
 
-use crate::anchors::TrustAnchors;
-use crate::certificate::{check_dates, check_profile};
+use super::PCK_CHAIN;
+use crate::appraise::Terms;
+use crate::certificate::{check_dates, check_profile, profile_check, validity};
+use crate::checks::{Checks, Subject};
 use crate::crl::ParsedList;
-use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
-use crate::time::UnixTime;
+use crate::time::{Span, UnixTime};
+
+const ISSUERS: Subject = Subject::of("collateral-issuers");
+const TCB_INFO: Subject = Subject::of("tcb-info");
+const QE_IDENTITY: Subject = Subject::of("qe-identity");
+const PCK_LIST: Subject = Subject::of("pck-revocation-list");
+const ROOT_LIST: Subject = Subject::of("root-revocation-list");
+
+/// PCK, platform or processor authority, root.
+const PCK_CERTIFICATES: usize = 3;
+/// A signer of Intel's, root.
+const ISSUER_CERTIFICATES: usize = 2;
+
+const CERTIFICATE_DATES: &[Rejection] = &[
+    Rejection::CertificateNotYetValid,
+    Rejection::CertificateExpired,
+];
+const TEXT: &[Rejection] = &[
+    Rejection::CollateralNotYetValid,
+    Rejection::CollateralExpired,
+    Rejection::CollateralTooOld,
+];
+const LIST_DATES: &[Rejection] = &[Rejection::CrlNotYetValid, Rejection::CrlExpired];
+
+/// `docs/spec/evidence.md` §8.2, in its order.
+pub(super) fn plan(profile: Profile, checks: &mut Checks) {
+    for of in [PCK_CHAIN, ISSUERS] {
+        checks.plan(of, &[Rejection::CertificateMalformed]);
+    }
+    for of in [PCK_CHAIN, ISSUERS] {
+        checks.plan(of, &[profile_check(profile)]);
+    }
+    for of in [PCK_CHAIN, ISSUERS] {
+        checks.plan(of, CERTIFICATE_DATES);
+    }
+    checks.plan(PCK_CHAIN, &[Rejection::CertificateRoot]);
+    checks.plan(ISSUERS, &[Rejection::CertificateIssuer]);
+    for of in [TCB_INFO, QE_IDENTITY] {
+        checks.plan(of, TEXT);
+    }
+    for of in [PCK_LIST, ROOT_LIST] {
+        checks.plan(of, &[Rejection::CrlMalformed]);
+    }
+    for of in [PCK_LIST, ROOT_LIST] {
+        checks.plan(of, LIST_DATES);
+    }
+    for of in [PCK_LIST, ROOT_LIST] {
+        checks.plan(of, &[Rejection::CertificateRevoked]);
+    }
+}
 
 /// Parsed collateral.
 #[derive(Debug)]
@@ -23,12 +74,9 @@ pub(super) struct Collateral {
     texts: [Dates; 2],
 }
 
-/// The dates of one signed JSON text.
+/// The dates of one signed JSON text: issue and next update.
 #[derive(Debug)]
-struct Dates {
-    issued: UnixTime,
-    next: UnixTime,
-}
+struct Dates(Span);
 
 /// The two members of a signed text that matter here; its signer put others beside them.
 #[derive(Debug, Deserialize)]
@@ -56,80 +104,132 @@ impl Collateral {
         self.inner
     }
 
-    /// Every certificate, of the quote and of the collateral, is of the anchors' profile and
-    /// within its dates.
-    pub(super) fn check_certificates(
+    /// Everything but the signatures; `pck_chain` is the quote's, where one could be read.
+    pub(super) fn check(
         &self,
-        pck_chain: &[Vec<u8>],
-        anchors: &TrustAnchors,
-        at: UnixTime,
-    ) -> Result<(), Rejection> {
-        let mut certificates = pck_chain
-            .iter()
-            .map(|der| parse(der))
-            .collect::<Result<_, _>>()?;
-        self.collect_issuers(&mut certificates)?;
-        for certificate in &certificates {
-            check_profile(certificate, anchors.profile())?;
+        pck_chain: Option<&[Vec<u8>]>,
+        terms: Terms<'_>,
+        checks: &mut Checks,
+    ) {
+        let chain = pck_chain.and_then(|chain| {
+            let found = format_args!("{} certificates", chain.len());
+            let step = [Rejection::CertificateMalformed];
+            checks.steps(PCK_CHAIN, &step, found, read_chain(chain))
+        });
+        if let Some(chain) = &chain {
+            check_certificates(PCK_CHAIN, chain, terms, checks);
         }
-        for certificate in &certificates {
-            check_dates(certificate, at)?;
+        let issuers = self.issuers();
+        let count = issuers.as_ref().map(Vec::len).unwrap_or_default();
+        let found = format_args!("{count} certificates");
+        let step = [Rejection::CertificateMalformed];
+        if let Some(issuers) = checks.steps(ISSUERS, &step, found, issuers) {
+            check_certificates(ISSUERS, &issuers, terms, checks);
+            if let Some(chain) = &chain {
+                let holds = are_of_chain(&issuers, chain);
+                checks.expect(ISSUERS, Rejection::CertificateIssuer, "", holds);
+            }
         }
-        Ok(())
+        for (of, dates) in [TCB_INFO, QE_IDENTITY].into_iter().zip(&self.texts) {
+            checks.steps(of, TEXT, dates.0, dates.check(terms));
+        }
+        self.check_revocation(chain.as_deref(), terms, checks);
     }
 
-    fn collect_issuers(&self, into: &mut Vec<Certificate>) -> Result<(), Rejection> {
+    fn issuers(&self) -> Result<Vec<Certificate>, Rejection> {
+        let mut issuers = Vec::new();
         for chain in [
             &self.inner.tcb_info_issuer_chain,
             &self.inner.qe_identity_issuer_chain,
             &self.inner.pck_crl_issuer_chain,
         ] {
             let chain = Certificate::load_pem_chain(chain.as_bytes());
-            into.extend(chain.map_err(|_| Rejection::CertificateMalformed)?);
+            let chain = chain.map_err(|_| Rejection::CertificateMalformed)?;
+            // The signer and its root, and nothing to choose from.
+            if chain.len() != ISSUER_CERTIFICATES || has_duplicate(&chain) {
+                return Err(Rejection::CertificateMalformed);
+            }
+            issuers.extend(chain);
         }
-        Ok(())
-    }
-
-    /// Both texts are in date and not older than the policy wants.
-    pub(super) fn check_dates(
-        &self,
-        policy: &AppraisalPolicy,
-        at: UnixTime,
-    ) -> Result<(), Rejection> {
-        for dates in &self.texts {
-            if at < dates.issued {
-                return Err(Rejection::CollateralNotYetValid);
-            }
-            if at >= dates.next {
-                return Err(Rejection::CollateralExpired);
-            }
-            let oldest = dates
-                .issued
-                .plus_seconds(u64::from(policy.tdx.collateral_age_seconds));
-            if at > oldest {
-                return Err(Rejection::CollateralTooOld);
-            }
-        }
-        Ok(())
+        Ok(issuers)
     }
 
     /// Both lists are in date; neither names a certificate of the PCK's chain.
-    pub(super) fn check_revocation(
+    fn check_revocation(
         &self,
-        pck_chain: &[Vec<u8>],
-        at: UnixTime,
-    ) -> Result<(), Rejection> {
-        let pck_list = ParsedList::parse(&self.inner.pck_crl)?;
-        let root_list = ParsedList::parse(&self.inner.root_ca_crl)?;
-        pck_list.check_dates(at)?;
-        root_list.check_dates(at)?;
-        for (number, der) in pck_chain.iter().enumerate() {
-            // The leaf is on its authority's list, everything above on the root's.
-            let list = if number == 0 { &pck_list } else { &root_list };
-            list.check_subject(&parse(der)?)?;
+        chain: Option<&[Certificate]>,
+        terms: Terms<'_>,
+        checks: &mut Checks,
+    ) {
+        // The leaf is on its authority's list, everything above on the root's.
+        let parts = chain.and_then(<[Certificate]>::split_first);
+        let leaf = parts.map(|(leaf, _)| core::slice::from_ref(leaf));
+        let above = parts.map(|(_, above)| above);
+        for (of, der, subjects) in [
+            (PCK_LIST, &self.inner.pck_crl, leaf),
+            (ROOT_LIST, &self.inner.root_ca_crl, above),
+        ] {
+            let found = format_args!("{} bytes", der.len());
+            let step = [Rejection::CrlMalformed];
+            let Some(list) = checks.steps(of, &step, found, ParsedList::parse(der)) else {
+                continue;
+            };
+            let dates = list.check_dates(terms.at);
+            checks.steps(of, LIST_DATES, list.dates(), dates);
+            if let Some(subjects) = subjects {
+                let mut each = subjects.iter();
+                let listed = each.try_for_each(|subject| list.check_subject(subject));
+                checks.steps(of, &[Rejection::CertificateRevoked], "", listed);
+            }
         }
-        Ok(())
     }
+}
+
+/// PCK, its authority and the root: no certificate more, none twice.
+fn read_chain(chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Rejection> {
+    if chain.len() != PCK_CERTIFICATES {
+        return Err(Rejection::CertificateMalformed);
+    }
+    let chain: Vec<_> = chain
+        .iter()
+        .map(|der| parse(der))
+        .collect::<Result<_, _>>()?;
+    if has_duplicate(&chain) {
+        return Err(Rejection::CertificateMalformed);
+    }
+    Ok(chain)
+}
+
+fn has_duplicate(chain: &[Certificate]) -> bool {
+    let mut numbered = chain.iter().enumerate();
+    numbered.any(|(number, certificate)| chain.iter().take(number).any(|c| c == certificate))
+}
+
+/// The three issuer chains end in the PCK chain's root, and the lists' issuer is its authority: the
+/// library looks at neither copy, so only their equality makes them mean something.
+fn are_of_chain(issuers: &[Certificate], chain: &[Certificate]) -> bool {
+    match (issuers, chain) {
+        ([_, tcb_root, _, qe_root, authority, list_root], [_, own_authority, root]) => {
+            [tcb_root, qe_root, list_root]
+                .into_iter()
+                .all(|copy| copy == root)
+                && authority == own_authority
+        }
+        (_, _) => false,
+    }
+}
+
+/// Marker and dates of every certificate of a chain.
+fn check_certificates(of: Subject, chain: &[Certificate], terms: Terms<'_>, checks: &mut Checks) {
+    let profile = terms.anchors.profile();
+    let mut each = chain.iter();
+    let marked = each.try_for_each(|certificate| check_profile(certificate, profile));
+    checks.steps(of, &[profile_check(profile)], "", marked);
+    let common = chain.iter().map(validity).reduce(Span::overlap);
+    let found = common.unwrap_or(Span::NEVER);
+    let mut each = chain.iter();
+    let dates = each.try_for_each(|certificate| check_dates(certificate, terms.at));
+    checks.steps(of, CERTIFICATE_DATES, found, dates);
 }
 
 impl Dates {
@@ -140,10 +240,26 @@ impl Dates {
             let time = date.parse::<DateTime>().map_err(|_| malformed)?;
             Ok::<_, Rejection>(UnixTime(time.unix_duration().as_secs()))
         };
-        Ok(Self {
-            issued: seconds(&members.issue_date)?,
-            next: seconds(&members.next_update)?,
-        })
+        Ok(Self(Span {
+            from: seconds(&members.issue_date)?,
+            until: seconds(&members.next_update)?,
+        }))
+    }
+
+    /// In date, and not older than the policy wants.
+    fn check(&self, terms: Terms<'_>) -> Result<(), Rejection> {
+        let Span { from, until } = self.0;
+        if terms.at < from {
+            return Err(Rejection::CollateralNotYetValid);
+        }
+        if terms.at >= until {
+            return Err(Rejection::CollateralExpired);
+        }
+        let age = u64::from(terms.policy.tdx.collateral_age_seconds);
+        if terms.at > from.plus_seconds(age) {
+            return Err(Rejection::CollateralTooOld);
+        }
+        Ok(())
     }
 }
 

@@ -9,60 +9,108 @@ mod collateral;
 mod quote;
 mod rules;
 
-use dcap_qvl::QuotePolicy;
 use dcap_qvl::configs::RustCryptoConfig;
 use dcap_qvl::verify::QuoteVerifier;
+use dcap_qvl::{QuoteClaims, QuotePolicy};
 use protocol::endorsements::{EndorsementKind, Endorsements};
 
-use crate::anchors::{CertificateDigest, TrustAnchors};
-use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters};
-use crate::policy::AppraisalPolicy;
+use self::collateral::Collateral;
+use self::quote::Quote;
+use crate::anchors::CertificateDigest;
+use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
+use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 use crate::result::ChipIdentity;
 use crate::time::UnixTime;
+
+const QUOTE: Subject = Subject::of("quote");
+const PCK_CHAIN: Subject = Subject::of("pck-chain");
+const COLLATERAL: Subject = Subject::of("collateral");
+
+const STAPLED: &[Rejection] = &[
+    Rejection::EndorsementMissing,
+    Rejection::CollateralMalformed,
+];
 
 /// `docs/spec/evidence.md` §6.2 and §6.3 for TDX.
 pub(crate) fn appraise_quote(
     bytes: &[u8],
     endorsements: &Endorsements,
-    policy: &AppraisalPolicy,
-    anchors: &TrustAnchors,
-    at: UnixTime,
-) -> Result<HardwareClaims, Rejection> {
-    let quote = quote::Quote::parse(bytes)?;
-    rules::check_report(&quote.report, policy)?;
-    let stapled = endorsements.get(EndorsementKind::TdxCollateral);
-    let collateral = collateral::Collateral::parse(stapled.ok_or(Rejection::EndorsementMissing)?)?;
-    let root = quote
-        .pck_chain
-        .last()
-        .ok_or(Rejection::CertificateMalformed)?;
-    collateral.check_certificates(&quote.pck_chain, anchors, at)?;
-    if CertificateDigest::of(root) != anchors.intel_root() {
-        return Err(Rejection::CertificateRoot);
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<HardwareClaims> {
+    quote::plan(checks);
+    rules::plan_report(checks);
+    checks.plan(COLLATERAL, STAPLED);
+    collateral::plan(terms.anchors.profile(), checks);
+    checks.plan(QUOTE, &[Rejection::TdxVerification]);
+    rules::plan_platform(checks);
+
+    let quote = Quote::parse(bytes, checks);
+    if let Some(quote) = &quote {
+        rules::check_report(&quote.report, terms.policy, checks);
     }
-    collateral.check_dates(policy, at)?;
-    collateral.check_revocation(&quote.pck_chain, at)?;
-    // The pinned root, and no other, is the anchor of every chain and list.
-    let claims = QuoteVerifier::new(root.clone())
-        .with_config::<RustCryptoConfig>()
-        .verify_with_policy(
-            bytes,
-            collateral.into_inner(),
-            at.0,
-            &QuotePolicy::claims_only(at.0),
-        )
-        .map_err(|_| Rejection::TdxVerification)?;
-    rules::check_platform(&claims, policy)?;
-    let ppid = <[u8; 16]>::try_from(claims.platform.pck.ppid.as_slice());
-    Ok(HardwareClaims {
+    let stapled = endorsements.get(EndorsementKind::TdxCollateral);
+    let stapled = stapled.ok_or(Rejection::EndorsementMissing);
+    let found = format_args!("{} bytes", stapled.unwrap_or_default().len());
+    let collateral = stapled.and_then(Collateral::parse);
+    let collateral = checks.steps(COLLATERAL, STAPLED, found, collateral);
+    let chain = quote.as_ref().map(|quote| quote.pck_chain.as_slice());
+    if let Some(collateral) = &collateral {
+        collateral.check(chain, terms, checks);
+    }
+    let quote = quote?;
+    let root = check_root(&quote, terms, checks);
+    let verified = match (root, collateral) {
+        (Some(root), Some(collateral)) => verify(bytes, root, collateral, terms, checks),
+        (_, _) => None,
+    };
+    if let Some(claims) = &verified {
+        rules::check_platform(claims, terms, checks);
+    }
+    let ppid = |claims: &QuoteClaims| {
+        let ppid = claims.platform.pck.ppid.as_slice().try_into();
+        ppid.ok().map(ChipIdentity::Tdx)
+    };
+    Some(HardwareClaims {
         report_data: quote.report.report_data,
         configuration: ConfigurationRegister::Tdx(quote.report.configuration),
         registers: MeasuredRegisters::Tdx {
             mrtd: quote.report.mrtd,
             rtmrs: quote.report.rtmrs,
         },
-        chip: ChipIdentity::Tdx(ppid.map_err(|_| Rejection::CertificateMalformed)?),
-        not_after: UnixTime(claims.earliest_expiration_date),
+        chip: verified.as_ref().and_then(ppid),
+        not_after: verified.map(|claims| UnixTime(claims.earliest_expiration_date)),
     })
+}
+
+/// The last certificate of the quote's chain is the pinned root.
+fn check_root<'q>(quote: &'q Quote, terms: Terms<'_>, checks: &mut Checks) -> Option<&'q [u8]> {
+    let root = quote.pck_chain.last()?.as_slice();
+    let digest = CertificateDigest::of(root);
+    let holds = digest == terms.anchors.intel_root();
+    checks
+        .expect(PCK_CHAIN, Rejection::CertificateRoot, digest, holds)
+        .then_some(root)
+}
+
+/// All signatures. The pinned root, and no other, is the anchor of every chain and list.
+fn verify(
+    bytes: &[u8],
+    root: &[u8],
+    collateral: Collateral,
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<QuoteClaims> {
+    let claims = QuoteVerifier::new(root.to_vec())
+        .with_config::<RustCryptoConfig>()
+        .verify_with_policy(
+            bytes,
+            collateral.into_inner(),
+            terms.at.0,
+            &QuotePolicy::claims_only(terms.at.0),
+        )
+        .map_err(|_| Rejection::TdxVerification);
+    let step = [Rejection::TdxVerification];
+    checks.steps(QUOTE, &step, "dcap-qvl 0.7, ECDSA P-256, SHA-256", claims)
 }

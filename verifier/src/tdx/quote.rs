@@ -5,9 +5,11 @@ use dcap_qvl::intel::extract_cert_chain;
 use dcap_qvl::quote::{
     AuthData, Quote as LibraryQuote, Report, TDReport10, TDReport15, TDReport15Ex,
 };
-use protocol::codec::Reader;
+use protocol::codec::{DecodeError, Reader};
 use protocol::digest::{MrConfigId, Mrtd, ReportData, Rtmr};
 
+use super::QUOTE;
+use crate::checks::Checks;
 use crate::rejection::Rejection;
 
 /// TEE type of TDX in the header.
@@ -16,6 +18,9 @@ const TEE_TYPE: u32 = 0x81;
 const KEY_TYPE: u16 = 2;
 /// The PCK chain lies in the quote as PEM.
 const PEM_CHAIN: u16 = 5;
+/// The attestation key is certified by the quoting enclave's report.
+const QE_REPORT: u16 = 6;
+const SIGNATURE_AND_KEY_BYTES: usize = 64 + 64;
 /// Bytes of signature, key, QE report, its signature and the lengths and types between them.
 const FIXED_SIGNATURE_BYTES: usize = 64 + 64 + 6 + 384 + 64 + 2 + 6;
 
@@ -43,17 +48,40 @@ pub(super) struct TdReport {
     pub(super) rtmrs: [Rtmr; 3],
     pub(super) rtmr3: Rtmr,
     pub(super) report_data: ReportData,
+    /// TEE_TCB_SVN: the module when the guest was launched.
+    pub(super) launched_under: [u8; 16],
+    /// TEE_TCB_SVN2: the module now, after updates that preserve guests; only TD 1.5 says.
+    pub(super) running_under: Option<[u8; 16]>,
     /// Whether no service TD is, or ever was, bound to this one.
     pub(super) alone: bool,
 }
 
+/// `docs/spec/evidence.md` §8.1.
+pub(super) fn plan(checks: &mut Checks) {
+    checks.plan(QUOTE, &[Rejection::TdxQuoteVersion]);
+    checks.plan(QUOTE, &[Rejection::TdxQuoteMalformed]);
+}
+
 impl Quote {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Rejection> {
-        check_header(bytes)?;
+    pub(super) fn parse(bytes: &[u8], checks: &mut Checks) -> Option<Self> {
+        let version = bytes.first_chunk::<2>().copied().map(u16::from_le_bytes);
+        let found = version.unwrap_or_default();
+        let key_type = check_version(bytes);
+        let key_type = checks.steps(QUOTE, &[Rejection::TdxQuoteVersion], found, key_type)?;
+        let found = format_args!("{} bytes", bytes.len());
+        let step = [Rejection::TdxQuoteMalformed];
+        checks.steps(QUOTE, &step, found, Self::read(bytes, key_type))
+    }
+
+    fn read(bytes: &[u8], key_type: u16) -> Result<Self, Rejection> {
         let malformed = Rejection::TdxQuoteMalformed;
+        if key_type != KEY_TYPE {
+            return Err(malformed);
+        }
         let quote = LibraryQuote::parse(bytes).map_err(|_| malformed)?;
         // Some platforms hand out a whole buffer: zeros may lie behind the quote, nothing else.
         let whole = whole_length(&quote).ok_or(malformed)?;
+        check_frame(bytes, quote.signed_length(), whole)?;
         let behind = bytes.get(whole..).ok_or(malformed)?;
         if behind.iter().any(|byte| *byte != 0) {
             return Err(malformed);
@@ -65,17 +93,16 @@ impl Quote {
     }
 }
 
-/// Version, key type and TEE type, so that each has its reason.
-fn check_header(bytes: &[u8]) -> Result<(), Rejection> {
+/// A TDX quote of a known version; returns the type of its key.
+fn check_version(bytes: &[u8]) -> Result<u16, Rejection> {
     let mut from = Reader::new(bytes);
     let truncated = |_| Rejection::TdxQuoteMalformed;
     let version = from.u16().map_err(truncated)?;
     let key_type = from.u16().map_err(truncated)?;
     let tee_type = from.u32().map_err(truncated)?;
-    match (version, tee_type, key_type) {
-        (4 | 5, TEE_TYPE, KEY_TYPE) => Ok(()),
-        (4 | 5, TEE_TYPE, _) => Err(Rejection::TdxQuoteMalformed),
-        (_, _, _) => Err(Rejection::TdxQuoteVersion),
+    match (version, tee_type) {
+        (4 | 5, TEE_TYPE) => Ok(key_type),
+        (_, _) => Err(Rejection::TdxQuoteVersion),
     }
 }
 
@@ -96,20 +123,43 @@ fn whole_length(quote: &LibraryQuote) -> Option<usize> {
         .checked_add(certification.certification_data.body.data.len())
 }
 
+/// The lengths and the type between the parts, which the library passes over.
+fn check_frame(bytes: &[u8], signed: usize, whole: usize) -> Result<(), Rejection> {
+    let malformed = Rejection::TdxQuoteMalformed;
+    let mut from = Reader::new(bytes);
+    let mut read = || {
+        from.slice(signed)?;
+        let all = from.u32()?;
+        from.slice(SIGNATURE_AND_KEY_BYTES)?;
+        Ok::<_, DecodeError>((all, from.u16()?, from.u32()?))
+    };
+    let (all, kind, certification) = read().map_err(|_| malformed)?;
+    let left = |before: usize| whole.checked_sub(signed)?.checked_sub(before);
+    let says = |length: u32, left: Option<usize>| left == usize::try_from(length).ok();
+    let holds = kind == QE_REPORT
+        && says(all, left(4))
+        && says(certification, left(4 + SIGNATURE_AND_KEY_BYTES + 6));
+    holds.then_some(()).ok_or(malformed)
+}
+
 impl TdReport {
     fn of(report: &Report) -> Option<Self> {
         match report {
-            Report::TD10(base) => Some(Self::of_base(base, true)),
-            Report::TD15(report) => Some(Self::of_base(&report.base, is_alone(report))),
+            Report::TD10(base) => Some(Self::of_base(base, None, true)),
+            Report::TD15(report) => {
+                let running = Some(report.tee_tcb_svn2);
+                Some(Self::of_base(&report.base, running, is_alone(report)))
+            }
             Report::TD15Ex(report) => {
                 let alone = is_alone(&report.base) && was_always_alone(report);
-                Some(Self::of_base(&report.base.base, alone))
+                let running = Some(report.base.tee_tcb_svn2);
+                Some(Self::of_base(&report.base.base, running, alone))
             }
             Report::SgxEnclave(_) => None,
         }
     }
 
-    fn of_base(base: &TDReport10, alone: bool) -> Self {
+    fn of_base(base: &TDReport10, running_under: Option<[u8; 16]>, alone: bool) -> Self {
         Self {
             module: base.mr_seam,
             module_signer: base.mr_signer_seam,
@@ -123,6 +173,8 @@ impl TdReport {
             rtmrs: [base.rt_mr0, base.rt_mr1, base.rt_mr2].map(Rtmr),
             rtmr3: Rtmr(base.rt_mr3),
             report_data: ReportData(base.report_data),
+            launched_under: base.tee_tcb_svn,
+            running_under,
             alone,
         }
     }

@@ -1,11 +1,14 @@
 //! What a quote and its platform must say: `docs/spec/evidence.md` §8, in that order.
 
+use dcap_qvl::tcb_info::TcbStatus;
 use dcap_qvl::{PckCertFlag, QuoteClaims};
-use protocol::digest::write_hex;
 
 use super::quote::TdReport;
-use crate::policy::{AppraisalPolicy, SeamRule, TdxStatus, Weakness};
+use crate::appraise::Terms;
+use crate::checks::{Checks, Hex, Subject};
+use crate::policy::{AcceptedLevel, AppraisalPolicy, SeamRule, TdxStatus, Weakness};
 use crate::rejection::Rejection;
+use crate::time::UnixTime;
 
 /// Bit 0 is DEBUG; bits 1 to 7 belong to the same group, of which 4 to 6 are profiling.
 const DEBUG_GROUP: u64 = 0xff;
@@ -13,72 +16,107 @@ const MIGRATABLE: u64 = 1 << 29;
 /// Without it the host can inject #VE for pages of its choice.
 const SEPT_VE_DISABLE: u64 = 1 << 28;
 
+const ATTRIBUTES: Subject = Subject::of("td-attributes");
+const XFAM: Subject = Subject::of("xfam");
+const MODULE: Subject = Subject::of("tdx-module");
+const GUEST: Subject = Subject::of("guest");
+const RTMR3: Subject = Subject::of("rtmr3");
+const PLATFORM: Subject = Subject::of("platform");
+
+/// `docs/spec/evidence.md` §8.1, in its order.
+pub(super) fn plan_report(checks: &mut Checks) {
+    checks.plan(
+        ATTRIBUTES,
+        &[
+            Rejection::TdxDebug,
+            Rejection::TdxMigratable,
+            Rejection::TdxAttributes,
+        ],
+    );
+    checks.plan(XFAM, &[Rejection::TdxXfam]);
+    checks.plan(MODULE, &[Rejection::TdxModule, Rejection::TdxTcbOrder]);
+    checks.plan(GUEST, &[Rejection::TdxServiceTd, Rejection::TdxOwner]);
+    checks.plan(RTMR3, &[Rejection::TdxRtmr3]);
+}
+
+/// `docs/spec/evidence.md` §8.3, in its order.
+pub(super) fn plan_platform(checks: &mut Checks) {
+    checks.plan(
+        PLATFORM,
+        &[
+            Rejection::TdxEvaluationNumber,
+            Rejection::TdxTcbStatus,
+            Rejection::TdxGrace,
+            Rejection::TdxAdvisory,
+            Rejection::TdxDynamicPlatform,
+            Rejection::TdxCachedKeys,
+            Rejection::TdxSmt,
+        ],
+    );
+}
+
 /// What the quote says, before anybody's signature over it is checked.
-pub(super) fn check_report(report: &TdReport, policy: &AppraisalPolicy) -> Result<(), Rejection> {
-    check_attributes(report, policy)?;
-    check_module(report, policy)?;
-    if !report.alone {
-        return Err(Rejection::TdxServiceTd);
-    }
+pub(super) fn check_report(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks) {
+    check_attributes(report, policy, checks);
+    check_module(report, policy, checks);
+    checks.expect(GUEST, Rejection::TdxServiceTd, "", report.alone);
     // MROWNER and MROWNERCONFIG are the host's to choose and mean nothing to this protocol.
-    if report.owner != [0; 48] || report.owner_configuration != [0; 48] {
-        return Err(Rejection::TdxOwner);
-    }
-    if !report.rtmr3.is_zero() {
-        return Err(Rejection::TdxRtmr3);
-    }
-    Ok(())
+    let holds = report.owner == [0; 48] && report.owner_configuration == [0; 48];
+    checks.expect(GUEST, Rejection::TdxOwner, Hex(&report.owner), holds);
+    let holds = report.rtmr3.is_zero();
+    checks.expect(RTMR3, Rejection::TdxRtmr3, report.rtmr3, holds);
 }
 
-fn check_attributes(report: &TdReport, policy: &AppraisalPolicy) -> Result<(), Rejection> {
-    if report.attributes & DEBUG_GROUP != 0 {
-        return Err(Rejection::TdxDebug);
-    }
-    if report.attributes & MIGRATABLE != 0 {
-        return Err(Rejection::TdxMigratable);
-    }
+fn check_attributes(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks) {
+    let attributes = report.attributes;
+    let found = format_args!("{attributes:#x}");
     // Every other feature is off in machines that the host agent launches.
-    if report.attributes != SEPT_VE_DISABLE {
-        return Err(Rejection::TdxAttributes);
+    let others = attributes & !(DEBUG_GROUP | MIGRATABLE);
+    for (check, holds) in [
+        (Rejection::TdxDebug, attributes & DEBUG_GROUP == 0),
+        (Rejection::TdxMigratable, attributes & MIGRATABLE == 0),
+        (Rejection::TdxAttributes, others == SEPT_VE_DISABLE),
+    ] {
+        checks.expect(ATTRIBUTES, check, found, holds);
     }
-    if !policy.tdx.xfam.contains(&hex(&report.xfam)) {
-        return Err(Rejection::TdxXfam);
-    }
-    Ok(())
+    let holds = policy.tdx.xfam.iter().any(|taken| taken.0 == report.xfam);
+    checks.expect(XFAM, Rejection::TdxXfam, Hex(&report.xfam), holds);
 }
 
-/// The module is Intel's own (signer and attributes zero), and of an accepted build.
-fn check_module(report: &TdReport, policy: &AppraisalPolicy) -> Result<(), Rejection> {
+/// The module is Intel's own (signer and attributes zero), and of an accepted build; an update
+/// under the running guest never goes back.
+fn check_module(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks) {
     let by_intel = report.module_signer == [0; 48] && report.module_attributes == [0; 8];
     let accepted = match &policy.tdx.modules {
         SeamRule::AllOfIntel => true,
-        SeamRule::Only(builds) => builds.contains(&hex(&report.module)),
+        SeamRule::Only(builds) => builds.iter().any(|build| build.0 == report.module),
     };
-    if by_intel && accepted {
-        Ok(())
-    } else {
-        Err(Rejection::TdxModule)
-    }
+    let holds = by_intel && accepted;
+    checks.expect(MODULE, Rejection::TdxModule, Hex(&report.module), holds);
+    let launched = report.launched_under;
+    let running = report.running_under.unwrap_or(launched);
+    let found = format_args!("launch {} current {}", Hex(&launched), Hex(&running));
+    let holds = running.iter().zip(&launched).all(|(now, then)| now >= then);
+    checks.expect(MODULE, Rejection::TdxTcbOrder, found, holds);
 }
 
 /// What Intel says of the platform, once the chain of signatures is checked.
-pub(super) fn check_platform(
-    claims: &QuoteClaims,
-    policy: &AppraisalPolicy,
-) -> Result<(), Rejection> {
-    if claims.tcb.eval_data_number < policy.tdx.minimum_evaluation_number {
-        return Err(Rejection::TdxEvaluationNumber);
-    }
-    let status = TdxStatus::of(claims.tcb.status);
-    if !status.is_some_and(|status| policy.tdx.statuses.contains(&status)) {
-        return Err(Rejection::TdxTcbStatus);
-    }
-    let known = |advisory| policy.tdx.advisories.contains(advisory);
-    if !claims.tcb.advisory_ids.iter().all(known) {
-        return Err(Rejection::TdxAdvisory);
-    }
+pub(super) fn check_platform(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
+    let policy = terms.policy;
+    let (number, least) = (
+        claims.tcb.eval_data_number,
+        policy.tdx.minimum_evaluation_number,
+    );
+    let found = format_args!("{number}; at least {least}");
+    checks.expect(
+        PLATFORM,
+        Rejection::TdxEvaluationNumber,
+        found,
+        number >= least,
+    );
+    check_level(claims, terms, checks);
     let pck = &claims.platform.pck;
-    for (flag, weakness, rejection) in [
+    for (flag, weakness, check) in [
         (
             pck.dynamic_platform,
             Weakness::TdxDynamicPlatform,
@@ -91,20 +129,84 @@ pub(super) fn check_platform(
         ),
         (pck.smt_enabled, Weakness::TdxSmt, Rejection::TdxSmt),
     ] {
-        match flag {
-            PckCertFlag::True if !policy.tolerates(weakness) => return Err(rejection),
-            PckCertFlag::True | PckCertFlag::False | PckCertFlag::Undefined => {}
-        }
+        let (found, holds) = match flag {
+            PckCertFlag::True => ("true", false),
+            PckCertFlag::False => ("false", true),
+            PckCertFlag::Undefined => ("not said", true),
+        };
+        checks.expect_or(weakness, policy, (PLATFORM, check), found, holds);
     }
-    Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    struct Hex<'a>(&'a [u8]);
-    impl core::fmt::Display for Hex<'_> {
-        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-            write_hex(self.0, f)
-        }
+/// Status and advisories of the platform, the module and the quoting enclave together.
+fn check_level(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
+    let status = TdxStatus::of(claims.tcb.status);
+    let mut levels = terms.policy.tdx.levels.iter();
+    let level = levels.find(|level| Some(level.status) == status);
+    let name = status.map_or("revoked", TdxStatus::name);
+    let found = format_args!(
+        "{name}, level of {}",
+        UnixTime(claims.platform.tcb_date_tag)
+    );
+    checks.expect(PLATFORM, Rejection::TdxTcbStatus, found, level.is_some());
+    let advisories = advisories(claims);
+    if let Some(level) = level {
+        let within = is_within_grace(claims, level, terms.at);
+        let found = format_args!("{} hours", level.grace_hours);
+        checks.expect(PLATFORM, Rejection::TdxGrace, found, within);
+        let known = |id: &&str| level.advisories.iter().any(|taken| taken.as_str() == *id);
+        let holds = advisories.iter().all(known);
+        checks.expect(
+            PLATFORM,
+            Rejection::TdxAdvisory,
+            advisories.join(" "),
+            holds,
+        );
     }
-    Hex(bytes).to_string()
+}
+
+/// Every advisory that applies, at launch, now, and to the quoting enclave; each once, sorted.
+fn advisories(claims: &QuoteClaims) -> Vec<&str> {
+    let platform = &claims.platform;
+    let current = platform.current_tcb_level.iter();
+    let mut all: Vec<&str> = claims
+        .tcb
+        .advisory_ids
+        .iter()
+        .chain(&platform.tcb_level.advisory_ids)
+        .chain(current.flat_map(|level| &level.advisory_ids))
+        .chain(&claims.qe.tcb_level.advisory_ids)
+        .map(String::as_str)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Whether everything that lacks updates is of a level at most `grace_hours` old. A level that
+/// lacks nothing needs no grace.
+fn is_within_grace(claims: &QuoteClaims, level: &AcceptedLevel, at: UnixTime) -> bool {
+    match level.status {
+        TdxStatus::OutOfDate | TdxStatus::OutOfDateConfigurationNeeded => {}
+        TdxStatus::UpToDate
+        | TdxStatus::SwHardeningNeeded
+        | TdxStatus::ConfigurationNeeded
+        | TdxStatus::ConfigurationAndSwHardeningNeeded
+        | TdxStatus::TdRelaunchAdvised
+        | TdxStatus::TdRelaunchAdvisedConfigurationNeeded => return true,
+    }
+    let grace = u64::from(level.grace_hours).saturating_mul(3600);
+    let recent = |date: UnixTime| date.plus_seconds(grace) >= at;
+    let platform = !lacks_updates(claims.platform.tcb_level.tcb_status)
+        || recent(UnixTime(claims.platform.tcb_date_tag));
+    let enclave = !lacks_updates(claims.qe.tcb_level.tcb_status)
+        || claims.qe.tcb_level.tcb_date.parse().is_ok_and(recent);
+    platform && enclave
+}
+
+fn lacks_updates(status: TcbStatus) -> bool {
+    matches!(
+        status,
+        TcbStatus::OutOfDate | TcbStatus::OutOfDateConfigurationNeeded | TcbStatus::Revoked
+    )
 }

@@ -7,7 +7,7 @@ use protocol::digest::{
 use protocol::launch_configuration::config_digest;
 use protocol::reference_values::Profile;
 use protocol::tee::EvidenceClass;
-use verifier::{ChipRule, Rejection, Weakness};
+use verifier::{AllowedChips, ChipName, Rejection, Weakness};
 
 use crate::world::{NOW, World};
 
@@ -66,12 +66,35 @@ pub(crate) const CHANGES: &[Change] = &[
     ("an empty list of minima", Rejection::SnpTcbUnlisted, |w| {
         w.policy.snp.tcb_minima.clear();
     }),
+    (
+        "a chip that is allowed and denied",
+        Rejection::ChipNotAccepted,
+        |w| {
+            let chip = ChipName(*w.appraise().unwrap().chip());
+            w.policy.chips.allowed = AllowedChips::Only(vec![chip]);
+            w.policy.chips.denied.push(chip);
+        },
+    ),
+    (
+        "pages that the host may swap, not tolerated",
+        Rejection::SnpPageSwap,
+        |w| {
+            forbid(w, Weakness::SnpPageSwap);
+        },
+    ),
+    (
+        "a report without mitigation vectors where one is wanted",
+        Rejection::SnpMitigation,
+        |w| {
+            w.policy.snp.tcb_minima[0].mitigations = 1;
+        },
+    ),
     ("an empty list of chips", Rejection::ChipNotAccepted, |w| {
-        w.policy.chips = ChipRule::Only(Vec::new());
+        w.policy.chips.allowed = AllowedChips::Only(Vec::new());
     }),
     ("a denied chip", Rejection::ChipNotAccepted, |w| {
-        let chip = w.appraise().unwrap().chip().to_string();
-        w.policy.chips = ChipRule::AllBut(vec![chip]);
+        let chip = *w.appraise().unwrap().chip();
+        w.policy.chips.denied.push(ChipName(chip));
     }),
     ("another nonce", Rejection::FreshnessMismatch, |w| {
         w.channel.nonce = Nonce([0x12; 32]);

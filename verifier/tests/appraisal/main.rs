@@ -10,11 +10,14 @@
 )]
 
 mod binding;
+mod bundle;
 mod coverage;
 mod nvidia;
+mod policy_schema;
 mod real_nvidia;
 mod real_snp;
 mod real_tdx;
 mod snp;
 mod tdx;
+mod verdict;
 mod world;

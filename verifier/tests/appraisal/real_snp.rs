@@ -51,6 +51,7 @@ fn tolerant() -> AppraisalPolicy {
         Weakness::SnpMilan,
         Weakness::SnpReportVersion2,
         Weakness::SnpNoRevocationList,
+        Weakness::SnpPageSwap,
         Weakness::SnpAliasCheckIncomplete,
         Weakness::SnpSmt,
         Weakness::SnpCiphertextVisible,
@@ -67,6 +68,7 @@ fn tolerant() -> AppraisalPolicy {
             snp: 5,
             microcode: 0x44,
         },
+        mitigations: 0,
     }];
     policy
 }
@@ -106,6 +108,7 @@ fn each_weakness_of_a_real_report_must_be_named() {
         (Weakness::SnpMilan, Rejection::SnpMilan),
         (Weakness::SnpReportVersion2, Rejection::SnpReportVersion),
         (Weakness::SnpNoRevocationList, Rejection::CrlMissing),
+        (Weakness::SnpPageSwap, Rejection::SnpPageSwap),
         (Weakness::SnpAliasCheckIncomplete, Rejection::SnpAliasCheck),
         (Weakness::SnpSmt, Rejection::SnpSmt),
         (

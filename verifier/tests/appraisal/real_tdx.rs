@@ -8,7 +8,9 @@ use mock_tee::tdx::QuoteVersion;
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::evidence::Evidence;
 use protocol::reference_values::Profile;
-use verifier::{AppraisalPolicy, Rejection, TdxStatus, TrustAnchors, UnixTime, Weakness};
+use verifier::{
+    AcceptedLevel, AppraisalPolicy, Rejection, TdxStatus, TrustAnchors, UnixTime, Weakness,
+};
 
 use crate::world::World;
 
@@ -111,7 +113,11 @@ fn the_clock_decides_over_a_real_quote() {
 #[test]
 fn refuses_a_real_platform_below_every_tcb_level_whatever_the_policy_tolerates() {
     let mut policy = evaluated_since(18);
-    policy.tdx.statuses.push(TdxStatus::OutOfDate);
+    policy.tdx.levels.push(AcceptedLevel {
+        status: TdxStatus::OutOfDate,
+        advisories: Vec::new(),
+        grace_hours: u32::MAX,
+    });
     assert_eq!(appraise(&OUTDATED, policy), Rejection::TdxVerification);
 }
 

@@ -21,6 +21,7 @@ pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::Debug, Rejection::SnpDebug),
     (Lie::Migratable, Rejection::SnpMigratable),
     (Lie::PolicyBit, Rejection::SnpGuestPolicy),
+    (Lie::Cxl, Rejection::SnpCxl),
     (Lie::Vmpl, Rejection::SnpVmpl),
     (Lie::Vlek, Rejection::SnpSigningKey),
     (Lie::MaskedChip, Rejection::SnpChipKeyMasked),
@@ -33,6 +34,7 @@ pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::TcbLow, Rejection::SnpTcbBelowMinimum),
     (Lie::LaunchTcbLow, Rejection::SnpTcbBelowMinimum),
     (Lie::TcbOrder, Rejection::SnpTcbOrder),
+    (Lie::FirmwareOrder, Rejection::SnpTcbOrder),
     (Lie::NoAliasCheck, Rejection::SnpAliasCheck),
     (Lie::OtherMeasurement, Rejection::RegistersUnknown),
     (Lie::WrongHostData, Rejection::ConfigurationMismatch),
@@ -100,6 +102,23 @@ fn refuses_every_lie_of_a_turin_too() {
         world.machine = world.machine.with(*lie);
         assert_eq!(world.appraise(), Err(*reason), "{lie}");
     }
+}
+
+#[test]
+fn a_mitigation_that_the_policy_wants_must_be_on_now_and_have_been_on_at_launch() {
+    let mut world = World::of(Product::Turin);
+    let mitigations = |world: &mut World, bits| {
+        for entry in &mut world.policy.snp.tcb_minima {
+            entry.mitigations = bits;
+        }
+    };
+    mitigations(&mut world, 1);
+    assert!(world.appraise().is_ok());
+    world.machine = world.machine.with(Lie::LaunchMitigation);
+    assert_eq!(world.appraise(), Err(Rejection::SnpMitigation));
+    let mut world = World::of(Product::Turin);
+    mitigations(&mut world, 3);
+    assert_eq!(world.appraise(), Err(Rejection::SnpMitigation));
 }
 
 #[test]

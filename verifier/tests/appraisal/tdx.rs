@@ -2,13 +2,16 @@
 
 use mock_tee::Lie;
 use mock_tee::tdx::QuoteVersion;
-use protocol::digest::EventLogDigest;
+use protocol::digest::{EventLogDigest, Rtmr};
 use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::event_log::{Algorithm, EventLog};
 use protocol::evidence::Evidence;
 use protocol::reference_values::{Profile, tdx_measurement_key};
 use protocol::tee::TeeKind;
 use sha2::{Digest as _, Sha256};
-use verifier::{ChipIdentity, Rejection, SeamRule, TrustAnchors, UnixTime, Weakness};
+use verifier::{
+    AcceptedLevel, ChipIdentity, Rejection, SeamRule, TdxStatus, TrustAnchors, UnixTime, Weakness,
+};
 
 use crate::binding::Change;
 use crate::world::{NOW, REGISTERS, World};
@@ -25,6 +28,8 @@ pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::NoSeptVeDisable, Rejection::TdxAttributes),
     (Lie::Xfam, Rejection::TdxXfam),
     (Lie::Module, Rejection::TdxModule),
+    (Lie::ModuleRollback, Rejection::TdxTcbOrder),
+    (Lie::Relaunch, Rejection::TdxTcbStatus),
     (Lie::ServiceTd, Rejection::TdxServiceTd),
     (Lie::Owner, Rejection::TdxOwner),
     (Lie::Rtmr3, Rejection::TdxRtmr3),
@@ -74,7 +79,7 @@ pub(crate) const CHANGES: &[Change] = &[
         },
     ),
     ("an empty list of statuses", Rejection::TdxTcbStatus, |w| {
-        w.policy.tdx.statuses.clear()
+        w.policy.tdx.levels.clear()
     }),
     ("an empty list of XFAM values", Rejection::TdxXfam, |w| {
         w.policy.tdx.xfam.clear()
@@ -90,6 +95,24 @@ pub(crate) const CHANGES: &[Change] = &[
         },
     ),
     (
+        "missing updates without an hour of grace",
+        Rejection::TdxGrace,
+        |w| {
+            w.machine = w.machine.clone().with(Lie::OutOfDate);
+            w.policy.tdx.levels.push(out_of_date(0));
+        },
+    ),
+    (
+        "an event log of another form",
+        Rejection::EventLogMalformed,
+        |w| log(w, vec![1, 2, 3]),
+    ),
+    (
+        "an event log of another machine",
+        Rejection::EventLogReplay,
+        |w| log(w, CCEL.to_vec()),
+    ),
+    (
         "no event log where the Statement names one",
         Rejection::EventLogMismatch,
         |w| {
@@ -102,6 +125,23 @@ pub(crate) const CHANGES: &[Change] = &[
         |w| w.references.shapes.clear(),
     ),
 ];
+
+/// A real log of a TD's firmware.
+const CCEL: &[u8] = include_bytes!("../../../tests/fixtures/tdx/eventlog/ccel.bin");
+
+/// The Statement names this log.
+fn log(world: &mut World, bytes: Vec<u8>) {
+    world.statement.event_log = EventLogDigest(Sha256::digest(&bytes).into());
+    world.event_log = bytes;
+}
+
+fn out_of_date(grace_hours: u32) -> AcceptedLevel {
+    AcceptedLevel {
+        status: TdxStatus::OutOfDate,
+        advisories: Vec::new(),
+        grace_hours,
+    }
+}
 
 fn forbid(world: &mut World, weakness: Weakness) {
     world.policy.tolerated.retain(|named| *named != weakness);
@@ -122,10 +162,51 @@ fn accepts_honest_machines_with_quotes_of_both_versions() {
 }
 
 #[test]
-fn accepts_an_event_log_that_the_statement_names() {
+fn accepts_an_event_log_that_leads_to_the_registers() {
+    let replayed = EventLog::parse(CCEL).unwrap().replay(Algorithm::Sha384);
+    let rtmrs = [1, 2, 3].map(|register| {
+        let value = replayed.iter().find(|known| known.register == register);
+        Rtmr(value.map_or([0; 48], |known| known.value.as_slice().try_into().unwrap()))
+    });
+    let mut world = World::tdx_with(QuoteVersion::V4, rtmrs);
+    assert!(world.appraise().is_ok(), "without a log");
+    log(&mut world, CCEL.to_vec());
+    assert!(world.appraise().is_ok(), "with its log");
+    log(&mut world, CCEL[..CCEL.len() / 2].to_vec());
+    assert!(world.appraise().is_err(), "with half of its log");
+}
+
+#[test]
+fn missing_updates_pass_within_the_hours_of_grace_and_not_after() {
+    // The level is of 2026-01-01, the clock stands at 2026-11-22: 325 days.
+    for (hours, expected) in [(325 * 24, None), (325 * 24 - 1, Some(Rejection::TdxGrace))] {
+        let mut world = World::tdx(QuoteVersion::V5);
+        world.machine = world.machine.with(Lie::OutOfDate);
+        world.policy.tdx.levels.push(out_of_date(hours));
+        assert_eq!(world.appraise().err(), expected, "{hours} hours");
+    }
+}
+
+#[test]
+fn a_guest_older_than_its_module_passes_where_the_policy_names_that() {
+    let mut world = World::tdx(QuoteVersion::V5);
+    world.machine = world.machine.with(Lie::Relaunch);
+    let mut level = out_of_date(0);
+    level.status = TdxStatus::TdRelaunchAdvised;
+    world.policy.tdx.levels.push(level);
+    assert!(world.appraise().is_ok());
+}
+
+#[test]
+fn an_advisory_passes_only_under_the_status_that_names_it() {
+    let name = || "INTEL-SA-99999".parse().unwrap();
     let mut world = World::tdx(QuoteVersion::V4);
-    world.event_log = vec![1, 2, 3];
-    world.statement.event_log = EventLogDigest(Sha256::digest([1, 2, 3]).into());
+    world.machine = world.machine.with(Lie::Advisory);
+    let mut other = out_of_date(u32::MAX);
+    other.advisories.push(name());
+    world.policy.tdx.levels.push(other);
+    assert_eq!(world.appraise(), Err(Rejection::TdxAdvisory));
+    world.policy.tdx.levels[0].advisories.push(name());
     assert!(world.appraise().is_ok());
 }
 

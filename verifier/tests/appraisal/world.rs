@@ -28,7 +28,8 @@ use protocol::ton::{NetworkId, TonAddress};
 use protocol::verity::VerityParameters;
 use sha2::{Digest as _, Sha256};
 use verifier::{
-    AppraisalPolicy, AttestationResult, ChannelBinding, Rejection, TrustAnchors, UnixTime, appraise,
+    Appraisal, AppraisalPolicy, AttestationResult, Bundle, ChannelBinding, Rejection, TrustAnchors,
+    UnixTime, appraise_in_full,
 };
 
 /// 2026-11-22.
@@ -113,6 +114,26 @@ impl World {
         Self::new(TeeKind::Tdx, |digest| {
             Machine::Tdx(TdxMachine::new(version, REGISTERS, digest))
         })
+    }
+
+    /// A TDX machine whose firmware and kernel measured something else.
+    pub(crate) fn tdx_with(version: QuoteVersion, rtmrs: [Rtmr; 3]) -> Self {
+        let registers = Registers { rtmrs, ..REGISTERS };
+        let mut world = Self::new(TeeKind::Tdx, |digest| {
+            Machine::Tdx(TdxMachine::new(version, registers, digest))
+        });
+        for shape in &mut world.references.shapes {
+            if let ExpectedRegisters::Tdx {
+                rtmr0,
+                rtmr1,
+                rtmr2,
+                ..
+            } = &mut shape.registers
+            {
+                [rtmr0.value, rtmr1.value, rtmr2.value] = rtmrs;
+            }
+        }
+        world
     }
 
     fn new(tee: TeeKind, launch: impl Fn(ConfigDigest) -> Machine) -> Self {
@@ -209,7 +230,11 @@ impl World {
         &self,
         evidence: &Evidence,
     ) -> Result<AttestationResult, Rejection> {
-        appraise(
+        self.appraise_in_full(evidence).result
+    }
+
+    pub(crate) fn appraise_in_full(&self, evidence: &Evidence) -> Appraisal {
+        appraise_in_full(
             evidence,
             &self.channel,
             &self.references,
@@ -217,6 +242,16 @@ impl World {
             &self.anchors,
             self.at,
         )
+    }
+
+    /// What a client keeps of this.
+    pub(crate) fn bundle(&self) -> Bundle {
+        Bundle {
+            made_at: self.at,
+            channel: self.channel,
+            evidence: self.evidence(),
+            references: self.references.clone(),
+        }
     }
 }
 

@@ -82,13 +82,19 @@ fn body(machine: &SnpMachine, report_data: &ReportData) -> Vec<u8> {
         out.raw(product.chip_id().as_bytes());
     }
     out.raw(&current_tcb(machine)); // COMMITTED_TCB
-    out.raw(&[41, 55, 1, 0, 41, 55, 1, 0]); // current and committed build, minor, major
+    let running = if machine.lies(Lie::FirmwareOrder) {
+        54
+    } else {
+        55
+    };
+    out.raw(&[41, running, 1, 0, 41, 55, 1, 0]); // current and committed build, minor, major
     out.raw(&if machine.lies(Lie::LaunchTcbLow) {
         low(tcb)
     } else {
         current_tcb(machine)
     });
-    out.raw(&[0; 16]); // LAUNCH_MIT_VECTOR, CURRENT_MIT_VECTOR (version 5)
+    let (launch, current) = mitigations(machine);
+    out.u64(launch).u64(current); // LAUNCH_MIT_VECTOR, CURRENT_MIT_VECTOR (version 5)
     out.raw(&[0; 152]);
     out.finish()
 }
@@ -101,11 +107,21 @@ fn version(machine: &SnpMachine) -> u32 {
     }
 }
 
+/// At launch and now: the first one is on, from version 5 on.
+fn mitigations(machine: &SnpMachine) -> (u64, u64) {
+    match machine.product {
+        Product::Milan | Product::Genoa => (0, 0),
+        Product::Turin if machine.lies(Lie::LaunchMitigation) => (0, 1),
+        Product::Turin => (1, 1),
+    }
+}
+
 fn policy(machine: &SnpMachine) -> u64 {
     match machine.lie {
         Some(Lie::Debug) => POLICY | 1 << 19,
         Some(Lie::Migratable) => POLICY | 1 << 18,
         Some(Lie::PolicyBit) => POLICY | 1 << 40,
+        Some(Lie::Cxl) => POLICY | 1 << 21,
         Some(_) | None => POLICY,
     }
 }

@@ -7,7 +7,9 @@ use der::DateTime;
 use serde::Serialize;
 
 use super::pck::{COMPONENT_LEVEL, FMSPC, PCE_ID, PCE_LEVEL};
-use super::quote::{ENCLAVE_PRODUCT, ENCLAVE_SVN, TEE_TCB_SVN, enclave_signer, sign};
+use super::quote::{
+    EARLIER_TCB_SVN, ENCLAVE_PRODUCT, ENCLAVE_SVN, TEE_TCB_SVN, enclave_signer, sign,
+};
 use super::{TdxMachine, chain};
 use crate::certificates::{Dates, Signer, revocation_list};
 use crate::seed::p256_key;
@@ -115,16 +117,21 @@ fn tcb_info(machine: &TdxMachine, dates: Dates) -> Result<String, MockTeeError> 
         "0".repeat(16),
         "F".repeat(16)
     );
-    let [module_svn, ..] = TEE_TCB_SVN;
+    let ([module_svn, ..], [earlier_svn, ..]) = (TEE_TCB_SVN, EARLIER_TCB_SVN);
     Ok(format!(
         concat!(
             r#"{{"id":"TDX","version":3,{dates},"fmspc":"{fmspc}","pceId":"{pce}","tcbType":0,"#,
             r#""tcbEvaluationDataNumber":{evaluation},"tdxModule":{{{module}}},"#,
             r#""tdxModuleIdentities":[{{"id":"TDX_01",{module},"tcbLevels":[{{"tcb":"#,
-            r#"{{"isvsvn":{module_svn}}},"tcbDate":"{day}","tcbStatus":"UpToDate"}}]}}],"#,
+            r#"{{"isvsvn":{module_svn}}},"tcbDate":"{day}","tcbStatus":"UpToDate"}},"#,
+            r#"{{"tcb":{{"isvsvn":{earlier_svn}}},"tcbDate":"{earlier_day}","#,
+            r#""tcbStatus":"OutOfDate"}}]}}],"#,
             r#""tcbLevels":[{{"tcb":{{"sgxtcbcomponents":[{sgx}],"pcesvn":{PCE_LEVEL},"#,
             r#""tdxtcbcomponents":[{tdx}]}},"tcbDate":"{day}","tcbStatus":"{status}","#,
-            r#""advisoryIDs":[{advisories}]}}]}}"#
+            r#""advisoryIDs":[{advisories}]}},"#,
+            r#"{{"tcb":{{"sgxtcbcomponents":[{sgx}],"pcesvn":{PCE_LEVEL},"#,
+            r#""tdxtcbcomponents":[{earlier}]}},"tcbDate":"{earlier_day}","#,
+            r#""tcbStatus":"OutOfDate"}}]}}"#
         ),
         dates = date_members(dates)?,
         fmspc = hex(&fmspc).to_uppercase(),
@@ -132,7 +139,10 @@ fn tcb_info(machine: &TdxMachine, dates: Dates) -> Result<String, MockTeeError> 
         evaluation = evaluation,
         module = module,
         module_svn = module_svn,
+        earlier_svn = earlier_svn,
+        earlier = components(&EARLIER_TCB_SVN),
         day = "2026-01-01T00:00:00Z",
+        earlier_day = "2025-06-01T00:00:00Z",
         sgx = components(&[COMPONENT_LEVEL; 16]),
         PCE_LEVEL = PCE_LEVEL,
         tdx = components(&TEE_TCB_SVN),

@@ -55,7 +55,7 @@ impl TdxMachine {
     /// The same machine with one thing wrong.
     #[must_use]
     pub fn with(mut self, lie: Lie) -> Self {
-        if lie == Lie::ServiceTd {
+        if matches!(lie, Lie::ServiceTd | Lie::ModuleRollback | Lie::Relaunch) {
             self.version = QuoteVersion::V5;
         }
         self.lie = Some(lie);

@@ -17,6 +17,8 @@ const VENDOR: [u8; 16] = [
 ];
 /// TEE_TCB_SVN: module SVN 5 of major version 1, SEAM loader 3.
 pub(super) const TEE_TCB_SVN: [u8; 16] = [5, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// The module before an update: one SVN less.
+pub(super) const EARLIER_TCB_SVN: [u8; 16] = [4, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// SEPT_VE_DISABLE and nothing else.
 const ATTRIBUTES: u64 = 1 << 28;
 /// x87, SSE, AVX, AVX-512, protection keys, AMX.
@@ -66,7 +68,11 @@ fn signed_part(machine: &TdxMachine, report_data: &ReportData) -> Vec<u8> {
             out.raw(&report);
         }
         QuoteVersion::V5 => {
-            out.u16(3).u32(648).raw(&report).raw(&TEE_TCB_SVN);
+            let running = match machine.lie {
+                Some(Lie::ModuleRollback) => EARLIER_TCB_SVN,
+                Some(_) | None => TEE_TCB_SVN,
+            };
+            out.u16(3).u32(648).raw(&report).raw(&running);
             out.raw(&[u8::from(machine.lies(Lie::ServiceTd)); 48]);
         }
     }
@@ -87,8 +93,12 @@ fn td_report(machine: &TdxMachine, report_data: &ReportData) -> Vec<u8> {
     if let (true, Some(byte)) = (machine.lies(Lie::OtherMeasurement), mrtd.0.first_mut()) {
         *byte ^= 1;
     }
+    let launched = match machine.lie {
+        Some(Lie::Relaunch) => EARLIER_TCB_SVN,
+        Some(_) | None => TEE_TCB_SVN,
+    };
     let mut out = Writer::new();
-    out.raw(&TEE_TCB_SVN);
+    out.raw(&launched);
     out.raw(&SeedStream::bytes::<48>("intel module")); // MRSEAM
     out.raw(&[u8::from(machine.lies(Lie::Module)); 48]).u64(0); // MRSIGNERSEAM, SEAMATTRIBUTES
     out.u64(attributes).u64(xfam).raw(mrtd.as_bytes());

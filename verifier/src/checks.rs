@@ -1,0 +1,309 @@
+//! The list of checks: each with its name, what it is about, how it ended and what was found.
+//!
+//! A module announces what it is going to look at ([`Checks::plan`], in the order of
+//! `docs/spec/evidence.md`), then notes each result. Whatever was announced and never noted counts
+//! as not reached, and a list with such a check accepts nothing: a check that somebody forgot
+//! cannot pass. What was found is a public fact (a number, a date, a digest), never content.
+
+use core::fmt;
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use crate::policy::{AppraisalPolicy, Weakness};
+use crate::rejection::Rejection;
+
+/// What a check is about, as the verdict names it: `vcek`, `gpu-3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subject {
+    name: &'static str,
+    number: Option<u16>,
+}
+
+impl Subject {
+    /// The only thing of its name.
+    pub(crate) const fn of(name: &'static str) -> Self {
+        Self { name, number: None }
+    }
+
+    /// One of several things of that name, counted from 0.
+    #[allow(
+        dead_code,
+        reason = "GPUs and switches are counted; their part of the verifier uses it"
+    )]
+    pub(crate) const fn numbered(name: &'static str, number: u16) -> Self {
+        Self {
+            name,
+            number: Some(number),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        match self.number {
+            Some(number) => write!(f, "-{number}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not hold, and the policy tolerates the weakness by name.
+    Tolerated(Weakness),
+    /// It does not hold.
+    Failed,
+    /// What it reads could not be read, because of a check that failed.
+    NotReached,
+}
+
+impl Outcome {
+    /// The name in a verdict.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Tolerated(_) => "tolerated",
+            Self::Failed => "failed",
+            Self::NotReached => "not-reached",
+        }
+    }
+}
+
+/// One check of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its name: the code of the rejection that it ends in when it fails.
+    pub check: Rejection,
+    /// What it is about.
+    pub of: Subject,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The value that decided; empty where there is none, or where it was not reached.
+    pub found: String,
+}
+
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("check", self.check.code())?;
+        map.serialize_entry("of", &self.of.to_string())?;
+        map.serialize_entry("outcome", self.outcome.name())?;
+        if let Outcome::Tolerated(weakness) = self.outcome {
+            map.serialize_entry("weakness", weakness.name())?;
+        }
+        map.serialize_entry("found", &self.found)?;
+        map.end()
+    }
+}
+
+/// Collects the checks of one appraisal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Checks(Vec<Check>);
+
+impl Checks {
+    /// Announces checks, in the order in which the first failure is looked for.
+    pub(crate) fn plan(&mut self, of: Subject, checks: &[Rejection]) {
+        let announced = checks.iter().map(|check| Check {
+            check: *check,
+            of,
+            outcome: Outcome::NotReached,
+            found: String::new(),
+        });
+        self.0.extend(announced);
+    }
+
+    /// Notes whether a check holds, and returns that.
+    pub(crate) fn expect(
+        &mut self,
+        of: Subject,
+        check: Rejection,
+        found: impl fmt::Display,
+        holds: bool,
+    ) -> bool {
+        let outcome = if holds {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        };
+        self.set(of, check, outcome, found);
+        holds
+    }
+
+    /// Notes a check that a policy may tolerate to fail.
+    pub(crate) fn expect_or(
+        &mut self,
+        weakness: Weakness,
+        policy: &AppraisalPolicy,
+        (of, check): (Subject, Rejection),
+        found: impl fmt::Display,
+        holds: bool,
+    ) {
+        let outcome = match (holds, policy.tolerates(weakness)) {
+            (true, _) => Outcome::Passed,
+            (false, true) => Outcome::Tolerated(weakness),
+            (false, false) => Outcome::Failed,
+        };
+        self.set(of, check, outcome, found);
+    }
+
+    /// Notes checks that one function made one after the other, of which it reports the first that
+    /// fails: those before it passed, those behind it stay not reached.
+    pub(crate) fn steps<T>(
+        &mut self,
+        of: Subject,
+        checks: &[Rejection],
+        found: impl fmt::Display,
+        result: Result<T, Rejection>,
+    ) -> Option<T> {
+        let failed = result.as_ref().err().copied();
+        let known = failed.is_none_or(|failed| checks.contains(&failed));
+        for check in checks {
+            if !known || Some(*check) == failed {
+                break;
+            }
+            self.set(of, *check, Outcome::Passed, &found);
+        }
+        if let Some(failed) = failed {
+            self.set(of, failed, Outcome::Failed, &found);
+        }
+        result.ok()
+    }
+
+    /// The first failure in the order of the list. Without one, whatever was not reached refuses.
+    pub(crate) fn outcome(&self) -> Result<(), Rejection> {
+        let first = |outcome| self.0.iter().find(|check| check.outcome == outcome);
+        match first(Outcome::Failed).or_else(|| first(Outcome::NotReached)) {
+            Some(check) => Err(check.check),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Check> {
+        self.0
+    }
+
+    fn set(&mut self, of: Subject, check: Rejection, outcome: Outcome, found: impl fmt::Display) {
+        let found = found.to_string();
+        let waiting = |known: &&mut Check| {
+            known.check == check && known.of == of && known.outcome == Outcome::NotReached
+        };
+        match self.0.iter_mut().find(waiting) {
+            Some(planned) => {
+                planned.outcome = outcome;
+                planned.found = found;
+            }
+            None => self.0.push(Check {
+                check,
+                of,
+                outcome,
+                found,
+            }),
+        }
+    }
+}
+
+/// Bytes that print as lower-case hex.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        protocol::digest::write_hex(self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "tests state claims; a panic is the failure"
+    )]
+    use super::*;
+
+    const HERE: Subject = Subject::of("here");
+    const THREE: &[Rejection] = &[
+        Rejection::CertificateIssuer,
+        Rejection::CertificateAlgorithm,
+        Rejection::CertificateSignature,
+    ];
+
+    fn outcomes(checks: Checks) -> Vec<Outcome> {
+        let list = checks.into_list();
+        list.into_iter().map(|check| check.outcome).collect()
+    }
+
+    #[test]
+    fn what_was_announced_and_never_noted_refuses() {
+        let mut checks = Checks::default();
+        checks.plan(HERE, THREE);
+        assert_eq!(checks.outcome(), Err(Rejection::CertificateIssuer));
+        for check in THREE {
+            checks.expect(HERE, *check, "", true);
+        }
+        assert_eq!(checks.outcome(), Ok(()));
+    }
+
+    #[test]
+    fn the_first_failure_of_the_order_counts_whenever_it_was_noted() {
+        let mut checks = Checks::default();
+        checks.plan(HERE, THREE);
+        checks.expect(HERE, Rejection::CertificateSignature, "", false);
+        assert_eq!(checks.outcome(), Err(Rejection::CertificateSignature));
+        checks.expect(HERE, Rejection::CertificateAlgorithm, "", false);
+        assert_eq!(checks.outcome(), Err(Rejection::CertificateAlgorithm));
+    }
+
+    #[test]
+    fn of_steps_those_before_the_failure_passed_and_those_behind_were_not_reached() {
+        let mut checks = Checks::default();
+        checks.plan(HERE, THREE);
+        let refused: Result<(), _> = Err(Rejection::CertificateAlgorithm);
+        assert_eq!(checks.steps(HERE, THREE, "x", refused), None);
+        let expected = [Outcome::Passed, Outcome::Failed, Outcome::NotReached];
+        assert_eq!(outcomes(checks), expected);
+    }
+
+    #[test]
+    fn a_failure_that_no_step_announced_is_listed_and_passes_none_of_them() {
+        let mut checks = Checks::default();
+        checks.plan(HERE, THREE);
+        let refused: Result<(), _> = Err(Rejection::CertificateRoot);
+        assert_eq!(checks.steps(HERE, THREE, "x", refused), None);
+        assert_eq!(checks.outcome(), Err(Rejection::CertificateRoot));
+        assert_eq!(outcomes(checks).len(), 4);
+    }
+
+    #[test]
+    fn a_tolerated_weakness_is_named_and_does_not_refuse() {
+        let policy = AppraisalPolicy::strict();
+        let mut checks = Checks::default();
+        let check = (HERE, Rejection::SnpSmt);
+        checks.expect_or(Weakness::SnpSmt, &policy, check, "0x21", false);
+        assert_eq!(checks.outcome(), Ok(()));
+        let text = serde_json::to_string(&checks.into_list()).unwrap();
+        let expected = r#"[{"check":"snp-smt","of":"here","outcome":"tolerated","#.to_owned()
+            + r#""weakness":"snp-smt","found":"0x21"}]"#;
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn numbered_subjects_are_kept_apart() {
+        let mut checks = Checks::default();
+        let gpus = [0, 1].map(|number| Subject::numbered("gpu", number));
+        for gpu in gpus {
+            checks.plan(gpu, THREE);
+        }
+        checks.expect(gpus[1], Rejection::CertificateIssuer, "", false);
+        let list = checks.into_list();
+        let failed = list.iter().find(|check| check.outcome == Outcome::Failed);
+        assert_eq!(
+            failed.map(|check| check.of.to_string()),
+            Some("gpu-1".to_owned())
+        );
+    }
+}

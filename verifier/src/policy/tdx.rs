@@ -1,0 +1,184 @@
+//! Rules for Intel TDX. Numbers of the quote are hex as the quote holds them; statuses and
+//! advisories are Intel's own names.
+
+use core::fmt;
+use core::str::FromStr;
+
+use dcap_qvl::TcbStatus;
+use protocol::digest::{HexError, parse_hex, write_hex};
+use serde::{Deserialize, Serialize};
+
+use super::written_as_text;
+
+/// Rules for Intel TDX.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TdxPolicy {
+    /// Accepted TCB levels; revoked platforms have no name here.
+    pub levels: Vec<AcceptedLevel>,
+    /// Least `tcbEvaluationDataNumber` of TCB information and QE identity.
+    pub minimum_evaluation_number: u32,
+    /// Greatest age of TCB information and QE identity, in seconds.
+    pub collateral_age_seconds: u32,
+    /// Accepted values of XFAM.
+    pub xfam: Vec<Xfam>,
+    /// Accepted TDX modules.
+    pub modules: SeamRule,
+}
+
+/// One status that is accepted, and under what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptedLevel {
+    /// The status.
+    pub status: TdxStatus,
+    /// Advisories that may apply; every other one refuses.
+    pub advisories: Vec<Advisory>,
+    /// Where updates are missing: how many hours the level may be old, counted from the date that
+    /// Intel gives it. Without meaning for every other status.
+    pub grace_hours: u32,
+}
+
+/// Which TDX modules are accepted, by MRSEAM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SeamRule {
+    /// Every module of Intel's that the TCB information covers.
+    AllOfIntel,
+    /// These builds and no other; an empty list accepts nothing.
+    Only(Vec<MrSeam>),
+}
+
+/// A value of XFAM, 8 bytes as the quote holds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Xfam(pub [u8; 8]);
+
+/// A value of MRSEAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MrSeam(pub [u8; 48]);
+
+/// The name of one of Intel's advisories: `INTEL-SA-` and five digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advisory(String);
+
+/// Text that names no advisory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected `INTEL-SA-` and five digits")]
+pub struct AdvisoryError;
+
+impl Advisory {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Advisory {
+    type Err = AdvisoryError;
+
+    fn from_str(text: &str) -> Result<Self, AdvisoryError> {
+        let digits = text.strip_prefix("INTEL-SA-").ok_or(AdvisoryError)?;
+        if digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(AdvisoryError)
+        }
+    }
+}
+
+impl FromStr for Xfam {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        parse_hex(text).map(Self)
+    }
+}
+
+impl FromStr for MrSeam {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        parse_hex(text).map(Self)
+    }
+}
+
+impl fmt::Display for Advisory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Xfam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for MrSeam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+written_as_text!(Advisory, Xfam, MrSeam);
+
+/// A TCB status, as Intel's TCB information names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TdxStatus {
+    /// Nothing is known to be missing.
+    UpToDate,
+    /// Software must harden itself against the advisories.
+    SwHardeningNeeded,
+    /// The platform's configuration leaves a hole open.
+    ConfigurationNeeded,
+    /// Both.
+    ConfigurationAndSwHardeningNeeded,
+    /// Updates are missing.
+    OutOfDate,
+    /// Updates are missing, and configuration.
+    OutOfDateConfigurationNeeded,
+    /// The guest was launched before an update of the TDX module.
+    TdRelaunchAdvised,
+    /// The same, and configuration is missing.
+    TdRelaunchAdvisedConfigurationNeeded,
+}
+
+impl TdxStatus {
+    /// Its name in a policy.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up-to-date",
+            Self::SwHardeningNeeded => "sw-hardening-needed",
+            Self::ConfigurationNeeded => "configuration-needed",
+            Self::ConfigurationAndSwHardeningNeeded => "configuration-and-sw-hardening-needed",
+            Self::OutOfDate => "out-of-date",
+            Self::OutOfDateConfigurationNeeded => "out-of-date-configuration-needed",
+            Self::TdRelaunchAdvised => "td-relaunch-advised",
+            Self::TdRelaunchAdvisedConfigurationNeeded => {
+                "td-relaunch-advised-configuration-needed"
+            }
+        }
+    }
+
+    /// `None` for a revoked platform.
+    pub(crate) const fn of(status: TcbStatus) -> Option<Self> {
+        match status {
+            TcbStatus::UpToDate => Some(Self::UpToDate),
+            TcbStatus::SWHardeningNeeded => Some(Self::SwHardeningNeeded),
+            TcbStatus::ConfigurationNeeded => Some(Self::ConfigurationNeeded),
+            TcbStatus::ConfigurationAndSWHardeningNeeded => {
+                Some(Self::ConfigurationAndSwHardeningNeeded)
+            }
+            TcbStatus::OutOfDate => Some(Self::OutOfDate),
+            TcbStatus::OutOfDateConfigurationNeeded => Some(Self::OutOfDateConfigurationNeeded),
+            TcbStatus::TDRelaunchAdvised => Some(Self::TdRelaunchAdvised),
+            TcbStatus::TDRelaunchAdvisedConfigurationNeeded => {
+                Some(Self::TdRelaunchAdvisedConfigurationNeeded)
+            }
+            TcbStatus::Revoked => None,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The weaknesses that a policy may tolerate. What has no name here is never tolerated.
+
+use core::fmt;
+use core::str::FromStr;
+
+use super::written_as_text;
+
+macro_rules! weaknesses {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A weakness that a policy may tolerate, by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Weakness {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Weakness {
+            /// Every weakness.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in a policy and in a verdict.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+weaknesses! {
+    /// EPYC Milan: the root seed of its keys can be extracted by software (arXiv 2605.12990), and
+    /// nothing in a report shows it.
+    SnpMilan = "snp-milan",
+    /// Reports of version 2, which do not name the processor.
+    SnpReportVersion2 = "snp-report-version2",
+    /// No revocation list of AMD is stapled.
+    SnpNoRevocationList = "snp-no-revocation-list",
+    /// The guest may run with memory behind a CXL link.
+    SnpCxlMemory = "snp-cxl-memory",
+    /// The host may have the firmware move and swap guest pages.
+    SnpPageSwap = "snp-page-swap",
+    /// Memory was not checked for aliases (BadRAM).
+    SnpAliasCheckIncomplete = "snp-alias-check-incomplete",
+    /// Simultaneous multithreading is on: a sibling thread shares the core's caches.
+    SnpSmt = "snp-smt",
+    /// The host can read the guest's ciphertext (CipherLeaks).
+    SnpCiphertextVisible = "snp-ciphertext-visible",
+    /// The host can read energy counters (power side channels).
+    SnpRaplReadable = "snp-rapl-readable",
+    /// Packages can be added to the platform, under keys that exist already.
+    TdxDynamicPlatform = "tdx-dynamic-platform",
+    /// Intel's registration service keeps the platform's root keys.
+    TdxCachedKeys = "tdx-cached-keys",
+    /// Simultaneous multithreading is on.
+    TdxSmt = "tdx-smt",
+    /// No answers about the revocation of NVIDIA's certificates are stapled.
+    NvidiaNoRevocationAnswers = "nvidia-no-revocation-answers",
+}
+
+/// A name that is no weakness's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such weakness")]
+pub struct UnknownWeakness;
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Weakness {
+    type Err = UnknownWeakness;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWeakness> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|weakness| weakness.name() == text)
+            .ok_or(UnknownWeakness)
+    }
+}
+
+written_as_text!(Weakness);
