@@ -10,7 +10,6 @@ pub mod channel;
 pub mod chat;
 mod command;
 mod deployment;
-pub mod evidence_file;
 pub mod local;
 pub mod payment;
 pub mod pins;

@@ -20,7 +20,8 @@ use peer::{Answering, Peer, Script, Stage};
 use protocol::digest::Nonce;
 use protocol::evidence::ATTEST_PATH;
 use protocol::serving::CHAT_PATH;
-use research_anchors::RESEARCH_ALPN;
+use research_anchors::{RESEARCH_ALPN, research_anchors};
+use verifier::{Bundle, Pin, Rejection, appraise_bundle};
 
 /// The refusal's code, after which the peer must have seen challenges only.
 async fn refused(stage: &Stage, peer: &Peer) -> &'static str {
@@ -98,9 +99,22 @@ async fn refuses_an_image_that_is_not_pinned_and_keeps_its_evidence() {
     let AttestError::Refused { evidence, .. } = error else {
         panic!("{error:?}");
     };
-    let file = client::evidence_file::encode(&evidence).unwrap();
-    let (kept, binding) = client::evidence_file::parse(&file).unwrap();
-    assert_eq!((&kept, binding), (&evidence.evidence, evidence.binding));
+    let bundle = Bundle {
+        made_at: stage.world.now(),
+        channel: evidence.binding,
+        evidence: evidence.evidence.clone(),
+        references: peer::references(),
+    };
+    let kept = Bundle::decode(&bundle.encode().unwrap()).unwrap();
+    assert_eq!(kept, bundle);
+    let found = appraise_bundle(
+        &kept,
+        Pin::Values(&kept.references),
+        &stage.attester(peer.address).policy,
+        &research_anchors(),
+        stage.world.now(),
+    );
+    assert_eq!(found.result, Err(Rejection::RegistersUnknown));
     assert_eq!(refused(&stage, &peer).await, "registers-unknown");
 }
 

@@ -339,10 +339,10 @@ fn a_release_of_the_other_profile_is_refused() {
     );
 }
 
-/// Runs `cocoon --json verify evidence` on a file that is not there, so that the pins decide.
+/// Runs `cocoon --json verify bundle` on a file that is not there, so that the pins decide.
 fn verify(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cocoon"))
-        .args(["--json", "verify", "evidence", "/nonexistent/evidence"])
+        .args(["--json", "verify", "bundle", "/nonexistent/bundle"])
         .args(arguments)
         .output()
         .unwrap()

@@ -205,7 +205,16 @@ struct Attested {
 }
 
 impl AttestedChannel {
-    /// Opens the channel with the result of appraising this connection's own evidence.
+    /// Opens the channel with the result of appraising this connection's own evidence. What a
+    /// bundle's appraisal ends in is of another type, which opens nothing:
+    ///
+    /// ```compile_fail,E0308
+    /// use client::channel::{AttestedChannel, UnverifiedChannel};
+    ///
+    /// fn open(channel: UnverifiedChannel, result: &verifier::BundleResult) {
+    ///     let _ = AttestedChannel::open(channel, result);
+    /// }
+    /// ```
     ///
     /// # Errors
     /// See [`OpenError`]; the connection is closed.

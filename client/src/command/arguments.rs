@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use measurements::transparency::note::VerifierKey;
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
+use verifier::{DocumentDigest, UnixTime};
 
 use super::amount::parse_amount;
 
@@ -157,33 +158,92 @@ pub(super) enum WalletCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum VerifyCommand {
-    /// A kept receipt: signature, arithmetic, and the content when it is given
-    Receipt {
-        /// The receipt's file
-        file: PathBuf,
-        /// The request's body as it was sent
-        #[arg(long, value_name = "FILE")]
-        request: Option<PathBuf>,
-        /// The answer's text
-        #[arg(long, value_name = "FILE")]
-        response: Option<PathBuf>,
+    /// A SEV-SNP report with AMD's certificates
+    Snp(SnpArguments),
+    /// A TDX quote with Intel's collateral
+    Tdx(TdxArguments),
+    /// A bundle: everything that a connection brought, in one file. The channel binding is not
+    /// checked
+    Bundle(Box<BundleArguments>),
+    /// Print a policy in full: `strict`, `testing` or a file; without one, both built-in ones
+    Policy {
+        /// Name or file
+        which: Option<PathBuf>,
     },
-    /// Kept evidence, against a release and a policy. The channel binding is not checked
-    Evidence(Box<EvidenceArguments>),
+    /// A kept receipt: signature, arithmetic, and the content when it is given
+    Receipt(ReceiptArguments),
+}
+
+/// By what a verdict is judged, and how it is printed.
+#[derive(Debug, Args)]
+pub(super) struct Judging {
+    /// The appraisal policy: `strict`, `testing` or a file (default: the program's own)
+    #[arg(long, value_name = "POLICY")]
+    pub(super) policy: Option<PathBuf>,
+    /// Time of the appraisal: unix seconds or a date such as 2026-11-26T13:00:00Z (default: now)
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<UnixTime>,
+    /// A report for people instead of JSON
+    #[arg(long)]
+    pub(super) pretty: bool,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct EvidenceArguments {
-    /// The evidence's file
+pub(super) struct SnpArguments {
+    /// The report, 1184 bytes
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: PathBuf,
+    /// The chip's certificate, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) vcek: PathBuf,
+    /// ASK and ARK in one PEM file, as AMD hands them out
+    #[arg(long, value_name = "FILE")]
+    pub(super) authorities: PathBuf,
+    /// AMD's revocation list, DER
+    #[arg(long, value_name = "FILE")]
+    pub(super) crl: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TdxArguments {
+    /// The quote
+    #[arg(long, value_name = "FILE")]
+    pub(super) quote: PathBuf,
+    /// Intel's collateral, JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) collateral: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BundleArguments {
+    /// The bundle
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) pins: PinsOptions,
-    /// The appraisal policy (default: the built-in one)
+    /// Take the bundle's own reference values if this is their SHA-256
+    #[arg(long, value_name = "SHA256", conflicts_with_all = ["release", "reference_values"])]
+    pub(super) reference_digest: Option<DocumentDigest>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReceiptArguments {
+    /// The receipt's file
+    pub(super) file: PathBuf,
+    /// The request's body as it was sent
     #[arg(long, value_name = "FILE")]
-    pub(super) policy: Option<PathBuf>,
-    /// The time of the appraisal, unix seconds (default: now)
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) at: Option<u64>,
+    pub(super) request: Option<PathBuf>,
+    /// The answer's text
+    #[arg(long, value_name = "FILE")]
+    pub(super) response: Option<PathBuf>,
+    /// A report for people instead of JSON
+    #[arg(long)]
+    pub(super) pretty: bool,
 }
 
 /// Examples at the end of `--help`.
@@ -196,6 +256,7 @@ pub(super) fn examples(program: &str) -> String {
         "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",
         "  {} serve --port 8484 --config settings.json",
         "  {} verify receipt ~/.{}/receipts/receipt-….json",
+        "  {} verify bundle FILE --release releases/0.1.0 --log-key log.example/releases+… --pretty",
         "",
         "Exit codes: 0 done, 1 network, chain or files failed, 2 bad input, 20 evidence refused,",
         "21 price or payment refused, 22 receipt refused.",

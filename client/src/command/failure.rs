@@ -4,12 +4,11 @@
 use core::fmt::Write as _;
 
 use crate::chat::{AskError, ChatRequestError};
-use crate::evidence_file::EvidenceFileError;
 use crate::pins::{Dropped, PinsError};
 use crate::session::AttestError;
 use crate::wallet::{KeptReceiptError, LedgerError, StateError, WalletError};
 use contracts::toncenter::UrlError;
-use verifier::{PolicyError, Rejection};
+use verifier::{BundleError, PolicyError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +45,16 @@ pub(super) enum Failure {
     Runtime(#[source] std::io::Error),
     #[error("the receipt proves nothing")]
     Receipt(#[from] KeptReceiptError),
-    #[error("the receipt is about another {what}")]
-    OtherContent { what: &'static str },
-    #[error(transparent)]
-    EvidenceFile(#[from] EvidenceFileError),
-    #[error("evidence refused")]
-    Rejected(#[source] Rejection),
+    #[error("cannot read a file")]
+    Input(#[source] StateError),
+    #[error("cannot read the bundle")]
+    Bundle(#[from] BundleError),
+    #[error("certificates are not of the expected form")]
+    Certificates,
+    #[error("cannot write the verdict")]
+    Verdict,
+    #[error("rejected")]
+    Rejected(&'static str),
 }
 
 impl From<StateError> for Failure {
@@ -116,9 +119,11 @@ impl Failure {
             Self::Output(_) => "output",
             Self::Runtime(_) => "runtime",
             Self::Receipt(error) => error.code(),
-            Self::OtherContent { .. } => "receipt-other-content",
-            Self::EvidenceFile(error) => error.code(),
-            Self::Rejected(rejection) => rejection.code(),
+            Self::Input(_) => "input",
+            Self::Bundle(error) => error.code(),
+            Self::Certificates => "certificates-malformed",
+            Self::Verdict => "verdict",
+            Self::Rejected(code) => code,
         }
     }
 
@@ -131,10 +136,14 @@ impl Failure {
             | Self::Chain(_)
             | Self::Request(_)
             | Self::SeveralModels { .. }
-            | Self::EvidenceFile(_) => BAD_INPUT,
+            | Self::Receipt(_)
+            | Self::Input(_)
+            | Self::Bundle(_)
+            | Self::Certificates => BAD_INPUT,
             Self::Pins(PinsError::Registry(_))
             | Self::Port(_)
             | Self::Output(_)
+            | Self::Verdict
             | Self::Runtime(_) => SURROUNDINGS,
             Self::Pins(PinsError::File(_) | PinsError::Release(_) | PinsError::Profile { .. }) => {
                 BAD_INPUT
@@ -147,7 +156,6 @@ impl Failure {
                 | AttestError::Open { .. } => EVIDENCE,
             },
             Self::Ask(error) => ask_exit(error),
-            Self::Receipt(_) | Self::OtherContent { .. } => RECEIPT,
             Self::Rejected(_) => EVIDENCE,
         }
     }

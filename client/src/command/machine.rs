@@ -3,7 +3,7 @@
 
 use protocol::launch_configuration::ModelEntry;
 use protocol::nano::Nano;
-use verifier::AttestationResult;
+use verifier::{AttestationResult, Bundle};
 
 use super::amount::in_coins;
 use super::arguments::MachineOptions;
@@ -12,7 +12,6 @@ use super::output::{Output, members};
 use super::settings::Settings;
 use crate::channel::Answer;
 use crate::chat::{Chat, Till, price_per_million};
-use crate::evidence_file;
 use crate::pins::Pins;
 use crate::session::{AttestError, Session};
 use crate::wallet::{Ledger, refresh};
@@ -33,7 +32,7 @@ pub(super) async fn connect(
         Ok(session) => session,
         Err(error) => {
             if let AttestError::Refused { evidence, .. } = &error {
-                keep_evidence(settings, evidence, "refused", output)?;
+                keep_evidence(settings, evidence, &attester.pins, "refused", output)?;
             }
             return Err(Failure::Attest {
                 error,
@@ -41,7 +40,13 @@ pub(super) async fn connect(
             });
         }
     };
-    keep_evidence(settings, session.evidence(), "accepted", output)?;
+    keep_evidence(
+        settings,
+        session.evidence(),
+        &attester.pins,
+        "accepted",
+        output,
+    )?;
     show_machine(&session, output)?;
     for model in &session.configuration().models {
         show_price(model, limit, output)?;
@@ -85,16 +90,25 @@ pub(super) fn show_release(pins: &Pins, output: Output) -> Result<(), Failure> {
     )
 }
 
+/// Keeps everything that a connection brought as a bundle.
 fn keep_evidence(
     settings: &Settings,
-    evidence: &Answer,
+    answer: &Answer,
+    pins: &Pins,
     verdict: &str,
     output: Output,
 ) -> Result<(), Failure> {
+    let bundle = Bundle {
+        made_at: settings.surroundings.now(),
+        channel: answer.binding,
+        evidence: answer.evidence.clone(),
+        references: pins.references().clone(),
+    };
     let directory = settings.state()?.within(EVIDENCE)?;
-    let digest = evidence.evidence.statement.digest();
-    let name = format!("{verdict}-{digest}.json");
-    directory.replace(&name, &evidence_file::encode(evidence)?)?;
+    let digest = answer.evidence.statement.digest();
+    let name = format!("{verdict}-{digest}.bundle");
+    let bytes = bundle.encode().map_err(|_| Failure::Verdict)?;
+    directory.replace(&name, &bytes)?;
     let path = directory.path(&name).display().to_string();
     let line = format!("evidence kept in {path}");
     output.event("evidence", &line, members([("file", path.into())]))

@@ -81,8 +81,11 @@ impl Output {
         written.map_err(Failure::Output)
     }
 
-    /// A failure, with its stable code; never fails itself.
+    /// A failure, with its stable code; never fails itself. A verdict was printed already.
     pub(super) fn failure(&self, failure: &Failure) {
+        if matches!(failure, Failure::Rejected(_)) {
+            return;
+        }
         let sent = match failure {
             Failure::Attest { error, .. } => error.application_bytes(),
             Failure::Missing { .. }
@@ -98,8 +101,10 @@ impl Output {
             | Failure::Output(_)
             | Failure::Runtime(_)
             | Failure::Receipt(_)
-            | Failure::OtherContent { .. }
-            | Failure::EvidenceFile(_)
+            | Failure::Input(_)
+            | Failure::Bundle(_)
+            | Failure::Certificates
+            | Failure::Verdict
             | Failure::Rejected(_) => None,
         };
         let mut members = Map::new();
@@ -130,6 +135,16 @@ impl Output {
         // There is nowhere left to report that standard error or output is gone.
         let _printed = self.event("refused", &line, members);
     }
+}
+
+/// A verdict on standard output.
+pub(super) fn write_line(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{text}").map_err(Failure::Output)
+}
+
+/// A document on standard output, whose last line has its end.
+pub(super) fn write_text(text: &str) -> Result<(), Failure> {
+    write!(io::stdout().lock(), "{text}").map_err(Failure::Output)
 }
 
 /// Members of an object, in their order.

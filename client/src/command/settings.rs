@@ -22,7 +22,7 @@ use crate::wallet::{Purse, StateDirectory, read_bounded};
 /// A settings file is at most this long.
 const MAX_SETTINGS_BYTES: usize = 64 * 1024;
 /// A policy is at most this long.
-const MAX_POLICY_BYTES: usize = 64 * 1024;
+pub(super) const MAX_POLICY_BYTES: usize = 64 * 1024;
 /// Highest price per million tokens when none is given: one coin.
 const DEFAULT_MAX_PRICE: Nano = Nano::from_u64(1_000_000_000);
 
@@ -124,12 +124,21 @@ impl Settings {
                 Ok(Pins::of_release(directory, &key, profile)?)
             }
             (None, Some(path)) if options.log_key.is_none() => {
-                let bytes = read_bounded(path, reference_values::MAX_BYTES)?;
-                Ok(Pins::parse(&bytes, profile)?)
+                let bytes = read_bounded(path, reference_values::MAX_BYTES);
+                Ok(Pins::parse(&bytes.map_err(Failure::Input)?, profile)?)
             }
             (Some(_), Some(_)) => Err(Failure::Settings),
             (None, _) => Err(Failure::Missing { option: "release" }),
         }
+    }
+
+    /// The same, where a release or values are named at all.
+    pub(super) fn pins_if_given(&self, options: &PinsOptions) -> Result<Option<Pins>, Failure> {
+        let named = options.release.is_some()
+            || options.reference_values.is_some()
+            || self.file.release.is_some()
+            || self.file.reference_values.is_some();
+        named.then(|| self.pins(options)).transpose()
     }
 
     fn log_key_of_file(&self) -> Result<Option<VerifierKey>, Failure> {

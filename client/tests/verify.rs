@@ -1,0 +1,270 @@
+//! `cocoon verify` as a program: files in, one verdict out, three exit codes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+mod peer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use peer::{Answering, Peer, Script, Stage};
+use serde_json::Value;
+use verifier::{AppraisalPolicy, Bundle, DocumentDigest};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
+/// In date for every certificate of the real SEV-SNP reports.
+const AT: &str = "2026-11-22T00:00:00Z";
+
+struct Answer {
+    exit: i32,
+    out: String,
+    error: String,
+}
+
+impl Answer {
+    fn verdict(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+fn cocoon(arguments: &[&str]) -> Answer {
+    let answer = Command::new(env!("CARGO_BIN_EXE_cocoon"))
+        .arg("verify")
+        .args(arguments)
+        .output()
+        .unwrap();
+    Answer {
+        exit: answer.status.code().unwrap(),
+        out: String::from_utf8(answer.stdout).unwrap(),
+        error: String::from_utf8(answer.stderr).unwrap(),
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(FIXTURES).join(path)
+}
+
+/// AMD's two certificates as its service hands them out.
+fn chain(folder: &Path, case: &str) -> PathBuf {
+    let engine = base64::engine::general_purpose::STANDARD;
+    let block = |name: &str| {
+        let der = fs::read(fixture(&format!("snp/{case}/{name}"))).unwrap();
+        let body = engine.encode(der);
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    };
+    let path = folder.join(format!("{case}.pem"));
+    fs::write(&path, block("ask.der") + &block("ark.der")).unwrap();
+    path
+}
+
+fn snp(folder: &Path, case: &str, policy: &str) -> Answer {
+    cocoon(&[
+        "snp",
+        "--report",
+        text(&fixture(&format!("snp/{case}/report.bin"))),
+        "--vcek",
+        text(&fixture(&format!("snp/{case}/vcek.der"))),
+        "--authorities",
+        text(&chain(folder, case)),
+        "--policy",
+        policy,
+        "--at",
+        AT,
+    ])
+}
+
+fn tdx(name: &str, policy: &str, at: &str) -> Answer {
+    cocoon(&[
+        "tdx",
+        "--quote",
+        text(&fixture(&format!("tdx/dcap-qvl/{name}.bin"))),
+        "--collateral",
+        text(&fixture(&format!("tdx/dcap-qvl/{name}_collateral.json"))),
+        "--policy",
+        policy,
+        "--at",
+        at,
+    ])
+}
+
+#[test]
+fn real_sev_snp_reports_are_taken_or_refused_as_their_readme_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = snp(folder.path(), "milan-v2", "testing");
+    assert_eq!(good.exit, 0, "{}", good.out);
+    assert_eq!(good.verdict()["verdict"], "accepted");
+    assert_eq!(good.verdict()["channel_binding"], "not checked");
+    let strict = snp(folder.path(), "milan-v2", "strict");
+    assert_eq!(strict.exit, 20);
+    assert_eq!(strict.verdict()["rejection"], "snp-report-version");
+    let debug = snp(folder.path(), "milan-v2-debug", "testing");
+    assert_eq!(debug.exit, 20);
+    assert_eq!(debug.verdict()["rejection"], "snp-debug");
+}
+
+#[test]
+fn real_quotes_are_taken_or_refused_as_their_readme_says() {
+    let good = tdx("tdx_quote", "testing", "1750329148");
+    assert_eq!(good.exit, 0, "{}", good.out);
+    let strict = tdx("tdx_quote", "strict", "1750329148");
+    assert_eq!(strict.exit, 20);
+    assert_eq!(strict.verdict()["rejection"], "tdx-evaluation-number");
+    let expired = tdx("tdx_quote", "testing", AT);
+    assert_eq!(expired.exit, 20);
+    let outdated = tdx("tdx_quote_outdated", "testing", "2026-03-01T00:00:00Z");
+    assert_eq!(outdated.exit, 20);
+    assert_eq!(outdated.verdict()["rejection"], "tdx-verification");
+    let extended = tdx("tdx_quote_td15ex", "testing", "1792000000");
+    assert_eq!(extended.verdict()["rejection"], "tdx-rtmr3");
+    for (quote, reason) in [
+        ("tdx_v5_quote_servtd", "tdx-service-td"),
+        ("tdx_v4_quote", "endorsement-missing"),
+    ] {
+        let path = fixture(&format!("tdx/automata/{quote}.bin"));
+        let bare = cocoon(&[
+            "tdx",
+            "--quote",
+            text(&path),
+            "--policy",
+            "testing",
+            "--at",
+            AT,
+        ]);
+        assert_eq!(bare.exit, 20);
+        assert_eq!(bare.verdict()["rejection"], reason);
+    }
+}
+
+#[test]
+fn both_built_in_policies_are_printed_in_full_and_can_be_given_back() {
+    let all = cocoon(&["policy"]);
+    assert_eq!(all.exit, 0);
+    let folder = tempfile::tempdir().unwrap();
+    for (name, policy) in AppraisalPolicy::built_in() {
+        let printed = cocoon(&["policy", name]);
+        assert_eq!(printed.out, policy.to_json().unwrap());
+        assert!(all.out.contains(&printed.out));
+        let path = folder.path().join("policy.json");
+        fs::write(&path, &printed.out).unwrap();
+        assert_eq!(cocoon(&["policy", text(&path)]).out, printed.out);
+    }
+    let path = folder.path().join("policy.json");
+    fs::write(&path, "{}").unwrap();
+    let refused = cocoon(&["policy", text(&path)]);
+    assert_eq!(refused.exit, 2);
+    assert!(
+        refused.error.contains("policy-malformed"),
+        "{}",
+        refused.error
+    );
+}
+
+#[test]
+fn bad_input_ends_with_2_and_prints_no_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, vec![0; 10 * 1024 * 1024]).unwrap();
+    let missing = folder.path().join("missing");
+    for (arguments, code) in [
+        (vec!["bundle", text(&file)], "input"),
+        (vec!["bundle", text(&missing)], "input"),
+        (vec!["tdx", "--quote", text(&file)], "input"),
+        (vec!["receipt", text(&file)], "input"),
+        (vec!["bundle", FIXTURES], "input"),
+    ] {
+        let refused = cocoon(&arguments);
+        assert_eq!(refused.exit, 2, "{arguments:?}");
+        assert!(
+            refused.error.contains(code),
+            "{arguments:?}: {}",
+            refused.error
+        );
+        assert_eq!(refused.out, "", "{arguments:?}");
+    }
+    fs::write(&file, b"COCOBNDL").unwrap();
+    let refused = cocoon(&["bundle", text(&file)]);
+    assert_eq!(refused.exit, 2);
+    assert!(
+        refused.error.contains("bundle-malformed"),
+        "{}",
+        refused.error
+    );
+    fs::write(&file, b"{}").unwrap();
+    assert_eq!(cocoon(&["receipt", text(&file)]).exit, 2);
+    assert_eq!(
+        cocoon(&["bundle", text(&file), "--at", "yesterday"]).exit,
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_bundle_of_a_simulated_machine_is_refused_by_the_release_program_for_its_marker() {
+    let stage = Stage::open();
+    let peer = Peer::start(&stage.world, Answering::Honest, Script::default()).await;
+    let session = stage.attester(peer.address).connect().await.unwrap();
+    let answer = session.evidence();
+    let references = peer::references();
+    let bundle = Bundle {
+        made_at: verifier::UnixTime(0),
+        channel: answer.binding,
+        evidence: answer.evidence.clone(),
+        references: references.clone(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kept.bundle");
+    fs::write(&file, bundle.encode().unwrap()).unwrap();
+    let at = answer.evidence.statement.host_time.to_string();
+    let digest = DocumentDigest::of_references(&references).to_string();
+    let judged = |pin: &[&str]| {
+        let arguments = [&["bundle", text(&file), "--at", &at], pin].concat();
+        cocoon(&arguments)
+    };
+    let unpinned = judged(&[]);
+    assert_eq!(unpinned.exit, 20);
+    assert_eq!(
+        unpinned.verdict()["rejection"],
+        "reference-values-not-pinned"
+    );
+    let pinned = judged(&["--reference-digest", &digest]);
+    assert_eq!(pinned.exit, 20);
+    let verdict = pinned.verdict();
+    assert_eq!(verdict["rejection"], "profile-mismatch");
+    assert_eq!(verdict["channel_binding"], "not checked");
+    let failed = |verdict: &Value| -> Vec<String> {
+        let checks = verdict["checks"].as_array().unwrap().iter();
+        let failed = checks.filter(|check| check["outcome"] == "failed");
+        failed
+            .map(|check| check["check"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(failed(&verdict).contains(&"research-certificate".to_owned()));
+    assert_eq!(
+        judged(&["--reference-digest", &digest]).out,
+        pinned.out,
+        "the same bytes"
+    );
+    let pretty = judged(&["--reference-digest", &digest, "--pretty"]);
+    assert_eq!(pretty.exit, 20);
+    assert!(
+        pretty.out.starts_with("rejected: profile-mismatch"),
+        "{}",
+        pretty.out
+    );
+    assert!(pretty.out.contains("channel binding not checked"));
+    assert!(
+        pretty
+            .out
+            .contains("FAILED       research-certificate of ark")
+    );
+}
