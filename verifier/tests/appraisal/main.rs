@@ -9,6 +9,7 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+mod bad_input;
 mod binding;
 mod bundle;
 mod coverage;
@@ -17,6 +18,7 @@ mod policy_schema;
 mod real_nvidia;
 mod real_snp;
 mod real_tdx;
+mod second_opinion;
 mod snp;
 mod tdx;
 mod verdict;
