@@ -256,7 +256,7 @@ pub(super) fn examples(program: &str) -> String {
         "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",
         "  {} serve --port 8484 --config settings.json",
         "  {} verify receipt ~/.{}/receipts/receipt-….json",
-        "  {} verify bundle FILE --release releases/0.1.0 --log-key log.example/releases+… --pretty",
+        "  {} verify bundle FILE --release releases/0.1.0 --log-key log.example/… --pretty",
         "",
         "Exit codes: 0 done, 1 network, chain or files failed, 2 bad input, 20 evidence refused,",
         "21 price or payment refused, 22 receipt refused.",
