@@ -332,8 +332,8 @@ fn der_bombs() -> Vec<Vec<u8>> {
         vec![0x1f; 8000],
         // An OID whose arcs never end, and a hundred thousand empty entries.
         sequence([vec![0x06, 0x82, 0x1f, 0x00], vec![0xff; 0x1f00]].concat()),
-        sequence(vec![0x30, 0x00].repeat(100_000)),
-        sequence(vec![0x31, 0x00].repeat(2_000)),
+        sequence([0x30, 0x00].repeat(100_000)),
+        sequence([0x31, 0x00].repeat(2_000)),
     ]
 }
 

@@ -256,6 +256,10 @@ fn openssl_takes_the_real_sev_snp_reports_that_this_crate_takes() {
 
 /// What `openssl` says of a TDX quote: the PCK chain with its list, the quoting enclave's report by
 /// the PCK, the attestation key in it, the quote by that key, both texts of the collateral.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one chain of proof, link by link, in the order in which it holds"
+)]
 fn openssl_takes_quote(quote: &[u8], collateral: &[u8], at: u64) -> bool {
     let parsed = dcap_qvl::quote::Quote::parse(quote);
     let json = serde_json::from_slice::<dcap_qvl::QuoteCollateralV3>(collateral);
