@@ -162,7 +162,9 @@ pub enum Pin<'p> {
 /// and nothing but an appraisal makes one:
 ///
 /// ```compile_fail,E0423
-/// let result = verifier::BundleResult(todo!());
+/// fn make(result: verifier::AttestationResult) -> verifier::BundleResult {
+///     verifier::BundleResult(result)
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleResult(AttestationResult);
