@@ -6,6 +6,7 @@ HOST_PACKAGES=(
   "build-essential:/usr/bin/cc"
   "ca-certificates:/etc/ssl/certs/ca-certificates.crt"
   "git:/usr/bin/git"
+  "openssl:/usr/bin/openssl"
   "xz-utils:/usr/bin/xz"
   "python3:/usr/bin/python3"
   "python3-venv:/usr/share/doc/python3-venv"
