@@ -8,6 +8,7 @@ use der::{Decode as _, Encode as _};
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::RsaPssParams;
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _, Signer as _};
+use rsa::traits::PublicKeyParts as _;
 use sha2::Sha384;
 use x509_cert::certificate::{Certificate, TbsCertificate, Version};
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
@@ -19,7 +20,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, EncodePublicKey, SubjectPublicKe
 use x509_cert::time::{Time, Validity};
 
 use crate::MockTeeError;
-use crate::seed::SeedStream;
+use crate::seed::{Made, SeedStream};
 
 /// The marker of simulated certificates. The verifier has the same number of its own.
 const RESEARCH_MARKER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.7357.1");
@@ -63,6 +64,8 @@ pub(crate) enum Signer<'k> {
     EcdsaP384(&'k p384::ecdsa::SigningKey),
 }
 
+static SIGNATURES: Made<Vec<u8>> = Made::new();
+
 impl Signer<'_> {
     fn algorithm(&self) -> Result<AlgorithmIdentifierOwned, MockTeeError> {
         let (oid, parameters) = match self {
@@ -77,8 +80,21 @@ impl Signer<'_> {
         Ok(AlgorithmIdentifierOwned { oid, parameters })
     }
 
+    /// Every one of them signs the same message with the same bytes.
     fn sign(&self, message: &[u8]) -> Result<BitString, MockTeeError> {
-        let bytes = match self {
+        let (scheme, key) = match self {
+            Self::Pss(key) => ("pss", key.n().to_bytes_be()),
+            Self::Pkcs1(key) => ("pkcs1", key.n().to_bytes_be()),
+            Self::EcdsaP256(key) => ("p256", key.to_bytes().to_vec()),
+            Self::EcdsaP384(key) => ("p384", key.to_bytes().to_vec()),
+        };
+        let parts = [scheme.as_bytes(), key.as_slice(), message];
+        let bytes = SIGNATURES.from(&parts, || Ok::<_, MockTeeError>(self.sign_anew(message)))?;
+        Ok(BitString::from_bytes(&bytes)?)
+    }
+
+    fn sign_anew(&self, message: &[u8]) -> Vec<u8> {
+        match self {
             Self::Pss(key) => {
                 let mut salt = SeedStream::new("salt", message);
                 let key = rsa::pss::SigningKey::<Sha384>::new((*key).clone());
@@ -96,8 +112,7 @@ impl Signer<'_> {
                 let signature: p384::ecdsa::DerSignature = key.sign(message);
                 signature.as_bytes().to_vec()
             }
-        };
-        Ok(BitString::from_bytes(&bytes)?)
+        }
     }
 }
 

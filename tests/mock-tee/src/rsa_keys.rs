@@ -8,7 +8,7 @@ use rsa::rand_core::RngCore as _;
 use rsa::{BigUint, RsaPrivateKey};
 
 use crate::MockTeeError;
-use crate::seed::SeedStream;
+use crate::seed::{Made, SeedStream};
 
 /// Bytes of one prime.
 const PRIME_BYTES: usize = 256;
@@ -34,8 +34,14 @@ pub(crate) const ASK: DerivedRsa = DerivedRsa {
     distances: [1851, 173],
 };
 
+static KEYS: Made<RsaPrivateKey> = Made::new();
+
 impl DerivedRsa {
     pub(crate) fn key(self) -> Result<RsaPrivateKey, MockTeeError> {
+        KEYS.from(&[self.label.as_bytes()], || self.derive())
+    }
+
+    fn derive(self) -> Result<RsaPrivateKey, MockTeeError> {
         let [p, q] = [0, 1].map(|number| self.base(number));
         let [p_distance, q_distance] = self.distances;
         #[allow(

@@ -3,6 +3,9 @@
 //! That is the point. A key that anybody can derive is not a secret, and nothing that it signs
 //! can be mistaken for a vendor's word by a program with production anchors.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use p384::ecdsa::SigningKey;
 use rsa::rand_core::{CryptoRng, Error, RngCore, impls};
 use sha2::{Digest as _, Sha512};
@@ -72,9 +75,53 @@ impl RngCore for SeedStream {
 /// The signature crates ask for this mark; the stream is reproducible, not secret.
 impl CryptoRng for SeedStream {}
 
+/// What the simulation made, by what it was made from: keys and signatures follow from their inputs,
+/// and one machine is asked for the same ones over and over.
+#[derive(Debug)]
+pub(crate) struct Made<T>(Mutex<BTreeMap<[u8; 64], T>>);
+
+impl<T: Clone> Made<T> {
+    /// Beyond this all are forgotten: a program that simulates for days does not grow.
+    const MOST: usize = 4096;
+
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// The one that was made from `parts`, or a new one.
+    pub(crate) fn from<E>(
+        &self,
+        parts: &[&[u8]],
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut hash = Sha512::new();
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let name = hash.finalize().into();
+        let known = self.0.lock().ok().and_then(|made| made.get(&name).cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let new = make()?;
+        if let Ok(mut made) = self.0.lock() {
+            if made.len() >= Self::MOST {
+                made.clear();
+            }
+            made.insert(name, new.clone());
+        }
+        Ok(new)
+    }
+}
+
+static P384_KEYS: Made<SigningKey> = Made::new();
+
 /// The P-384 key of a label.
 pub(crate) fn p384_key(label: &str) -> Result<SigningKey, MockTeeError> {
-    SigningKey::from_slice(&SeedStream::bytes::<48>(label)).map_err(|_| MockTeeError::Key)
+    P384_KEYS.from(&[label.as_bytes()], || {
+        SigningKey::from_slice(&SeedStream::bytes::<48>(label)).map_err(|_| MockTeeError::Key)
+    })
 }
 
 /// The P-256 key of a label.
