@@ -48,12 +48,16 @@ fetch_crates() {
 }
 
 unpack_crates() {
-  local into=$1 name version hash
+  local into=$1 name version hash stray
   [ ! -e "$into" ] || return 0
   rm -rf "$into.part"
   mkdir -p "$into.part"
   while read -r name version hash; do
     check_stored "$hash" "the crate $name $version"
+    # As cargo does it: no crate may write into another one, which may be a guest's.
+    stray=$(tar -tzf "$(stored "$hash")" |
+      awk -v own="$name-$version/" 'index($0, own) != 1 { print; exit }') || :
+    [ -z "$stray" ] || die "the crate $name $version has a file outside of its directory: $stray"
     tar -xzf "$(stored "$hash")" -C "$into.part" --no-same-owner --no-same-permissions ||
       die "cannot unpack the crate $name $version"
     # What cargo asks of such a directory: the package's hash, as in Cargo.lock.

@@ -114,8 +114,8 @@ list_in_registry() {
 # advance SECONDS: moves the chain's clock.
 advance() { post /testnode/advance "{\"seconds\": $1}"; }
 
-# publish: lists $WORK/reference-values.json and moves the chain's clock past the delay.
-publish() {
+# list_and_wait: lists $WORK/reference-values.json and moves the chain's clock past the delay.
+list_and_wait() {
   list_in_registry
   advance $((REGISTRY_DELAY + 1))
 }
