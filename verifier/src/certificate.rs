@@ -6,13 +6,14 @@
 use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use protocol::reference_values::Profile;
-use rsa::RsaPublicKey;
-use rsa::pkcs1::RsaPssParams;
+use rsa::PublicKey;
+use rsa::pkcs1::der::Decode as _;
+use rsa::pkcs1::{ObjectIdentifier as ParameterIdentifier, RsaPssParamsOwned};
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::pss::{Signature, VerifyingKey};
+use rsa::sha2::Sha384;
 use rsa::signature::Verifier as _;
 use rsa::traits::PublicKeyParts as _;
-use sha2::Sha384;
 use x509_cert::Certificate;
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
@@ -30,8 +31,8 @@ const RSA_BYTES: usize = 512;
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
-const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
-const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const MGF1: ParameterIdentifier = ParameterIdentifier::new_unwrap("1.2.840.113549.1.1.8");
+const SHA384: ParameterIdentifier = ParameterIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
 const SHA384_SALT_BYTES: u8 = 48;
 
 /// A parsed certificate and the exact bytes under its signature.
@@ -155,9 +156,9 @@ impl<'a> ParsedCertificate<'a> {
         extensions(&self.parsed)
     }
 
-    fn rsa_key(&self) -> Option<RsaPublicKey> {
+    fn rsa_key(&self) -> Option<PublicKey> {
         let info = &self.parsed.tbs_certificate.subject_public_key_info;
-        let key = RsaPublicKey::from_public_key_der(&info.to_der().ok()?).ok()?;
+        let key = PublicKey::from_public_key_der(&info.to_der().ok()?).ok()?;
         (key.size() == RSA_BYTES).then_some(key)
     }
 }
@@ -213,10 +214,10 @@ pub(crate) fn signed_part(der: &[u8]) -> der::Result<&[u8]> {
 
 /// RSASSA-PSS with SHA-384, MGF1 with SHA-384, a salt of 48 bytes and trailer 0xbc.
 fn is_pss_sha384(algorithm: &AlgorithmIdentifierOwned) -> bool {
-    let Some(parameters) = &algorithm.parameters else {
+    let Some(Ok(parameters)) = algorithm.parameters.as_ref().map(der::Encode::to_der) else {
         return false;
     };
-    let Ok(parameters) = parameters.decode_as::<RsaPssParams<'_>>() else {
+    let Ok(parameters) = RsaPssParamsOwned::from_der(&parameters) else {
         return false;
     };
     let mgf_hash = parameters.mask_gen.parameters;
