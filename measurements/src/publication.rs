@@ -263,7 +263,7 @@ impl PublishedRelease {
         &self.checkpoint
     }
 
-    /// Size of the log that the caller knew and that this one extends.
+    /// Size of the log that the caller knew, which is of one history with this one.
     #[must_use]
     pub const fn consistent_with(&self) -> Option<u64> {
         self.consistent_with
@@ -286,7 +286,7 @@ pub struct Remembered {
 }
 
 /// Checks a release directory: its files are those of its record, the record is in the log, and the
-/// log is the one that the caller knew, only longer.
+/// log is the one that the caller knew.
 ///
 /// # Errors
 /// See [`PublicationError`].
@@ -320,7 +320,7 @@ pub fn verify(
     })
 }
 
-/// The size of the log that the caller knew, when `new` extends it.
+/// The size of the log that the caller knew, when it and `new` are states of one log.
 fn grown(
     directory: &Path,
     key: &VerifierKey,
