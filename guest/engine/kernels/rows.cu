@@ -1,0 +1,152 @@
+// What is done once per row of a step, and costs next to nothing: reading what the host sent, the
+// embedding, norms, choosing a token; and wiping pages.
+#include "packed.cuh"
+
+// One row as the host sends it: 40 bytes, docs in guest/engine/cuda/src/step.rs.
+struct Row {
+  uint32_t flags, slot, token, position, table_index, page;
+  float temperature;
+  uint32_t seed_low, seed_high, reserved;
+};
+enum Flags { ACTIVE = 1, FEED = 2, SAMPLE = 4 };
+
+// One block, a thread per row. A fed row brings its token and position; another goes on where its
+// slot stands, with the token that was chosen last: that one never left the device.
+extern "C" __global__ void begin(const Row* rows, const uint32_t* last, int32_t* slot_positions,
+                                 uint32_t* tables, uint32_t* slots, int32_t* positions,
+                                 uint32_t* tokens, uint32_t count, uint32_t table_width,
+                                 uint32_t slot_count, uint32_t context, uint32_t vocabulary) {
+  let_next_start();
+  wait_for_previous();
+  const uint32_t i = threadIdx.x;
+  if (i >= count) return;
+  const Row row = rows[i];
+  if (!(row.flags & ACTIVE) || row.slot >= slot_count) {
+    positions[i] = -1;
+    slots[i] = 0;
+    tokens[i] = 0;
+    return;
+  }
+  const uint32_t position =
+      row.flags & FEED ? row.position : (uint32_t)(slot_positions[row.slot] + 1);
+  const uint32_t token = row.flags & FEED ? row.token : last[row.slot];
+  if (row.table_index < table_width)
+    tables[(size_t)row.slot * table_width + row.table_index] = row.page;
+  if (row.flags & SAMPLE) slot_positions[row.slot] = position;
+  positions[i] = position < context ? (int32_t)position : -1;
+  slots[i] = row.slot;
+  tokens[i] = token < vocabulary ? token : 0;
+}
+
+// Grid: rows. Writes the row of the residual stream.
+extern "C" __global__ void embed(const uint32_t* tokens, const __nv_bfloat16* table, float* stream,
+                                 uint32_t width) {
+  let_next_start();
+  wait_for_previous();
+  const uint32_t row = blockIdx.x;
+  const uint4* from = reinterpret_cast<const uint4*>(table + (size_t)tokens[row] * width);
+  float4* to = reinterpret_cast<float4*>(stream + (size_t)row * width);
+  for (uint32_t i = threadIdx.x; i < width / 8; i += blockDim.x) {
+    const uint4 v = from[i];
+    to[2 * i] = make_float4(low(v.x), high(v.x), low(v.y), high(v.y));
+    to[2 * i + 1] = make_float4(low(v.z), high(v.z), low(v.w), high(v.w));
+  }
+}
+
+template <class T, class F>
+__device__ __forceinline__ T over_block(T value, T* lanes, F combine) {
+#pragma unroll
+  for (uint32_t d = 16; d > 0; d /= 2) value = combine(value, __shfl_xor_sync(~0u, value, d));
+  if (threadIdx.x % 32 == 0) lanes[threadIdx.x / 32] = value;
+  __syncthreads();
+  value = lanes[threadIdx.x % 32 < blockDim.x / 32 ? threadIdx.x % 32 : 0];
+  if (threadIdx.x % 32 >= blockDim.x / 32) value = T{};
+#pragma unroll
+  for (uint32_t d = 16; d > 0; d /= 2) value = combine(value, __shfl_xor_sync(~0u, value, d));
+  return value;
+}
+
+// Grid: rows. The residual stream stays as it is; what is added to it is added by the product
+// before.
+extern "C" __global__ void __launch_bounds__(512)
+    rms_norm(const float* stream, const float* weights, uint4* out, uint32_t width,
+             uint32_t n_tiles, float epsilon) {
+  __shared__ float lanes[32];
+  let_next_start();
+  wait_for_previous();
+  const uint32_t row = blockIdx.x;
+  const float4* from = reinterpret_cast<const float4*>(stream + (size_t)row * width);
+  const float4* scale = reinterpret_cast<const float4*>(weights);
+  float squares = 0;
+  for (uint32_t i = threadIdx.x; i < width / 4; i += blockDim.x) {
+    const float4 v = from[i];
+    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+  }
+  squares = over_block(squares, lanes, [](float a, float b) { return a + b; });
+  const float factor = rsqrtf(squares / width + epsilon);
+  for (uint32_t i = threadIdx.x; i < width / 8; i += blockDim.x) {
+    const float4 a = from[2 * i], b = from[2 * i + 1], c = scale[2 * i], d = scale[2 * i + 1];
+    out[activation_at(row, 8 * i, n_tiles)] = make_uint4(
+        pack(a.x * factor * c.x, a.y * factor * c.y), pack(a.z * factor * c.z, a.w * factor * c.w),
+        pack(b.x * factor * d.x, b.y * factor * d.y), pack(b.z * factor * d.z, b.w * factor * d.w));
+  }
+}
+
+// A score with its place, as one number that orders like the score and then like the lower place.
+__device__ __forceinline__ uint64_t ordered(float score, uint32_t at) {
+  const uint32_t bits = __float_as_uint(score);
+  const uint32_t key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return (uint64_t)key << 32 | (0xffffffffu - at);
+}
+
+// Grid: rows. Temperature 0: the greatest logit. Otherwise the greatest of logit / temperature plus
+// Gumbel noise, which draws from the softmax exactly; the noise comes from (seed, position, token).
+extern "C" __global__ void __launch_bounds__(1024)
+    sample(const Row* rows, const float* logits, const int32_t* positions, uint32_t* last,
+           uint2* results, uint32_t vocabulary, uint32_t slot_count) {
+  __shared__ uint64_t lanes[32];
+  __shared__ uint32_t strange;
+  let_next_start();
+  if (threadIdx.x == 0) strange = 0;
+  __syncthreads();
+  wait_for_previous();
+  const uint32_t i = blockIdx.x;
+  const Row row = rows[i];
+  const int32_t position = positions[i];
+  if (!(row.flags & SAMPLE) || position < 0) {
+    if (threadIdx.x == 0) results[i] = make_uint2(NONE, 0);
+    return;
+  }
+  const float* from = logits + (size_t)i * vocabulary;
+  const bool draws = row.temperature > 0;
+  const uint64_t seed = mixed((uint64_t)row.seed_high << 32 | row.seed_low, position);
+  uint64_t best = 0;
+  bool finite = true;
+  for (uint32_t at = threadIdx.x; at < vocabulary; at += blockDim.x) {
+    float score = from[at];
+    finite &= isfinite(score);
+    if (draws) {
+      const float u = ((float)(mixed(seed, at) >> 41) + 0.5f) * (1.f / 8388608.f);
+      score = score / row.temperature - logf(-logf(u));
+    }
+    best = max(best, ordered(score, at));
+  }
+  if (!finite) strange = 1;
+  best = over_block(best, lanes, [](uint64_t a, uint64_t b) { return max(a, b); });
+  if (threadIdx.x == 0) {
+    const uint32_t token = 0xffffffffu - (uint32_t)best;
+    last[row.slot] = token;
+    results[i] = make_uint2(token, strange);
+  }
+}
+
+// Grid: (pages in the list, layers). Zeroes pages that were freed, before anything else in a step.
+extern "C" __global__ void wipe(const uint32_t* list, uint4* pages, uint32_t page_count,
+                                uint32_t page_size, uint64_t layer_size) {
+  let_next_start();
+  wait_for_previous();
+  const uint32_t page = list[blockIdx.x];
+  if (page >= page_count) return;
+  uint4* at = pages + blockIdx.y * layer_size + (size_t)page * page_size;
+  for (uint32_t i = threadIdx.x; i < page_size; i += blockDim.x) at[i] = make_uint4(0, 0, 0, 0);
+}
