@@ -19,7 +19,7 @@ use layering::root;
 use layering::rows::{Row, rows};
 
 /// The programs, and the library with a trust decision, whose crates `guest/tcb.lock` explains.
-const EXPLAINED: &[&str] = &["init", "serve", "engine", "verifier"];
+const EXPLAINED: &[&str] = &["init", "serve", "engine", "engine-cuda", "verifier"];
 
 /// The packages whose programs are shipped.
 const SHIPPED: &[&str] = &[

@@ -1,0 +1,128 @@
+//! The loop of steps: a step is one copy in, one graph, one copy out; the next is launched before
+//! the last one's output is read. Not here: which answers get which rows.
+
+use std::collections::VecDeque;
+
+use crate::device::{Counters, Device, DeviceError, Graph};
+use crate::layout::{Layout, Region};
+use crate::plan;
+use crate::shape::{BUCKETS, bucket_of};
+use crate::step::{self, Chosen, Row};
+
+/// Steps that may be in flight.
+const DEPTH: usize = 2;
+
+/// A model on a device, ready for steps.
+#[derive(Debug)]
+pub struct Decoder<D> {
+    device: D,
+    layout: Layout,
+    graphs: Vec<[Graph; 2]>,
+    flying: VecDeque<(usize, usize)>,
+    parity: usize,
+    output: Vec<u8>,
+}
+
+impl<D: Device> Decoder<D> {
+    /// Makes the arenas, writes the angles, records a graph for each bucket. Weights are still
+    /// zero.
+    ///
+    /// # Errors
+    /// A [`DeviceError`].
+    pub fn new(mut device: D, layout: Layout) -> Result<Self, DeviceError> {
+        device.reserve(layout.sizes, step::INPUT_BYTES, step::OUTPUT_BYTES)?;
+        device.write(layout.angles, &angles(&layout))?;
+        let mut graphs = Vec::new();
+        for bucket in BUCKETS {
+            let mut record = |parity| device.record(&plan::step(&layout, bucket, parity));
+            graphs.push([record(0)?, record(1)?]);
+        }
+        let output = usize::try_from(step::OUTPUT_BYTES).map_err(|_| DeviceError::Bounds)?;
+        Ok(Self {
+            device,
+            layout,
+            graphs,
+            flying: VecDeque::with_capacity(DEPTH),
+            parity: 0,
+            output: vec![0; output],
+        })
+    }
+
+    /// The device, for what is done at the start.
+    pub fn device(&mut self) -> &mut D {
+        &mut self.device
+    }
+
+    /// Where everything lies.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.device.counters()
+    }
+
+    /// Sends a step on its way, with pages to wipe before it. At most two are in flight: the caller
+    /// collects the older one first.
+    ///
+    /// # Errors
+    /// `Order` with two in flight, `Bounds` for more rows than the largest bucket.
+    pub fn launch(&mut self, rows: &[Row], wipes: &[u32]) -> Result<(), DeviceError> {
+        if self.flying.len() >= DEPTH {
+            return Err(DeviceError::Order);
+        }
+        let count = u32::try_from(rows.len()).map_err(|_| DeviceError::Bounds)?;
+        let bucket = bucket_of(count.max(1)).ok_or(DeviceError::Bounds)?;
+        let at = BUCKETS.iter().position(|found| *found == bucket);
+        let graphs = at.and_then(|at| self.graphs.get(at));
+        let [even, odd] = *graphs.ok_or(DeviceError::Bounds)?;
+        let parity = self.parity;
+        let input = step::encode(rows, wipes);
+        self.device
+            .send(parity, of(self.layout.work.inputs, parity), &input)?;
+        self.device
+            .replay(parity, if parity == 0 { even } else { odd })?;
+        self.flying.push_back((parity, rows.len()));
+        self.parity ^= 1;
+        Ok(())
+    }
+
+    /// The oldest step's output, one entry for each of its rows.
+    ///
+    /// # Errors
+    /// `Order` with none in flight.
+    pub fn collect(&mut self) -> Result<Vec<Chosen>, DeviceError> {
+        let (parity, rows) = self.flying.pop_front().ok_or(DeviceError::Order)?;
+        self.device
+            .fetch(parity, of(self.layout.work.outputs, parity))?;
+        self.device.wait(parity, &mut self.output)?;
+        let mut chosen = step::decode(&self.output);
+        chosen.truncate(rows);
+        Ok(chosen)
+    }
+}
+
+fn of([even, odd]: [Region; 2], parity: usize) -> Region {
+    if parity == 0 { even } else { odd }
+}
+
+/// Cosine and sine of each position and pair, computed in 64 bits.
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "float arithmetic; the cosine and sine are rounded to f32"
+)]
+fn angles(layout: &Layout) -> Vec<u8> {
+    let shape = &layout.shape;
+    let frequencies: Vec<f64> = (0..shape.head / 2)
+        .map(|pair| f64::from(shape.rope_base).powf(-2.0 * f64::from(pair) / f64::from(shape.head)))
+        .collect();
+    (0..layout.limits.context)
+        .flat_map(|position| frequencies.iter().map(move |f| f64::from(position) * f))
+        .flat_map(|angle| [angle.cos() as f32, angle.sin() as f32])
+        .flat_map(f32::to_le_bytes)
+        .collect()
+}

@@ -1,0 +1,19 @@
+//! The engine's arithmetic on NVIDIA GPUs, built for confidential computing: a step of decoding
+//! crosses to the device once and back once, always with the same number of bytes, and allocates
+//! nothing.
+//!
+//! The driver library is loaded when it is first asked for; without one, everything but [`driver`]
+//! works. What is deliberately not here: the model file, tokens as text, which answer runs when,
+//! and, for now, any use by the `engine` program.
+
+pub mod decoder;
+pub mod device;
+pub mod driver;
+pub mod layout;
+pub mod mock;
+pub mod plan;
+pub mod reference;
+pub mod seeded;
+pub mod shape;
+pub mod step;
+pub mod toll;

@@ -1,0 +1,213 @@
+//! What each kernel computes, on the CPU, in plain order: the truth that GPU tests compare with.
+//! Numbers are f32, sums f64, and activations and cache are never rounded to 16 bits. Not here:
+//! speed.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "tensor loops over slices whose lengths come from one shape"
+)]
+
+use crate::layout::Layout;
+use crate::seeded::{mixed, tensors, values};
+use crate::shape::Shape;
+use crate::step::Choice;
+
+/// `out[row] = sum of matrix[row][k] * x[k]`.
+#[must_use]
+pub fn product(matrix: &[f32], x: &[f32]) -> Vec<f32> {
+    let rows = matrix.chunks_exact(x.len());
+    rows.map(|row| {
+        let sum: f64 = row
+            .iter()
+            .zip(x)
+            .map(|(w, x)| f64::from(*w) * f64::from(*x))
+            .sum();
+        sum as f32
+    })
+    .collect()
+}
+
+/// RMS norm.
+#[must_use]
+pub fn norm(stream: &[f32], weights: &[f32], epsilon: f32) -> Vec<f32> {
+    let squares: f64 = stream.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+    let factor = 1.0 / (squares / stream.len() as f64 + f64::from(epsilon)).sqrt();
+    let scaled = stream.iter().zip(weights);
+    scaled
+        .map(|(v, w)| (f64::from(*v) * factor) as f32 * w)
+        .collect()
+}
+
+/// SiLU of the gate times the other projection, from a product whose rows go by eights.
+#[must_use]
+pub fn silu(gate_up: &[f32]) -> Vec<f32> {
+    let tiles = gate_up.chunks_exact(16);
+    tiles
+        .flat_map(|tile| {
+            let (gate, up) = tile.split_at(8);
+            let pairs = gate.iter().zip(up);
+            pairs
+                .map(|(g, u)| g / (1.0 + (-g).exp()) * u)
+                .collect::<Vec<f32>>()
+        })
+        .collect()
+}
+
+/// Turns neighbouring pairs of each head by the position's angles.
+pub fn turn(heads: &mut [f32], width: usize, position: u32, base: f32) {
+    for head in heads.chunks_exact_mut(width) {
+        let (pairs, _) = head.as_chunks_mut::<2>();
+        for (at, [even, odd]) in pairs.iter_mut().enumerate() {
+            let share = -2.0 * at as f64 / width as f64;
+            let angle = f64::from(position) * f64::from(base).powf(share);
+            let (sine, cosine) = (angle.sin() as f32, angle.cos() as f32);
+            (*even, *odd) = (*even * cosine - *odd * sine, *even * sine + *odd * cosine);
+        }
+    }
+}
+
+/// Attention of all query heads over keys and values, each `[position][kv head][width]`.
+#[must_use]
+pub fn attention(shape: &Shape, query: &[f32], keys: &[f32], values: &[f32]) -> Vec<f32> {
+    let (width, kv_heads) = (shape.head as usize, shape.kv_heads as usize);
+    let group = shape.group() as usize;
+    let row = kv_heads * width;
+    let mut out = Vec::with_capacity(query.len());
+    for (head, query) in query.chunks_exact(width).enumerate() {
+        let at = head / group * width;
+        let part = |all: &[f32], position: usize| -> Vec<f32> {
+            all[position * row + at..][..width].to_vec()
+        };
+        let positions = keys.len() / row;
+        let scores: Vec<f64> = (0..positions)
+            .map(|position| {
+                let key = part(keys, position);
+                let dot: f64 = query
+                    .iter()
+                    .zip(&key)
+                    .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                    .sum();
+                dot / (width as f64).sqrt()
+            })
+            .collect();
+        let most = scores.iter().copied().fold(f64::MIN, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let mut sums = vec![0.0_f64; width];
+        for (position, weight) in weights.iter().enumerate() {
+            let value = part(values, position);
+            let sums = sums.iter_mut().zip(&value);
+            sums.for_each(|(sum, value)| *sum += weight * f64::from(*value));
+        }
+        out.extend(sums.iter().map(|sum| (sum / total) as f32));
+    }
+    out
+}
+
+/// The token that a row's logits give.
+#[must_use]
+pub fn sample(logits: &[f32], choice: Choice, position: u32) -> u32 {
+    let seed = mixed(choice.seed, u64::from(position));
+    let score = |at: usize, logit: f32| {
+        if choice.temperature <= 0.0 {
+            return logit;
+        }
+        let uniform = ((mixed(seed, at as u64) >> 41) as f32 + 0.5) * (1.0 / 8_388_608.0);
+        logit / choice.temperature - (-uniform.ln()).ln()
+    };
+    let mut best = (0, f32::NEG_INFINITY);
+    for (at, logit) in logits.iter().enumerate() {
+        let score = score(at, *logit);
+        if score > best.1 {
+            best = (at as u32, score);
+        }
+    }
+    best.0
+}
+
+struct Block {
+    attention_norm: Vec<f32>,
+    qkv: Vec<f32>,
+    output: Vec<f32>,
+    inner_norm: Vec<f32>,
+    gate_up: Vec<f32>,
+    down: Vec<f32>,
+}
+
+/// A seeded model.
+pub struct Model {
+    shape: Shape,
+    embedding: Vec<f32>,
+    blocks: Vec<Block>,
+    norm: Vec<f32>,
+    head: Vec<f32>,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("shape", &self.shape).finish()
+    }
+}
+
+/// Keys and values of one answer, for each layer.
+#[derive(Debug, Clone, Default)]
+pub struct Cache(Vec<(Vec<f32>, Vec<f32>)>);
+
+impl Model {
+    /// The numbers that [`crate::seeded::filling`] makes on the device.
+    #[must_use]
+    pub fn new(layout: &Layout, seed: u64) -> Self {
+        let tensors = tensors(layout, seed);
+        let mut tensors = tensors.iter().map(values);
+        let mut next = || tensors.next().unwrap_or_default();
+        let embedding = next();
+        let blocks = layout.layers.iter().map(|_| Block {
+            attention_norm: next(),
+            qkv: next(),
+            output: next(),
+            inner_norm: next(),
+            gate_up: next(),
+            down: next(),
+        });
+        let blocks = blocks.collect();
+        Self {
+            shape: layout.shape,
+            embedding,
+            blocks,
+            norm: next(),
+            head: next(),
+        }
+    }
+
+    /// The logits behind a token. `cache` holds the positions before it, and then this one too.
+    #[must_use]
+    pub fn logits(&self, cache: &mut Cache, token: u32) -> Vec<f32> {
+        let shape = &self.shape;
+        let (width, head) = (shape.width as usize, shape.head as usize);
+        cache.0.resize_with(self.blocks.len(), Default::default);
+        let mut stream = self.embedding[token as usize * width..][..width].to_vec();
+        let add = |stream: &mut Vec<f32>, more: &[f32]| {
+            let pairs = stream.iter_mut().zip(more);
+            pairs.for_each(|(sum, more)| *sum += more);
+        };
+        for (block, (keys, values)) in self.blocks.iter().zip(&mut cache.0) {
+            let normed = norm(&stream, &block.attention_norm, shape.epsilon);
+            let mut qkv = product(&block.qkv, &normed);
+            let kv_width = shape.kv_heads as usize * head;
+            let position = (keys.len() / kv_width) as u32;
+            let (turned, value) = qkv.split_at_mut(shape.query_width() as usize + kv_width);
+            turn(turned, head, position, shape.rope_base);
+            let (query, key) = turned.split_at(shape.query_width() as usize);
+            keys.extend_from_slice(key);
+            values.extend_from_slice(value);
+            let attended = attention(shape, query, keys, values);
+            add(&mut stream, &product(&block.output, &attended));
+            let normed = norm(&stream, &block.inner_norm, shape.epsilon);
+            let inner = silu(&product(&block.gate_up, &normed));
+            add(&mut stream, &product(&block.down, &inner));
+        }
+        product(&self.head, &norm(&stream, &self.norm, shape.epsilon))
+    }
+}
