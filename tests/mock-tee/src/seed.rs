@@ -75,8 +75,8 @@ impl RngCore for SeedStream {
 /// The signature crates ask for this mark; the stream is reproducible, not secret.
 impl CryptoRng for SeedStream {}
 
-/// What the simulation made, by what it was made from: keys and signatures follow from their inputs,
-/// and one machine is asked for the same ones over and over.
+/// What the simulation made, by what it was made from: keys and signatures follow from their
+/// inputs, and one machine is asked for the same ones over and over.
 #[derive(Debug)]
 pub(crate) struct Made<T>(Mutex<BTreeMap<[u8; 64], T>>);
 
