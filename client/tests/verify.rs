@@ -147,6 +147,77 @@ fn real_quotes_are_taken_or_refused_as_their_readme_says() {
     }
 }
 
+const WHOLE_BOARD: &str = "hopper,8,4,protected-pcie";
+const BOARD_NONCE: &str = "4760e30534a0621357d458b1a7936551b5dc4cd1e69718adf7ed9fb0252a537e";
+const SINGLE_NONCE: &str = "931d8dd0add203ac3d8b4fbde75e115278eefcdceac5b87671a748f32364dfcb";
+
+fn gpu(name: &str, set: &str, nonce: &str, policy: &str) -> Answer {
+    let evidence = fixture(&format!("nvidia/evidence/{name}.bin"));
+    let mut arguments = vec!["gpu", "--evidence", text(&evidence), "--set", set];
+    arguments.extend(["--nonce", nonce, "--policy", policy, "--at", AT]);
+    cocoon(&arguments)
+}
+
+/// What failed of a verdict, and of what, in its order.
+fn failures(verdict: &Value) -> Vec<String> {
+    let checks = verdict["checks"].as_array().unwrap().iter();
+    let failed = checks.filter(|check| check["outcome"] == "failed");
+    let text = |member: &Value| member.as_str().unwrap().to_owned();
+    failed
+        .map(|check| format!("{} of {}", text(&check["check"]), text(&check["of"])))
+        .collect()
+}
+
+#[test]
+fn real_gpus_and_switches_pass_every_check_but_those_of_what_is_not_public() {
+    let board = gpu("board", WHOLE_BOARD, BOARD_NONCE, "testing");
+    assert_eq!(board.exit, 20);
+    let verdict = board.verdict();
+    assert_eq!(verdict["rejection"], "gpu-endorsements-missing");
+    assert_eq!(verdict["tee"], Value::Null);
+    let gpus =
+        (0..8).flat_map(|number| ["driver", "firmware"].map(|of| format!("gpu-{of}-{number}")));
+    let switches = (8..12).map(|number| format!("switch-firmware-{number}"));
+    let manifests = gpus
+        .chain(switches)
+        .map(|of| format!("rim-missing of {of}"));
+    let mut expected = vec!["gpu-endorsements-missing of gpu-endorsements".to_owned()];
+    expected.extend(manifests);
+    assert_eq!(failures(&verdict), expected);
+    let strict = gpu("board", WHOLE_BOARD, BOARD_NONCE, "strict").verdict();
+    assert!(failures(&strict).contains(&"ocsp-missing of gpu-chain-3".to_owned()));
+}
+
+#[test]
+fn a_real_gpu_is_refused_for_its_nonce_mode_or_signature() {
+    let failed = |name, set, nonce| failures(&gpu(name, set, nonce, "testing").verdict());
+    let single = "hopper,1,0,single-pass";
+    for (name, set, nonce, fails) in [
+        ("h100-550.90.07", single, BOARD_NONCE, "gpu-nonce of gpu-0"),
+        (
+            "h100-550.90.07",
+            "hopper,1,0,multi-pass",
+            SINGLE_NONCE,
+            "gpu-mode of gpu-0",
+        ),
+        (
+            "h100-550.90.07",
+            "hopper,2,0,multi-pass",
+            SINGLE_NONCE,
+            "gpu-count of devices",
+        ),
+        (
+            "h100-bad-signature",
+            "hopper,1,0,protected-pcie",
+            SINGLE_NONCE,
+            "gpu-signature-invalid of gpu-0",
+        ),
+    ] {
+        let failed = failed(name, set, nonce);
+        assert!(failed.contains(&fails.to_owned()), "{name}: {failed:?}");
+    }
+}
+
 #[test]
 fn both_built_in_policies_are_printed_in_full_and_can_be_given_back() {
     let all = cocoon(&["policy"]);
@@ -182,6 +253,19 @@ fn bad_input_ends_with_2_and_prints_no_verdict() {
         (vec!["bundle", text(&missing)], "input"),
         (vec!["tdx", "--quote", text(&file)], "input"),
         (vec!["receipt", text(&file)], "input"),
+        (
+            vec![
+                "gpu",
+                "--evidence",
+                text(&file),
+                "--set",
+                WHOLE_BOARD,
+                "--nonce",
+                BOARD_NONCE,
+            ],
+            "input",
+        ),
+        (vec!["gpu", "--evidence", text(&file)], "--set"),
         (vec!["bundle", FIXTURES], "input"),
     ] {
         let refused = cocoon(&arguments);

@@ -69,6 +69,16 @@ impl DeviceKind {
         }
     }
 
+    /// The name in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hopper => "hopper",
+            Self::Blackwell => "blackwell",
+            Self::Ls10 => "ls10",
+        }
+    }
+
     /// Whether it computes; a switch only connects.
     #[must_use]
     pub const fn is_gpu(self) -> bool {
@@ -89,6 +99,18 @@ pub enum GpuMode {
     SinglePass,
     /// All GPUs of a board together with its switches (protected PCIe).
     ProtectedPcie,
+}
+
+impl GpuMode {
+    /// The name in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MultiPass => "multi-pass",
+            Self::SinglePass => "single-pass",
+            Self::ProtectedPcie => "protected-pcie",
+        }
+    }
 }
 
 /// What one device says, and the chain of the key that signs it.

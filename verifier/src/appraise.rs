@@ -64,6 +64,20 @@ pub(crate) struct Terms<'a> {
     pub(crate) at: UnixTime,
 }
 
+impl<'a> Terms<'a> {
+    pub(crate) const fn new(
+        policy: &'a AppraisalPolicy,
+        anchors: &'a TrustAnchors,
+        at: UnixTime,
+    ) -> Self {
+        Self {
+            policy,
+            anchors,
+            at,
+        }
+    }
+}
+
 /// What a report says, in types. Whether it is genuine, the list of checks says.
 #[derive(Debug)]
 pub(crate) struct HardwareClaims {
@@ -124,16 +138,12 @@ pub fn appraise_in_full(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Appraisal {
-    let terms = Terms {
-        policy,
-        anchors,
-        at,
-    };
+    let terms = Terms::new(policy, anchors, at);
     let mut checks = Checks::default();
     let result = appraise_into(evidence, channel, references, terms, &mut checks);
     let inputs = Inputs {
         kind: Kind::Evidence,
-        tee: evidence.statement.tee,
+        tee: Some(evidence.statement.tee),
         references: Some(references),
     };
     let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);

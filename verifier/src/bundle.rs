@@ -219,11 +219,7 @@ pub fn appraise_bundle(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> BundleAppraisal {
-    let terms = Terms {
-        policy,
-        anchors,
-        at,
-    };
+    let terms = Terms::new(policy, anchors, at);
     let own = DocumentDigest::of_references(&bundle.references);
     let (references, digest, pinned) = match pin {
         Pin::Values(values) => (values, DocumentDigest::of_references(values), true),
@@ -236,7 +232,7 @@ pub fn appraise_bundle(
     let result = appraise_into(evidence, channel, references, terms, &mut checks);
     let inputs = Inputs {
         kind: Kind::Bundle,
-        tee: evidence.statement.tee,
+        tee: Some(evidence.statement.tee),
         references: Some(references),
     };
     let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);

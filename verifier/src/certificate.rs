@@ -156,6 +156,24 @@ impl<'a> ParsedCertificate<'a> {
         extensions(&self.parsed)
     }
 
+    /// The value of an extension that is there exactly once.
+    pub(crate) fn only_extension(&self, oid: ObjectIdentifier) -> Option<&[u8]> {
+        let mut found = self.extensions().filter(|e| e.extn_id == oid);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Some(only.extn_value.as_bytes()),
+            (None | Some(_), _) => None,
+        }
+    }
+
+    /// Its key, where that is one of ECDSA P-384.
+    pub(crate) fn p384_key(&self) -> Result<p384::ecdsa::VerifyingKey, Rejection> {
+        let info = &self.parsed.tbs_certificate.subject_public_key_info;
+        let key = info.to_der().ok();
+        let key =
+            key.and_then(|info| p384::pkcs8::DecodePublicKey::from_public_key_der(&info).ok());
+        key.ok_or(Rejection::CertificateAlgorithm)
+    }
+
     fn rsa_key(&self) -> Option<PublicKey> {
         let info = &self.parsed.tbs_certificate.subject_public_key_info;
         let key = PublicKey::from_public_key_der(&info.to_der().ok()?).ok()?;

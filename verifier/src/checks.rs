@@ -26,10 +26,6 @@ impl Subject {
     }
 
     /// One of several things of that name, counted from 0.
-    #[allow(
-        dead_code,
-        reason = "GPUs and switches are counted; their part of the verifier uses it"
-    )]
     pub(crate) const fn numbered(name: &'static str, number: u16) -> Self {
         Self {
             name,
@@ -57,6 +53,8 @@ pub enum Outcome {
     Tolerated(Weakness),
     /// It does not hold.
     Failed,
+    /// There is nothing that it would have to hold for: a switch has no driver.
+    NotNeeded,
     /// What it reads could not be read, because of a check that failed.
     NotReached,
 }
@@ -69,6 +67,7 @@ impl Outcome {
             Self::Passed => "passed",
             Self::Tolerated(_) => "tolerated",
             Self::Failed => "failed",
+            Self::NotNeeded => "not-needed",
             Self::NotReached => "not-reached",
         }
     }
@@ -172,6 +171,34 @@ impl Checks {
             self.set(of, failed, Outcome::Failed, &found);
         }
         result.ok()
+    }
+
+    /// Notes checks that each of several things went through in this order, up to its own first
+    /// failure. The earliest check that one of them failed is the failure: all of them passed those
+    /// before it.
+    pub(crate) fn steps_of_all(
+        &mut self,
+        of: Subject,
+        checks: &[Rejection],
+        found: impl fmt::Display,
+        results: impl IntoIterator<Item = Result<(), Rejection>>,
+    ) {
+        let place = |failed: &Rejection| checks.iter().position(|check| check == failed);
+        let failures = results.into_iter().filter_map(Result::err);
+        let first = failures.min_by_key(place);
+        self.steps(of, checks, found, first.map_or(Ok(()), Err));
+    }
+
+    /// Notes checks that there is nothing to make of, and why.
+    pub(crate) fn not_needed(
+        &mut self,
+        of: Subject,
+        checks: &[Rejection],
+        reason: impl fmt::Display,
+    ) {
+        for check in checks {
+            self.set(of, *check, Outcome::NotNeeded, &reason);
+        }
     }
 
     /// The first failure in the order of the list. Without one, whatever was not reached refuses.
@@ -289,6 +316,29 @@ mod tests {
         let expected = r#"[{"check":"snp-smt","of":"here","outcome":"tolerated","#.to_owned()
             + r#""weakness":"snp-smt","found":"0x21"}]"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn of_several_things_the_earliest_check_that_one_failed_is_the_failure() {
+        let mut checks = Checks::default();
+        checks.plan(HERE, THREE);
+        let results = [
+            Err(Rejection::CertificateSignature),
+            Ok(()),
+            Err(Rejection::CertificateAlgorithm),
+        ];
+        checks.steps_of_all(HERE, THREE, "x", results);
+        let expected = [Outcome::Passed, Outcome::Failed, Outcome::NotReached];
+        assert_eq!(outcomes(checks), expected);
+    }
+
+    #[test]
+    fn what_is_not_needed_does_not_refuse() {
+        let mut checks = Checks::default();
+        checks.plan(HERE, THREE);
+        checks.not_needed(HERE, THREE, "nothing to check");
+        assert_eq!(checks.outcome(), Ok(()));
+        assert_eq!(outcomes(checks), [Outcome::NotNeeded; 3]);
     }
 
     #[test]

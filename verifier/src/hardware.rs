@@ -1,4 +1,5 @@
-//! One report with its endorsements and no Statement: is it genuine, and what does it say?
+//! One report, or those of a machine's devices, with endorsements and no Statement: is it genuine,
+//! and what does it say?
 //!
 //! For people who look at a machine. There is a verdict and no result: nothing was said of a
 //! connection, a configuration or an image, so nothing can be opened with it.
@@ -9,6 +10,8 @@ use protocol::tee::TeeKind;
 use crate::anchors::TrustAnchors;
 use crate::appraise::{self, Terms};
 use crate::checks::Checks;
+use crate::devices;
+use crate::nvidia::DeviceExpectations;
 use crate::policy::AppraisalPolicy;
 use crate::time::UnixTime;
 use crate::verdict::{Inputs, Kind, Verdict};
@@ -23,19 +26,37 @@ pub fn appraise_hardware(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Verdict {
-    let terms = Terms {
-        policy,
-        anchors,
-        at,
-    };
+    let terms = Terms::new(policy, anchors, at);
     let mut checks = Checks::default();
     appraise::appraise_hardware(tee, report, endorsements, terms, &mut checks);
+    let kind = match tee {
+        TeeKind::SevSnp => Kind::SnpReport,
+        TeeKind::Tdx => Kind::TdxQuote,
+    };
+    verdict(kind, Some(tee), terms, checks)
+}
+
+/// Appraises evidence of GPUs and switches, and what is stapled for them, both as they are encoded:
+/// `docs/spec/gpu-evidence.md` §7.
+#[must_use]
+pub fn appraise_gpus(
+    evidence: &[u8],
+    endorsements: Option<&[u8]>,
+    expected: &DeviceExpectations<'_>,
+    policy: &AppraisalPolicy,
+    anchors: &TrustAnchors,
+    at: UnixTime,
+) -> Verdict {
+    let terms = Terms::new(policy, anchors, at);
+    let mut checks = Checks::default();
+    devices::check_alone(evidence, endorsements, expected, terms, &mut checks);
+    verdict(Kind::GpuEvidence, None, terms, checks)
+}
+
+fn verdict(kind: Kind, tee: Option<TeeKind>, terms: Terms<'_>, checks: Checks) -> Verdict {
     let decided = checks.outcome().map(|()| None);
     let inputs = Inputs {
-        kind: match tee {
-            TeeKind::SevSnp => Kind::SnpReport,
-            TeeKind::Tdx => Kind::TdxQuote,
-        },
+        kind,
         tee,
         references: None,
     };

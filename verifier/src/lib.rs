@@ -30,14 +30,14 @@ pub use anchors::{AmdRoots, CertificateDigest, NvidiaRoots, RESEARCH_MARKER, Tru
 pub use appraise::{Appraisal, ChannelBinding, appraise, appraise_in_full};
 pub use bundle::{Bundle, BundleAppraisal, BundleError, BundleResult, Pin, appraise_bundle};
 pub use checks::{Check, Outcome, Subject};
-pub use hardware::appraise_hardware;
+pub use hardware::{appraise_gpus, appraise_hardware};
 pub use nvidia::{
     DeviceExpectations, DeviceFacts, DeviceMinimum, DeviceNonces, DeviceVersionError,
     DriverVersion, FirmwareVersion, NvidiaPolicy, OcspRule, appraise_devices,
 };
 pub use policy::{
-    AcceptedClass, AcceptedLevel, Advisory, AllowedChips, AppraisalPolicy, ChipName, ChipRules,
-    MrSeam, PolicyError, SeamRule, SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
+    AcceptedClass, AcceptedLevel, Advisory, AllowedChips, AppraisalPolicy, ChipName,
+    ChipRules, MrSeam, PolicyError, SeamRule, SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
 };
 pub use rejection::Rejection;
 pub use result::{AttestationResult, ChipIdentity};

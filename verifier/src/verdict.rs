@@ -29,6 +29,8 @@ pub enum Kind {
     SnpReport,
     /// A TDX quote and its collateral, without a Statement.
     TdxQuote,
+    /// Reports of GPUs and switches and what is stapled for them, without a Statement.
+    GpuEvidence,
 }
 
 /// The decision.
@@ -131,7 +133,7 @@ pub struct Verdict {
     verdict: Decision,
     rejection: Option<&'static str>,
     channel_binding: Binding,
-    tee: &'static str,
+    tee: Option<&'static str>,
     at: u64,
     profile: &'static str,
     policy: DocumentDigest,
@@ -146,7 +148,8 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     pub(crate) kind: Kind,
-    pub(crate) tee: TeeKind,
+    /// `None` of devices alone.
+    pub(crate) tee: Option<TeeKind>,
     pub(crate) references: Option<&'a ReferenceValues>,
 }
 
@@ -170,9 +173,11 @@ impl Verdict {
             rejection: reason.map(Rejection::code),
             channel_binding: match inputs.kind {
                 Kind::Evidence => Binding::Checked,
-                Kind::Bundle | Kind::SnpReport | Kind::TdxQuote => Binding::NotChecked,
+                Kind::Bundle | Kind::SnpReport | Kind::TdxQuote | Kind::GpuEvidence => {
+                    Binding::NotChecked
+                }
             },
-            tee: inputs.tee.name(),
+            tee: inputs.tee.map(TeeKind::name),
             at: terms.at.0,
             profile: profile_name(terms.anchors.profile()),
             policy: DocumentDigest::of_policy(terms.policy),

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use measurements::transparency::note::VerifierKey;
+use protocol::digest::{BootId, GpuNonce, Nonce};
 use protocol::nano::Nano;
+use protocol::reference_values::DeviceSet;
 use protocol::ton::TonAddress;
 use verifier::{DocumentDigest, UnixTime};
 
 use super::amount::parse_amount;
+use super::device_set::parse_device_set;
 
 /// Attest the machine that answers, pay for what arrives, ask.
 #[derive(Debug, Parser)]
@@ -162,6 +165,8 @@ pub(super) enum VerifyCommand {
     Snp(SnpArguments),
     /// A TDX quote with Intel's collateral
     Tdx(TdxArguments),
+    /// Reports of GPUs and switches with NVIDIA's manifests and answers about revocation
+    Gpu(GpuArguments),
     /// A bundle: everything that a connection brought, in one file. The channel binding is not
     /// checked
     Bundle(Box<BundleArguments>),
@@ -193,10 +198,10 @@ pub(super) struct SnpArguments {
     /// The report, 1184 bytes
     #[arg(long, value_name = "FILE")]
     pub(super) report: PathBuf,
-    /// The chip's certificate, DER or PEM
+    /// The certificate of the key that signed, VCEK or VLEK, DER or PEM
     #[arg(long, value_name = "FILE")]
     pub(super) vcek: PathBuf,
-    /// ASK and ARK in one PEM file, as AMD hands them out
+    /// ASK (of a VLEK: ASVK) and ARK in one PEM file, as AMD hands them out
     #[arg(long, value_name = "FILE")]
     pub(super) authorities: PathBuf,
     /// AMD's revocation list, DER
@@ -217,6 +222,43 @@ pub(super) struct TdxArguments {
     #[command(flatten)]
     pub(super) judging: Judging,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = GPU_EXAMPLE)]
+pub(super) struct GpuArguments {
+    /// GPU evidence, as a Statement names it (docs/spec/gpu-evidence.md, section 1)
+    #[arg(long, value_name = "FILE")]
+    pub(super) evidence: PathBuf,
+    /// GPU endorsements: manifests and answers about revocation (the same section)
+    #[arg(long, value_name = "FILE")]
+    pub(super) endorsements: Option<PathBuf>,
+    /// What the devices must be: architecture, number of GPUs, number of switches, mode. Several
+    /// may be given; the devices are one of them
+    #[arg(
+        long = "set",
+        value_name = "ARCHITECTURE,GPUS,SWITCHES,MODE",
+        required = true
+    )]
+    #[arg(value_parser = parse_device_set)]
+    pub(super) sets: Vec<DeviceSet>,
+    /// The boot that asked: the reports carry its nonces for the round in the evidence
+    #[arg(long, value_name = "HEX", conflicts_with = "nonce")]
+    #[arg(required_unless_present = "nonce")]
+    pub(super) boot_id: Option<BootId>,
+    /// One nonce for all devices, as NVIDIA's own tools ask
+    #[arg(long, value_name = "HEX")]
+    pub(super) nonce: Option<GpuNonce>,
+    /// The client's challenge, for a policy that wants answers about revocation made for it
+    #[arg(long, value_name = "HEX")]
+    pub(super) challenge: Option<Nonce>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+const GPU_EXAMPLE: &str = "Example:\n  cocoon verify gpu --evidence gpus.bin --endorsements \
+    staples.bin \\\n      --set hopper,8,4,protected-pcie --boot-id 0101… --at \
+    2026-11-26T13:00:00Z --pretty\n\nArchitectures: hopper, blackwell. Modes: multi-pass, \
+    single-pass, protected-pcie.\nExit codes: 0 accepted, 20 rejected, 2 bad input.";
 
 #[derive(Debug, Args)]
 pub(super) struct BundleArguments {
@@ -256,6 +298,8 @@ pub(super) fn examples(program: &str) -> String {
         "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",
         "  {} serve --port 8484 --config settings.json",
         "  {} verify receipt ~/.{}/receipts/receipt-….json",
+        "  {} verify gpu --evidence FILE --endorsements FILE --set hopper,8,4,protected-pcie \\",
+        "      --boot-id 01… --pretty",
         "  {} verify bundle FILE --release releases/0.1.0 --log-key log.example/… --pretty",
         "",
         "Exit codes: 0 done, 1 network, chain or files failed, 2 bad input, 20 evidence refused,",

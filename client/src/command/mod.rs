@@ -6,6 +6,7 @@
 mod amount;
 mod arguments;
 mod ask;
+mod device_set;
 mod failure;
 mod machine;
 mod output;

@@ -1,18 +1,22 @@
 //! NVIDIA's chains: of devices, and of those who sign manifests. From a leaf to a pinned root,
 //! with what was answered about revocation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use der::asn1::ObjectIdentifier;
+use p384::ecdsa::VerifyingKey;
 use sha2::{Digest as _, Sha256};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use super::ecdsa;
-use super::ocsp::Answers;
-use crate::anchors::{CertificateDigest, TrustAnchors};
-use crate::certificate::ParsedCertificate;
+use super::ocsp::{Answers, judged};
+use crate::anchors::CertificateDigest;
+use crate::appraise::Terms;
+use crate::certificate::{ParsedCertificate, profile_check};
+use crate::checks::{Checks, Hex, Subject};
+use crate::policy::Weakness;
 use crate::rejection::Rejection;
-use crate::time::UnixTime;
+use crate::time::{Span, UnixTime};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
@@ -25,108 +29,172 @@ pub(super) struct ChainForm {
     pub(super) answered_from: usize,
 }
 
-/// A verified chain, leaf first.
+/// What could be read of a chain, leaf first. Whether it holds, the list of checks says.
 #[derive(Debug)]
 pub(super) struct Chain<'c> {
-    certificates: Vec<ParsedCertificate<'c>>,
+    pub(super) leaf: ParsedCertificate<'c>,
+    /// Who issued the leaf: of a device, its read-only firmware.
+    pub(super) issuer: ParsedCertificate<'c>,
+    /// The leaf's key, once the chain ends at the pinned root.
+    pub(super) key: Option<VerifyingKey>,
     /// Earliest end of validity of any part.
     pub(super) not_after: UnixTime,
 }
 
-/// Verifies chains at one time; what several of them share is verified once.
+/// Reads chains at one time; what several of them share is verified once.
 #[derive(Debug)]
 pub(super) struct ChainVerifier<'v> {
-    pub(super) anchors: &'v TrustAnchors,
-    pub(super) at: UnixTime,
-    pub(super) answers: Answers<'v>,
-    /// Links between a certificate and its issuer that were verified, with their end.
-    verified: BTreeMap<[u8; 32], UnixTime>,
+    pub(super) terms: Terms<'v>,
+    answers: Answers<'v>,
+    /// What was found of a certificate, its issuer and everything above.
+    links: BTreeMap<[u8; 32], Link>,
+}
+
+/// A certificate and its issuer: is it issued, and until when was it answered for, if at all?
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    issued: Result<(), Rejection>,
+    answered: Result<Option<UnixTime>, Rejection>,
+}
+
+const FORM: &[Rejection] = &[
+    Rejection::NvidiaChainLength,
+    Rejection::CertificateMalformed,
+];
+const DATES: &[Rejection] = &[
+    Rejection::CertificateNotYetValid,
+    Rejection::CertificateExpired,
+];
+const USAGES: &[Rejection] = &[
+    Rejection::CertificateUsage,
+    Rejection::CertificateNotAuthority,
+];
+const ISSUED: &[Rejection] = &[
+    Rejection::CertificateIssuer,
+    Rejection::CertificateAlgorithm,
+    Rejection::CertificateSignature,
+];
+
+/// `docs/spec/gpu-evidence.md` §4, in its order.
+pub(super) fn plan(of: Subject, terms: Terms<'_>, checks: &mut Checks) {
+    checks.plan(of, FORM);
+    let marker = profile_check(terms.anchors.profile());
+    let (root, critical) = (Rejection::CertificateRoot, Rejection::CertificateCritical);
+    checks.plan(of, &[marker, root, critical]);
+    for steps in [DATES, USAGES, ISSUED, &[Rejection::OcspMissing]] {
+        checks.plan(of, steps);
+    }
+    checks.plan(of, &judged(terms.policy.nvidia.ocsp));
 }
 
 impl<'v> ChainVerifier<'v> {
-    pub(super) const fn new(anchors: &'v TrustAnchors, at: UnixTime, answers: Answers<'v>) -> Self {
+    pub(super) const fn new(terms: Terms<'v>, answers: Answers<'v>) -> Self {
         Self {
-            anchors,
-            at,
+            terms,
             answers,
-            verified: BTreeMap::new(),
+            links: BTreeMap::new(),
         }
     }
 
-    /// `docs/spec/gpu-evidence.md` §4.
-    pub(super) fn verify<'c>(
+    /// `docs/spec/gpu-evidence.md` §4. `None` when the certificates cannot be read.
+    pub(super) fn read<'c>(
         &mut self,
+        of: Subject,
         ders: &'c [Vec<u8>],
         form: ChainForm,
-    ) -> Result<Chain<'c>, Rejection> {
-        let root = match ders.last() {
-            Some(root) if ders.len() == form.length => root,
-            Some(_) | None => return Err(Rejection::NvidiaChainLength),
-        };
-        let certificates = ders
-            .iter()
-            .map(|der| ParsedCertificate::parse(der))
-            .collect::<Result<Vec<_>, _>>()?;
-        for certificate in &certificates {
-            certificate.check_profile(self.anchors.profile())?;
-        }
+        checks: &mut Checks,
+    ) -> Option<Chain<'c>> {
+        let found = format_args!("{} certificates", ders.len());
+        let certificates = checks.steps(of, FORM, found, parse(ders, form.length))?;
+        let profile = self.terms.anchors.profile();
+        let each = || certificates.iter();
+        let marked = each().map(|certificate| certificate.check_profile(profile));
+        checks.steps_of_all(of, &[profile_check(profile)], "", marked);
         // The pin covers every byte of the root, so its self-signature would add nothing.
-        if CertificateDigest::of(root) != form.root {
-            return Err(Rejection::CertificateRoot);
+        let root = CertificateDigest::of(ders.last()?);
+        let pinned = checks.expect(of, Rejection::CertificateRoot, root, root == form.root);
+        let critical = each().map(ParsedCertificate::check_critical);
+        checks.steps_of_all(of, &[Rejection::CertificateCritical], "", critical);
+        let span = each()
+            .map(ParsedCertificate::validity)
+            .reduce(Span::overlap)?;
+        let dates = each().map(|certificate| certificate.check_dates(self.terms.at));
+        checks.steps_of_all(of, DATES, span, dates);
+        checks.steps_of_all(of, USAGES, "", each().enumerate().map(check_usage));
+        let mut not_after = span.until;
+        let mut key = None;
+        // Nobody's key is used before the root is the pinned one.
+        if pinned {
+            let links = self.links(&certificates, ders);
+            let leaf = certificates.first().map(ParsedCertificate::p384_key)?;
+            let issued = links.iter().map(|link| link.issued);
+            let issued = issued.chain([leaf.as_ref().map(|_| ()).map_err(|refused| *refused)]);
+            let found = certificates.first().map(ParsedCertificate::serial)?;
+            checks.steps_of_all(of, ISSUED, Hex(found), issued);
+            let answered = links.get(form.answered_from..)?;
+            not_after = not_after.min(self.check_answers(of, answered, checks));
+            key = leaf.ok();
         }
-        for certificate in &certificates {
-            certificate.check_critical()?;
-            certificate.check_dates(self.at)?;
-        }
-        check_usages(&certificates)?;
-        let mut ends: Vec<_> = certificates.iter().map(|c| c.not_after()).collect();
-        for (number, pair) in certificates.windows(2).enumerate() {
-            let ([subject, issuer], Some(ders)) = (pair, ders.get(number..)) else {
-                continue;
-            };
-            let answered = number >= form.answered_from;
-            ends.push(self.verify_link(subject, issuer, &link(ders), answered)?);
-        }
-        let not_after = ends.into_iter().min();
-        Ok(Chain {
-            certificates,
-            not_after: not_after.ok_or(Rejection::NvidiaChainLength)?,
+        let mut certificates = certificates.into_iter();
+        Some(Chain {
+            leaf: certificates.next()?,
+            issuer: certificates.next()?,
+            key,
+            not_after,
         })
     }
 
-    fn verify_link(
-        &mut self,
-        subject: &ParsedCertificate<'_>,
-        issuer: &ParsedCertificate<'_>,
-        link: &[u8; 32],
-        answered: bool,
-    ) -> Result<UnixTime, Rejection> {
-        if let Some(end) = self.verified.get(link) {
-            return Ok(*end);
+    /// What is known of each certificate but the root.
+    fn links(&mut self, certificates: &[ParsedCertificate<'_>], ders: &[Vec<u8>]) -> Vec<Link> {
+        let (profile, at) = (self.terms.anchors.profile(), self.terms.at);
+        let pairs = certificates.windows(2).enumerate();
+        let links = pairs.filter_map(|(number, pair)| {
+            let ([subject, issuer], Some(above)) = (pair, ders.get(number..)) else {
+                return None;
+            };
+            let answers = &self.answers;
+            let link = self.links.entry(name(above)).or_insert_with(|| Link {
+                issued: ecdsa::check_issued_by(subject, issuer),
+                answered: answers.check(subject, issuer, profile, at),
+            });
+            Some(*link)
+        });
+        links.collect()
+    }
+
+    /// Every certificate was answered for. Returns the earliest end of the answers.
+    fn check_answers(&self, of: Subject, links: &[Link], checks: &mut Checks) -> UnixTime {
+        let answers = links.iter().filter_map(|link| link.answered.transpose());
+        let (count, wanted) = (answers.clone().count(), links.len());
+        let found = format_args!("{count} of {wanted} certificates answered for");
+        let weakness = Weakness::NvidiaNoRevocationAnswers;
+        let (policy, missing) = (self.terms.policy, (of, Rejection::OcspMissing));
+        checks.expect_or(weakness, policy, missing, found, count == wanted);
+        let judged = judged(self.answers.rule());
+        let end = answers.clone().flatten().min();
+        let end = end.unwrap_or(UnixTime(u64::MAX));
+        if count > 0 {
+            let results = answers.map(|answer| answer.map(|_| ()));
+            checks.steps_of_all(of, &judged, format_args!("until {end}"), results);
+        } else if policy.tolerates(weakness) {
+            checks.not_needed(of, &judged, found);
         }
-        ecdsa::check_issued_by(subject, issuer)?;
-        let end = if answered {
-            self.answers
-                .check(subject, issuer, self.anchors.profile(), self.at)?
-        } else {
-            subject.not_after()
-        };
-        self.verified.insert(*link, end);
-        Ok(end)
+        end
     }
 }
 
-impl<'c> Chain<'c> {
-    pub(super) fn leaf(&self) -> Result<&ParsedCertificate<'c>, Rejection> {
-        let leaf = self.certificates.first();
-        leaf.ok_or(Rejection::NvidiaChainLength)
+/// So many certificates, none of them twice.
+fn parse(ders: &[Vec<u8>], length: usize) -> Result<Vec<ParsedCertificate<'_>>, Rejection> {
+    if ders.len() != length {
+        return Err(Rejection::NvidiaChainLength);
     }
-
-    /// Who issued the leaf: of a device, its read-only firmware.
-    pub(super) fn leaf_issuer(&self) -> Result<&ParsedCertificate<'c>, Rejection> {
-        let issuer = self.certificates.get(1);
-        issuer.ok_or(Rejection::NvidiaChainLength)
+    let distinct: BTreeSet<_> = ders.iter().collect();
+    if distinct.len() != ders.len() {
+        return Err(Rejection::CertificateMalformed);
     }
+    ders.iter()
+        .map(|der| ParsedCertificate::parse(der))
+        .collect()
 }
 
 /// The common name of a subject; empty when there is none or several.
@@ -141,7 +209,7 @@ pub(super) fn common_name(certificate: &ParsedCertificate<'_>) -> String {
 }
 
 /// Names a certificate together with everything above it.
-fn link(ders: &[Vec<u8>]) -> [u8; 32] {
+fn name(ders: &[Vec<u8>]) -> [u8; 32] {
     let hash = ders.iter().fold(Sha256::new(), |hash, der| {
         hash.chain_update(Sha256::digest(der))
     });
@@ -149,24 +217,21 @@ fn link(ders: &[Vec<u8>]) -> [u8; 32] {
 }
 
 /// All but the leaf may issue, and as deep as they stand here; the leaf only signs.
-fn check_usages(certificates: &[ParsedCertificate<'_>]) -> Result<(), Rejection> {
-    let malformed = |_| Rejection::CertificateMalformed;
-    for (number, certificate) in certificates.iter().enumerate() {
-        let tbs = &certificate.parsed.tbs_certificate;
-        let Some(below) = number.checked_sub(1) else {
-            let usage = tbs.get::<KeyUsage>().map_err(malformed)?;
-            let signs = |usage: &KeyUsage| usage.digital_signature() && !usage.key_cert_sign();
-            if !usage.is_some_and(|(_, usage)| signs(&usage)) {
-                return Err(Rejection::CertificateUsage);
-            }
-            continue;
+fn check_usage((number, certificate): (usize, &ParsedCertificate<'_>)) -> Result<(), Rejection> {
+    let tbs = &certificate.parsed.tbs_certificate;
+    let Some(below) = number.checked_sub(1) else {
+        let signs = |usage: KeyUsage| usage.digital_signature() && !usage.key_cert_sign();
+        return match tbs.get::<KeyUsage>() {
+            Ok(Some((_, usage))) if signs(usage) => Ok(()),
+            Ok(_) | Err(_) => Err(Rejection::CertificateUsage),
         };
-        certificate.check_authority()?;
-        let constraints = tbs.get::<BasicConstraints>().map_err(malformed)?;
-        let limit = constraints.and_then(|(_, constraints)| constraints.path_len_constraint);
-        if limit.is_some_and(|limit| usize::from(limit) < below) {
-            return Err(Rejection::CertificateNotAuthority);
-        }
+    };
+    let refused = Rejection::CertificateNotAuthority;
+    certificate.check_authority().map_err(|_| refused)?;
+    let constraints = tbs.get::<BasicConstraints>().map_err(|_| refused)?;
+    let limit = constraints.and_then(|(_, constraints)| constraints.path_len_constraint);
+    match limit {
+        Some(limit) if usize::from(limit) < below => Err(refused),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }

@@ -1,23 +1,14 @@
 //! ECDSA P-384 with SHA-384, the only signature algorithm of NVIDIA's certificates.
 
-use der::Encode as _;
 use der::asn1::ObjectIdentifier;
 use p384::ecdsa::signature::Verifier as _;
 use p384::ecdsa::{Signature, VerifyingKey};
-use p384::pkcs8::DecodePublicKey as _;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::certificate::ParsedCertificate;
 use crate::rejection::Rejection;
 
 const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
-
-/// The key of a certificate.
-pub(super) fn key_of(certificate: &ParsedCertificate<'_>) -> Result<VerifyingKey, Rejection> {
-    let info = &certificate.parsed.tbs_certificate.subject_public_key_info;
-    let info = info.to_der().map_err(|_| Rejection::CertificateMalformed)?;
-    VerifyingKey::from_public_key_der(&info).map_err(|_| Rejection::CertificateAlgorithm)
-}
 
 /// Whether a DER signature is the key's; an error for another algorithm.
 pub(super) fn verifies(
@@ -47,7 +38,7 @@ pub(super) fn check_issued_by(
         return Err(Rejection::CertificateAlgorithm);
     }
     let signature = subject.parsed.signature.as_bytes();
-    let verified = verifies(&key_of(issuer)?, algorithm, subject.signed(), signature)?;
+    let verified = verifies(&issuer.p384_key()?, algorithm, subject.signed(), signature)?;
     verified
         .then_some(())
         .ok_or(Rejection::CertificateSignature)

@@ -40,9 +40,10 @@ pub(super) fn of_leaf(
 ) -> Result<[u8; 48], Rejection> {
     let found = match kind {
         DeviceKind::Hopper | DeviceKind::Ls10 => {
-            extension(leaf, COMPOSITE_DEVICE_ID).and_then(|value| composite(value, issuer))
+            let value = leaf.only_extension(COMPOSITE_DEVICE_ID);
+            value.and_then(|value| composite(value, issuer))
         }
-        DeviceKind::Blackwell => extension(leaf, TCB_INFO).and_then(tcb_info),
+        DeviceKind::Blackwell => leaf.only_extension(TCB_INFO).and_then(tcb_info),
     };
     found.ok_or(Rejection::GpuFwidExtension)
 }
@@ -81,15 +82,4 @@ fn tcb_info(value: &[u8]) -> Option<[u8; 48]> {
 fn digest(fwid: &Fwid<'_>) -> Option<[u8; 48]> {
     let digest = fwid.digest.as_bytes().try_into().ok()?;
     (fwid.algorithm == SHA384).then_some(digest)
-}
-
-fn extension<'c>(
-    certificate: &'c ParsedCertificate<'_>,
-    oid: ObjectIdentifier,
-) -> Option<&'c [u8]> {
-    let mut found = certificate.extensions().filter(|e| e.extn_id == oid);
-    match (found.next(), found.next()) {
-        (Some(only), None) => Some(only.extn_value.as_bytes()),
-        (None | Some(_), _) => None,
-    }
 }

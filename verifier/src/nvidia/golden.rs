@@ -3,12 +3,19 @@
 use protocol::gpu_evidence::DeviceKind;
 
 use super::opaque::{DeviceFields, GpuFields, OpaqueData};
+use super::report::ReadDevice;
 use super::rim::Rim;
-use super::spdm::SpdmReport;
+use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 
 /// Measured from the first video decoder, which some products do not have.
 const NVDEC0_INDEX: u8 = 35;
+
+/// A device's measurements against a manifest.
+pub(super) const MEASURED: &[Rejection] = &[
+    Rejection::GpuMeasurementMissing,
+    Rejection::GpuMeasurementMismatch,
+];
 
 /// Names of the manifests of one device, as NVIDIA's service knows them.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,45 +58,55 @@ fn driver_rim(kind: DeviceKind, gpu: &GpuFields) -> String {
 }
 
 /// The manifest is for this device: its architecture, and the version that it reports.
-pub(super) fn check_rim(rim: &Rim, kind: DeviceKind, version: &str) -> Result<(), Rejection> {
-    rim.check_product(kind)?;
-    if rim.version == version {
-        Ok(())
-    } else {
-        Err(Rejection::RimVersion)
-    }
+pub(super) fn check_rim(
+    of: Subject,
+    rim: &Rim,
+    (kind, version): (DeviceKind, &str),
+    checks: &mut Checks,
+) {
+    checks.expect(of, Rejection::RimProduct, kind.name(), rim.is_for(kind));
+    checks.expect(of, Rejection::RimVersion, version, rim.version == version);
 }
 
 /// No measurement is both the driver's and the firmware's.
-pub(super) fn check_disjoint(driver: &Rim, firmware: &Rim) -> Result<(), Rejection> {
+pub(super) fn check_disjoint(of: Subject, driver: &Rim, firmware: &Rim, checks: &mut Checks) {
     let mut indices = driver.active.keys();
-    if indices.any(|index| firmware.active.contains_key(index)) {
-        return Err(Rejection::RimOverlap);
-    }
-    Ok(())
+    let holds = !indices.any(|index| firmware.active.contains_key(index));
+    let found = format_args!("{} and {}", driver.active.len(), firmware.active.len());
+    checks.expect(of, Rejection::RimOverlap, found, holds);
 }
 
 /// Each active measurement is in the report, with one of the accepted values. So secure boot is on
 /// and debugging is off: both are measured and nothing else in a report shows them.
 pub(super) fn check_measurements(
-    report: &SpdmReport<'_>,
-    data: &OpaqueData,
+    of: Subject,
+    device: &ReadDevice<'_>,
     rim: &Rim,
-) -> Result<(), Rejection> {
-    let without_decoder = match &data.device {
+    checks: &mut Checks,
+) {
+    let without_decoder = match &device.data.device {
         DeviceFields::Gpu(gpu) => !gpu.nvdec0_enabled,
         DeviceFields::Switch { .. } => false,
     };
-    for (index, accepted) in &rim.active {
-        if *index == NVDEC0_INDEX && without_decoder {
-            continue;
-        }
-        let measured = report
-            .value(*index)
-            .ok_or(Rejection::GpuMeasurementMissing)?;
-        if !accepted.contains(measured) {
-            return Err(Rejection::GpuMeasurementMismatch);
-        }
-    }
-    Ok(())
+    let asked = rim.active.iter();
+    let asked = asked.filter(|(index, _)| **index != NVDEC0_INDEX || !without_decoder);
+    let results: Vec<_> = asked
+        .map(|(index, accepted)| match device.report.value(*index) {
+            None => (index, Err(Rejection::GpuMeasurementMissing)),
+            Some(measured) if accepted.contains(measured) => (index, Ok(())),
+            Some(_) => (index, Err(Rejection::GpuMeasurementMismatch)),
+        })
+        .collect();
+    let wrong = results.iter().filter(|(_, result)| result.is_err());
+    let wrong: Vec<_> = wrong.map(|(index, _)| index.to_string()).collect();
+    let found = match (results.len(), wrong.as_slice()) {
+        (all, []) => format!("{all} measurements"),
+        (all, wrong) => format!("{all} measurements; not {}", wrong.join(" ")),
+    };
+    checks.steps_of_all(
+        of,
+        MEASURED,
+        found,
+        results.into_iter().map(|(_, result)| result),
+    );
 }

@@ -15,6 +15,7 @@ mod policy;
 mod report;
 mod rim;
 mod rules;
+mod shelf;
 mod signature;
 mod spdm;
 #[cfg(test)]
@@ -22,25 +23,27 @@ mod tests;
 mod version;
 mod xml;
 
-use std::collections::BTreeMap;
-
 use protocol::digest::{BootId, GpuNonce, OcspNonce};
 use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode, device_nonce};
 use protocol::reference_values::DeviceSet;
 
 use crate::anchors::TrustAnchors;
-use crate::policy::{AppraisalPolicy, Weakness};
+use crate::appraise::Terms;
+use crate::checks::{Checks, Subject};
+use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 use chain::ChainVerifier;
-use golden::RimIds;
 use ocsp::Answers;
 use opaque::DeviceFields;
-use report::VerifiedDevice;
-use rim::Rim;
+use report::ReadDevice;
+use shelf::Shelf;
 
 pub use policy::{DeviceMinimum, NvidiaPolicy, OcspRule};
 pub use version::{DeviceVersionError, DriverVersion, FirmwareVersion};
+
+const DEVICES: Subject = Subject::of("devices");
+const ANSWERS: Subject = Subject::of("revocation-answers");
 
 /// What the devices are expected to be, and what their reports must carry.
 #[derive(Debug, Clone, Copy)]
@@ -93,93 +96,118 @@ pub fn appraise_devices(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Result<Vec<DeviceFacts>, Rejection> {
-    let sets = rules::matching_sets(evidence, expected.sets)?;
-    let absence_tolerated = policy.tolerates(Weakness::NvidiaNoRevocationAnswers);
-    let (rule, nonce) = (policy.nvidia.ocsp, expected.ocsp_nonce);
-    let answers = Answers::parse(&endorsements.ocsp, rule, nonce, absence_tolerated)?;
-    let mut chains = ChainVerifier::new(anchors, at, answers);
+    let terms = Terms::new(policy, anchors, at);
+    let mut checks = Checks::default();
+    let facts = appraise(evidence, endorsements, expected, terms, &mut checks);
+    checks.outcome()?;
+    // Every check passed, so every device was read: this refuses only if the two ever disagree.
+    facts.ok_or(Rejection::GpuEvidenceMissing)
+}
+
+/// `docs/spec/gpu-evidence.md` §7. `None` when a device cannot be read; whether they hold, the list
+/// of checks says.
+pub(crate) fn appraise(
+    evidence: &GpuEvidence,
+    endorsements: &GpuEndorsements,
+    expected: &DeviceExpectations<'_>,
+    terms: Terms<'_>,
+    checks: &mut Checks,
+) -> Option<Vec<DeviceFacts>> {
+    let devices = evidence.devices.iter().zip(0..);
+    let places: Vec<_> = devices
+        .map(|(device, number)| Place {
+            kind: device.kind,
+            number,
+        })
+        .collect();
+    plan(&places, terms, checks);
+    let Some(sets) = rules::matching_sets(evidence, expected.sets, checks) else {
+        // The shape bounds what is worth looking at: a crowd of devices is not.
+        shelf::plan_unread(&places, checks);
+        return None;
+    };
+    let (rule, nonce) = (terms.policy.nvidia.ocsp, expected.ocsp_nonce);
+    let answers = Answers::parse(ANSWERS, &endorsements.ocsp, rule, nonce, checks);
+    let mut chains = ChainVerifier::new(terms, answers);
     let mut devices = Vec::new();
-    for (index, device) in (0..).zip(&evidence.devices) {
-        let nonce = expected.nonces.of(evidence.round, index)?;
-        devices.push(VerifiedDevice::verify(device, &nonce, &mut chains)?);
+    for (place, device) in places.iter().zip(&evidence.devices) {
+        let nonce = expected.nonces.of(evidence.round, place.number);
+        let read = ReadDevice::read(*place, device, nonce, &mut chains, checks);
+        devices.extend(read);
     }
-    rules::check_distinct(&devices)?;
-    rules::check_mode(&devices, &sets)?;
-    rules::check_links(&devices)?;
+    rules::check_together(&places, &devices, &sets, checks);
     let mut shelf = Shelf::new(endorsements);
     let mut facts = Vec::new();
-    for device in &devices {
-        rules::check_minimum(device, &policy.nvidia)?;
-        let end = shelf.check(device, &mut chains)?;
-        facts.push(facts_of(device, end));
+    for place in &places {
+        let device = devices.iter().find(|device| device.place == *place);
+        let Some(device) = device else {
+            shelf::plan_unread(&[*place], checks);
+            continue;
+        };
+        rules::plan_minimum(*place, checks);
+        rules::check_minimum(device, &terms.policy.nvidia, checks);
+        let end = shelf.check(device, &mut chains, checks);
+        facts.extend(end.map(|end| facts_of(device, end)));
     }
-    Ok(facts)
+    (facts.len() == places.len()).then_some(facts)
+}
+
+fn plan(places: &[Place], terms: Terms<'_>, checks: &mut Checks) {
+    rules::plan_set(checks);
+    checks.plan(ANSWERS, ocsp::PARSE);
+    for place in places {
+        report::plan(*place, terms, checks);
+    }
+    rules::plan_together(places, checks);
+}
+
+/// A device's place in the evidence, from 0, and what it is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    kind: DeviceKind,
+    number: u16,
+}
+
+impl Place {
+    const fn device(self) -> Subject {
+        self.of("gpu", "switch")
+    }
+
+    const fn chain(self) -> Subject {
+        self.of("gpu-chain", "switch-chain")
+    }
+
+    /// What runs it, of a GPU.
+    const fn driver(self) -> Subject {
+        self.of("gpu-driver", "switch-driver")
+    }
+
+    const fn firmware(self) -> Subject {
+        self.of("gpu-firmware", "switch-firmware")
+    }
+
+    const fn of(self, gpu: &'static str, switch: &'static str) -> Subject {
+        let name = if self.kind.is_gpu() { gpu } else { switch };
+        Subject::numbered(name, self.number)
+    }
 }
 
 impl DeviceNonces<'_> {
-    fn of(&self, round: u32, index: u32) -> Result<GpuNonce, Rejection> {
+    fn of(&self, round: u32, number: u16) -> Option<GpuNonce> {
         match self {
-            Self::OfBoot(boot_id) => Ok(device_nonce(boot_id, round, index)),
-            Self::Given(nonces) => {
-                let place = usize::try_from(index).map_err(|_| Rejection::GpuNonce)?;
-                nonces.get(place).copied().ok_or(Rejection::GpuNonce)
-            }
+            Self::OfBoot(boot_id) => Some(device_nonce(boot_id, round, u32::from(number))),
+            Self::Given(nonces) => nonces.get(usize::from(number)).copied(),
         }
     }
 }
 
-/// The stapled manifests; devices of one kind share theirs, so each is verified once.
-struct Shelf<'e> {
-    endorsements: &'e GpuEndorsements,
-    verified: BTreeMap<String, Rim>,
-}
-
-impl<'e> Shelf<'e> {
-    const fn new(endorsements: &'e GpuEndorsements) -> Self {
-        Self {
-            endorsements,
-            verified: BTreeMap::new(),
-        }
-    }
-
-    /// `docs/spec/gpu-evidence.md` §6. Returns the end of the manifests' validity.
-    fn check(
-        &mut self,
-        device: &VerifiedDevice<'_>,
-        chains: &mut ChainVerifier<'_>,
-    ) -> Result<UnixTime, Rejection> {
-        let (kind, data) = (device.kind, &device.data);
-        let ids = RimIds::of(kind, data);
-        for id in ids.driver.iter().chain([&ids.firmware]) {
-            if !self.verified.contains_key(id) {
-                let document = self.endorsements.rim(id).ok_or(Rejection::RimMissing)?;
-                let rim = Rim::verify(document, chains)?;
-                self.verified.insert(id.clone(), rim);
-            }
-        }
-        let taken = |id: &String| self.verified.get(id).ok_or(Rejection::RimMissing);
-        let firmware = taken(&ids.firmware)?;
-        golden::check_rim(firmware, kind, &data.firmware.to_string())?;
-        let mut end = firmware.not_after;
-        if let (Some(id), DeviceFields::Gpu(gpu)) = (&ids.driver, &data.device) {
-            let driver = taken(id)?;
-            golden::check_rim(driver, kind, gpu.driver.as_str())?;
-            golden::check_disjoint(driver, firmware)?;
-            golden::check_measurements(&device.report, data, driver)?;
-            end = end.min(driver.not_after);
-        }
-        golden::check_measurements(&device.report, data, firmware)?;
-        Ok(end)
-    }
-}
-
-fn facts_of(device: &VerifiedDevice<'_>, manifests_end: UnixTime) -> DeviceFacts {
+fn facts_of(device: &ReadDevice<'_>, manifests_end: UnixTime) -> DeviceFacts {
     let driver = match &device.data.device {
         DeviceFields::Gpu(gpu) => Some(gpu.driver.clone()),
         DeviceFields::Switch { .. } => None,
     };
     DeviceFacts {
-        kind: device.kind,
+        kind: device.place.kind,
         serial: device.serial.clone(),
         pdi: device.pdi,
         driver,

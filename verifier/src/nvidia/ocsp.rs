@@ -5,6 +5,7 @@ use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, OctetString, OctetStr
 use der::{
     Decode as _, Encode as _, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged as _,
 };
+use p384::ecdsa::VerifyingKey;
 use protocol::digest::OcspNonce;
 use protocol::reference_values::Profile;
 use sha2::{Digest as _, Sha256, Sha384};
@@ -16,6 +17,7 @@ use x509_cert::spki::AlgorithmIdentifierOwned;
 use super::ecdsa;
 use super::policy::OcspRule;
 use crate::certificate::{ParsedCertificate, signed_part};
+use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
@@ -89,15 +91,24 @@ pub(super) struct Answers<'a> {
     answers: Vec<Answer<'a>>,
     rule: OcspRule,
     nonce: Option<OcspNonce>,
-    /// The policy names their absence as a weakness that it tolerates.
-    absence_tolerated: bool,
 }
 
 /// One parsed answer; nothing in it is believed before its signature.
 struct Answer<'a> {
     basic: BasicResponse<'a>,
+    /// What it says of each certificate, in its order.
+    statuses: Vec<Status>,
     signed: &'a [u8],
     responders: Vec<&'a [u8]>,
+}
+
+/// What is said of a certificate.
+#[derive(Debug, Clone, Copy)]
+enum Status {
+    Good,
+    OnHold,
+    Revoked,
+    Unknown,
 }
 
 impl core::fmt::Debug for Answer<'_> {
@@ -106,47 +117,75 @@ impl core::fmt::Debug for Answer<'_> {
     }
 }
 
+/// Form of all answers.
+pub(super) const PARSE: &[Rejection] = &[Rejection::OcspMalformed, Rejection::OcspUnsuccessful];
+
+/// What an answer must pass, in this order.
+pub(super) const fn judged(rule: OcspRule) -> [Rejection; 8] {
+    [
+        Rejection::OcspResponder,
+        Rejection::OcspSignature,
+        Rejection::OcspNotYetValid,
+        Rejection::OcspExpired,
+        match rule {
+            OcspRule::AgeSeconds(_) => Rejection::OcspTooOld,
+            OcspRule::Nonce => Rejection::OcspNonce,
+        },
+        Rejection::OcspUnknown,
+        Rejection::CertificateOnHold,
+        Rejection::CertificateRevoked,
+    ]
+}
+
 impl<'a> Answers<'a> {
+    /// Those of the stapled answers that are well-formed; the others are noted under `of`.
     pub(super) fn parse(
+        of: Subject,
         stapled: &'a [Vec<u8>],
         rule: OcspRule,
         nonce: Option<OcspNonce>,
-        absence_tolerated: bool,
-    ) -> Result<Self, Rejection> {
-        let answers = stapled.iter().map(|der| Answer::parse(der));
-        Ok(Self {
-            answers: answers.collect::<Result<_, _>>()?,
+        checks: &mut Checks,
+    ) -> Self {
+        let parsed: Vec<_> = stapled.iter().map(|der| Answer::parse(der)).collect();
+        let results = parsed.iter().map(|answer| match answer {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(*refused),
+        });
+        let found = format_args!("{} answers", stapled.len());
+        checks.steps_of_all(of, PARSE, found, results);
+        Self {
+            answers: parsed.into_iter().flatten().collect(),
             rule,
             nonce,
-            absence_tolerated,
-        })
+        }
     }
 
-    /// Every answer about `subject` says "good", is signed by those who may, and is fresh. There
-    /// is at least one. Returns the earliest end of their validity.
+    /// Every answer about `subject` says "good", is signed by those who may, and is fresh.
+    /// Returns the earliest end of their validity; `None` when there is no answer.
     pub(super) fn check(
         &self,
         subject: &ParsedCertificate<'_>,
         issuer: &ParsedCertificate<'_>,
         profile: Profile,
         at: UnixTime,
-    ) -> Result<UnixTime, Rejection> {
+    ) -> Result<Option<UnixTime>, Rejection> {
         let mut end = None;
         for answer in &self.answers {
-            let about = answer.basic.data.responses.iter();
-            for single in about.filter(|single| single.certificate.names(subject, issuer)) {
+            let about = answer.basic.data.responses.iter().zip(&answer.statuses);
+            for (single, status) in about.filter(|(of, _)| of.certificate.names(subject, issuer)) {
                 answer.check_signature(issuer, profile, at)?;
                 let until = single.check_dates(at, self.rule)?;
                 self.check_nonce(answer)?;
-                single.check_status()?;
+                status.check()?;
                 end = Some(end.map_or(until, |known: UnixTime| known.min(until)));
             }
         }
-        match end {
-            Some(end) => Ok(end),
-            None if self.absence_tolerated => Ok(subject.not_after()),
-            None => Err(Rejection::OcspMissing),
-        }
+        Ok(end)
+    }
+
+    /// How fresh answers must be.
+    pub(super) const fn rule(&self) -> OcspRule {
+        self.rule
     }
 
     fn check_nonce(&self, answer: &Answer<'_>) -> Result<(), Rejection> {
@@ -185,7 +224,9 @@ impl<'a> Answer<'a> {
             return Err(Rejection::OcspMalformed);
         }
         let responders = certificates(basic.certificates.as_ref()).map_err(malformed)?;
+        let statuses = data.responses.iter().map(SingleResponse::status);
         Ok(Self {
+            statuses: statuses.collect::<Result<_, _>>()?,
             signed: signed_part(bytes).map_err(malformed)?,
             responders,
             basic,
@@ -199,16 +240,15 @@ impl<'a> Answer<'a> {
         at: UnixTime,
     ) -> Result<(), Rejection> {
         let key = match self.responders.first() {
-            None => ecdsa::key_of(issuer)?,
-            Some(der) => {
-                let responder = ParsedCertificate::parse(der)?;
-                check_responder(&responder, issuer, profile, at)?;
-                ecdsa::key_of(&responder)?
-            }
+            None => issuer.p384_key(),
+            Some(der) => responder_key(der, issuer, profile, at),
         };
+        let key = key.map_err(|_| Rejection::OcspResponder)?;
         let (algorithm, signature) = (&self.basic.algorithm, self.basic.signature.as_bytes());
-        let verified = ecdsa::verifies(&key, algorithm, self.signed, signature)?;
-        verified.then_some(()).ok_or(Rejection::OcspSignature)
+        match ecdsa::verifies(&key, algorithm, self.signed, signature) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Rejection::OcspSignature),
+        }
     }
 
     fn nonce(&self) -> Option<OcspNonce> {
@@ -244,25 +284,36 @@ impl SingleResponse<'_> {
         }
     }
 
-    fn check_status(&self) -> Result<(), Rejection> {
+    fn status(&self) -> Result<Status, Rejection> {
         let tag = |number, constructed| Tag::ContextSpecific {
             constructed,
             number,
         };
         let status = self.status;
         if status.tag() == tag(TagNumber::N0, false) && status.value().is_empty() {
-            return Ok(());
+            return Ok(Status::Good);
         }
         if status.tag() == tag(TagNumber::N2, false) {
-            return Err(Rejection::OcspUnknown);
+            return Ok(Status::Unknown);
         }
         if status.tag() != tag(TagNumber::N1, true) {
             return Err(Rejection::OcspMalformed);
         }
         let reason = revocation_reason(status.value()).map_err(|_| Rejection::OcspMalformed)?;
-        match reason {
-            Some(reason) if reason.value() == CERTIFICATE_HOLD => Err(Rejection::CertificateOnHold),
-            Some(_) | None => Err(Rejection::CertificateRevoked),
+        Ok(match reason {
+            Some(reason) if reason.value() == CERTIFICATE_HOLD => Status::OnHold,
+            Some(_) | None => Status::Revoked,
+        })
+    }
+}
+
+impl Status {
+    const fn check(self) -> Result<(), Rejection> {
+        match self {
+            Self::Good => Ok(()),
+            Self::Unknown => Err(Rejection::OcspUnknown),
+            Self::OnHold => Err(Rejection::CertificateOnHold),
+            Self::Revoked => Err(Rejection::CertificateRevoked),
         }
     }
 }
@@ -286,34 +337,31 @@ impl CertificateId<'_> {
     }
 }
 
-/// A responder is the issuer itself, or was certified by it for this and nothing else.
-fn check_responder(
-    responder: &ParsedCertificate<'_>,
+/// The key of a responder: the issuer itself, or whom it certified for this and nothing else.
+fn responder_key(
+    der: &[u8],
     issuer: &ParsedCertificate<'_>,
     profile: Profile,
     at: UnixTime,
-) -> Result<(), Rejection> {
+) -> Result<VerifyingKey, Rejection> {
+    let responder = ParsedCertificate::parse(der)?;
     if responder.parsed == issuer.parsed {
-        return Ok(());
+        return issuer.p384_key();
     }
     responder.check_profile(profile)?;
     responder.check_critical_besides(&[EXTENDED_KEY_USAGE])?;
     responder.check_dates(at)?;
     let tbs = &responder.parsed.tbs_certificate;
-    let malformed = |_| Rejection::CertificateMalformed;
-    let extended = tbs.get::<ExtendedKeyUsage>().map_err(malformed)?;
-    let usage = tbs.get::<KeyUsage>().map_err(malformed)?;
+    let refused = |_| Rejection::OcspResponder;
+    let extended = tbs.get::<ExtendedKeyUsage>().map_err(refused)?;
+    let usage = tbs.get::<KeyUsage>().map_err(refused)?;
     let authorised = extended.is_some_and(|(_, uses)| uses.0.contains(&OCSP_SIGNING));
     let signs = usage.is_none_or(|(_, usage)| usage.digital_signature());
     if !authorised || !signs {
         return Err(Rejection::OcspResponder);
     }
-    match ecdsa::check_issued_by(responder, issuer) {
-        Err(Rejection::CertificateIssuer | Rejection::CertificateSignature) => {
-            Err(Rejection::OcspResponder)
-        }
-        other => other,
-    }
+    ecdsa::check_issued_by(&responder, issuer)?;
+    responder.p384_key()
 }
 
 /// What RevokedInfo, whose tag is the choice's, says behind the time.

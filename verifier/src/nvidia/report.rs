@@ -3,10 +3,12 @@
 use protocol::digest::GpuNonce;
 use protocol::gpu_evidence::{DeviceEvidence, DeviceKind, GpuMode};
 
-use super::chain::{Chain, ChainForm, ChainVerifier, common_name};
+use super::chain::{self, Chain, ChainForm, ChainVerifier, common_name};
 use super::opaque::{DeviceFields, OpaqueData, Pdi};
 use super::spdm::SpdmReport;
-use super::{ecdsa, fwid};
+use super::{Place, fwid};
+use crate::appraise::Terms;
+use crate::checks::{Checks, Hex};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
@@ -15,10 +17,22 @@ const CHAIN_LENGTH: usize = 5;
 /// The leaf is certified by the device itself, so nobody answers for it.
 const ANSWERED_FROM: usize = 1;
 
-/// A device whose report is genuine, fresh and its own.
+const REPORT: &[Rejection] = &[
+    Rejection::GpuReportMalformed,
+    Rejection::GpuOpaqueMalformed,
+    Rejection::GpuNonce,
+];
+const IDENTITY: &[Rejection] = &[
+    Rejection::GpuSignatureInvalid,
+    Rejection::GpuKind,
+    Rejection::GpuFwidExtension,
+    Rejection::GpuFwid,
+];
+
+/// What could be read of a device. Whether it holds, the list of checks says.
 #[derive(Debug)]
-pub(super) struct VerifiedDevice<'a> {
-    pub(super) kind: DeviceKind,
+pub(super) struct ReadDevice<'a> {
+    pub(super) place: Place,
     pub(super) report: SpdmReport<'a>,
     pub(super) data: OpaqueData,
     /// Serial number of the leaf: NVIDIA's name for the device.
@@ -29,33 +43,56 @@ pub(super) struct VerifiedDevice<'a> {
     pub(super) not_after: UnixTime,
 }
 
-impl<'a> VerifiedDevice<'a> {
-    /// `docs/spec/gpu-evidence.md` §3 to §5.
-    pub(super) fn verify(
+/// `docs/spec/gpu-evidence.md` §7.3, in its order.
+pub(super) fn plan(place: Place, terms: Terms<'_>, checks: &mut Checks) {
+    checks.plan(place.device(), REPORT);
+    chain::plan(place.chain(), terms, checks);
+    checks.plan(place.device(), IDENTITY);
+}
+
+impl<'a> ReadDevice<'a> {
+    /// `docs/spec/gpu-evidence.md` §3 to §5. `None` when report or chain cannot be read.
+    pub(super) fn read(
+        place: Place,
         evidence: &'a DeviceEvidence,
-        nonce: &GpuNonce,
+        nonce: Option<GpuNonce>,
         chains: &mut ChainVerifier<'_>,
-    ) -> Result<Self, Rejection> {
-        let kind = evidence.kind;
-        let report = SpdmReport::parse(&evidence.report)?;
-        let data = OpaqueData::parse(report.opaque, kind)?;
-        check_nonce(&report, nonce)?;
+        checks: &mut Checks,
+    ) -> Option<Self> {
+        let of = place.device();
+        let bytes = format_args!("{} bytes", evidence.report.len());
+        let step = [Rejection::GpuReportMalformed];
+        let report = checks.steps(of, &step, bytes, SpdmReport::parse(&evidence.report));
+        let data = report.as_ref().and_then(|report| {
+            let bytes = format_args!("{} bytes", report.opaque.len());
+            let data = OpaqueData::parse(report.opaque, place.kind);
+            checks.steps(of, &[Rejection::GpuOpaqueMalformed], bytes, data)
+        });
+        if let Some(report) = &report {
+            let holds = Some(report.nonce) == nonce;
+            checks.expect(of, Rejection::GpuNonce, report.nonce, holds);
+        }
         let form = ChainForm {
             length: CHAIN_LENGTH,
-            root: chains.anchors.nvidia_device_root(),
+            root: chains.terms.anchors.nvidia_device_root(),
             answered_from: ANSWERED_FROM,
         };
-        let chain = chains.verify(&evidence.chain, form)?;
-        report.check_signature(&ecdsa::key_of(chain.leaf()?)?)?;
-        check_architecture(kind, &chain)?;
-        check_fwid(kind, &data, &chain)?;
-        Ok(Self {
-            kind,
-            serial: serial(chain.leaf()?).to_vec(),
-            pdi: pdi(serial(chain.leaf_issuer()?)),
+        let chain = chains.read(place.chain(), &evidence.chain, form, checks)?;
+        if let (Some(report), Some(key)) = (&report, &chain.key) {
+            let signed = report.check_signature(key);
+            let step = [Rejection::GpuSignatureInvalid];
+            checks.steps(of, &step, "ECDSA P-384, SHA-384", signed);
+        }
+        let holds = is_of_kind(place.kind, &chain);
+        checks.expect(of, Rejection::GpuKind, place.kind.name(), holds);
+        check_fwid(place, data.as_ref(), &chain, checks);
+        Some(Self {
+            place,
+            report: report?,
+            data: data?,
+            serial: chain.leaf.serial().to_vec(),
+            pdi: pdi(chain.issuer.serial()),
             not_after: chain.not_after,
-            report,
-            data,
         })
     }
 
@@ -68,41 +105,39 @@ impl<'a> VerifiedDevice<'a> {
     }
 }
 
-fn check_nonce(report: &SpdmReport<'_>, nonce: &GpuNonce) -> Result<(), Rejection> {
-    if report.nonce == *nonce {
-        Ok(())
-    } else {
-        Err(Rejection::GpuNonce)
-    }
-}
-
 /// The evidence says what kind of device it is of; the chain decides.
-fn check_architecture(kind: DeviceKind, chain: &Chain<'_>) -> Result<(), Rejection> {
+fn is_of_kind(kind: DeviceKind, chain: &Chain<'_>) -> bool {
     let known: &[&str] = match kind {
         DeviceKind::Hopper => &["GH100 "],
         DeviceKind::Blackwell => &["GB1", "GB2"],
         DeviceKind::Ls10 => &["LS_10 "],
     };
-    let (leaf, issuer) = (chain.leaf()?, chain.leaf_issuer()?);
-    let named = [leaf, issuer].map(common_name).into_iter().all(|name| {
+    let names = [&chain.leaf, &chain.issuer].map(common_name);
+    names.iter().all(|name| {
         let mut known = known.iter();
         known.any(|prefix| name.starts_with(prefix))
-    });
-    named.then_some(()).ok_or(Rejection::GpuKind)
+    })
 }
 
 /// The firmware that measures is the one whose key signs. Switches do not repeat their identity.
-fn check_fwid(kind: DeviceKind, data: &OpaqueData, chain: &Chain<'_>) -> Result<(), Rejection> {
-    let certified = fwid::of_leaf(kind, chain.leaf()?, chain.leaf_issuer()?)?;
+fn check_fwid(place: Place, data: Option<&OpaqueData>, chain: &Chain<'_>, checks: &mut Checks) {
+    let of = place.device();
+    let certified = fwid::of_leaf(place.kind, &chain.leaf, &chain.issuer);
+    let step = [Rejection::GpuFwidExtension];
+    let certified = checks.steps(of, &step, "", certified);
+    let (Some(data), Some(certified)) = (data, certified) else {
+        return;
+    };
+    let step = Rejection::GpuFwid;
     match data.fwid {
-        Some(reported) if reported == certified => Ok(()),
-        None if !kind.is_gpu() => Ok(()),
-        Some(_) | None => Err(Rejection::GpuFwid),
+        Some(reported) => {
+            checks.expect(of, step, Hex(&reported), reported == certified);
+        }
+        None if place.kind.is_gpu() => {
+            checks.expect(of, step, "none", false);
+        }
+        None => checks.not_needed(of, &[step], "not reported"),
     }
-}
-
-fn serial<'c>(certificate: &'c crate::certificate::ParsedCertificate<'_>) -> &'c [u8] {
-    certificate.parsed.tbs_certificate.serial_number.as_bytes()
 }
 
 /// The last eight bytes of the serial number of the certificate above the leaf. Seen so in all

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use protocol::gpu_evidence::{DeviceKind, MAX_RIM_BYTES};
 
-use super::chain::{ChainForm, ChainVerifier};
-use super::ecdsa;
+use super::chain::{self, ChainForm, ChainVerifier};
 use super::signature::XmlSignature;
 use super::spdm::VALUE_BYTES;
 use super::xml::{self, Element};
+use crate::appraise::Terms;
+use crate::checks::{Checks, Hex, Subject};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
@@ -20,7 +21,10 @@ const CHAIN_LENGTH: usize = 4;
 /// A measurement has at most this many accepted values.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// A manifest whose signature, chain and form were checked.
+const FORM: &[Rejection; 2] = &[Rejection::RimXml, Rejection::RimSignatureProfile];
+const SIGNED: &[Rejection] = &[Rejection::RimSignature, Rejection::RimDigest];
+
+/// What a manifest says.
 #[derive(Debug)]
 pub(super) struct Rim {
     /// Of the driver or the firmware.
@@ -32,28 +36,49 @@ pub(super) struct Rim {
     pub(super) not_after: UnixTime,
 }
 
+/// `docs/spec/gpu-evidence.md` §6, in its order.
+pub(super) fn plan(of: Subject, chain: Subject, terms: Terms<'_>, checks: &mut Checks) {
+    checks.plan(of, FORM);
+    chain::plan(chain, terms, checks);
+    checks.plan(of, SIGNED);
+    checks.plan(of, &[Rejection::RimContent]);
+}
+
 impl Rim {
-    /// `docs/spec/gpu-evidence.md` §6.
-    pub(super) fn verify(
+    /// `docs/spec/gpu-evidence.md` §6. `None` when it cannot be read; whether it holds, the list
+    /// of checks says.
+    pub(super) fn read(
+        (of, chain): (Subject, Subject),
         document: &[u8],
         chains: &mut ChainVerifier<'_>,
-    ) -> Result<Self, Rejection> {
-        if document.len() > MAX_RIM_BYTES {
-            return Err(Rejection::RimXml);
-        }
-        let root = xml::parse(document).map_err(|_| Rejection::RimXml)?;
-        let signature = XmlSignature::read(&root)?;
+        checks: &mut Checks,
+    ) -> Option<Self> {
+        let found = format_args!("{} bytes", document.len());
+        let [xml, profile] = FORM;
+        let root = if document.len() > MAX_RIM_BYTES {
+            Err(Rejection::RimXml)
+        } else {
+            xml::parse(document).map_err(|_| Rejection::RimXml)
+        };
+        let root = checks.steps(of, &[*xml], found, root)?;
+        let signature = checks.steps(of, &[*profile], "", XmlSignature::read(&root))?;
         let form = ChainForm {
             length: CHAIN_LENGTH,
-            root: chains.anchors.nvidia_rim_root(),
+            root: chains.terms.anchors.nvidia_rim_root(),
             answered_from: 0,
         };
-        let chain = chains.verify(&signature.certificates, form)?;
-        signature.check(&ecdsa::key_of(chain.leaf()?)?)?;
-        Self::read(&root, chain.not_after).ok_or(Rejection::RimContent)
+        let chain = chains.read(chain, &signature.certificates, form, checks)?;
+        if let Some(key) = &chain.key {
+            let found = format_args!("SHA-384 {}", Hex(&signature.digest));
+            checks.steps(of, SIGNED, found, signature.check(key));
+        }
+        let content = Self::content(&root, chain.not_after).ok_or(Rejection::RimContent);
+        let active = content.as_ref().map_or(0, |rim| rim.active.len());
+        let found = format_args!("{active} active measurements");
+        checks.steps(of, &[Rejection::RimContent], found, content)
     }
 
-    fn read(root: &Element<'_>, not_after: UnixTime) -> Option<Self> {
+    fn content(root: &Element<'_>, not_after: UnixTime) -> Option<Self> {
         let children = root.elements().ok()?;
         if !root.is(SWID, "SoftwareIdentity") {
             return None;
@@ -88,13 +113,12 @@ impl Rim {
     }
 
     /// The manifest is for devices of this kind.
-    pub(super) fn check_product(&self, kind: DeviceKind) -> Result<(), Rejection> {
-        let known = match kind {
+    pub(super) fn is_for(&self, kind: DeviceKind) -> bool {
+        match kind {
             DeviceKind::Hopper => self.product == "GH100",
             DeviceKind::Blackwell => self.product.starts_with("GB"),
             DeviceKind::Ls10 => self.product == "LS10",
-        };
-        known.then_some(()).ok_or(Rejection::RimProduct)
+        }
     }
 }
 

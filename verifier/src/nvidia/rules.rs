@@ -2,19 +2,68 @@
 
 use std::collections::BTreeSet;
 
-use protocol::gpu_evidence::{DeviceKind, GpuEvidence, GpuMode};
+use protocol::gpu_evidence::{DeviceKind, GpuEvidence};
 use protocol::reference_values::DeviceSet;
 
 use super::opaque::{DeviceFields, Pdi};
 use super::policy::NvidiaPolicy;
-use super::report::VerifiedDevice;
+use super::report::ReadDevice;
+use super::{DEVICES, Place};
+use crate::checks::{Checks, Hex};
 use crate::rejection::Rejection;
+
+const SET: &[Rejection] = &[
+    Rejection::GpuArchitecture,
+    Rejection::GpuCount,
+    Rejection::SwitchCount,
+];
+const TOGETHER: [Rejection; 3] = [
+    Rejection::GpuDuplicate,
+    Rejection::GpuMode,
+    Rejection::GpuLinks,
+];
+const MINIMUM: &[Rejection] = &[
+    Rejection::GpuUnlisted,
+    Rejection::GpuDriverBelowMinimum,
+    Rejection::GpuFirmwareBelowMinimum,
+];
+
+/// `docs/spec/gpu-evidence.md` §7.1.
+pub(super) fn plan_set(checks: &mut Checks) {
+    checks.plan(DEVICES, SET);
+}
+
+/// `docs/spec/gpu-evidence.md` §7.4, in its order.
+pub(super) fn plan_together(places: &[Place], checks: &mut Checks) {
+    for step in TOGETHER {
+        for place in places {
+            checks.plan(place.device(), &[step]);
+        }
+    }
+}
+
+/// The first step of `docs/spec/gpu-evidence.md` §7.5.
+pub(super) fn plan_minimum(place: Place, checks: &mut Checks) {
+    checks.plan(place.device(), MINIMUM);
+}
 
 /// The sets that the devices may be, by what they are said to be and how many.
 pub(super) fn matching_sets(
     evidence: &GpuEvidence,
     sets: &[DeviceSet],
-) -> Result<Vec<DeviceSet>, Rejection> {
+    checks: &mut Checks,
+) -> Option<Vec<DeviceSet>> {
+    let of = |kind| {
+        let devices = evidence.devices.iter();
+        devices.filter(|device| device.kind == kind).count()
+    };
+    let [hopper, blackwell, ls10] =
+        [DeviceKind::Hopper, DeviceKind::Blackwell, DeviceKind::Ls10].map(of);
+    let found = format_args!("{hopper} hopper, {blackwell} blackwell, {ls10} ls10");
+    checks.steps(DEVICES, SET, found, matching(evidence, sets))
+}
+
+fn matching(evidence: &GpuEvidence, sets: &[DeviceSet]) -> Result<Vec<DeviceSet>, Rejection> {
     let kinds = evidence.devices.iter().map(|device| device.kind);
     let (gpus, switches): (Vec<DeviceKind>, Vec<DeviceKind>) =
         kinds.partition(|kind| kind.is_gpu());
@@ -30,69 +79,97 @@ pub(super) fn matching_sets(
     keep(kept, &connected, Rejection::SwitchCount)
 }
 
-/// One of the sets is left when every GPU is in the mode that it asks for.
-pub(super) fn check_mode(
-    devices: &[VerifiedDevice<'_>],
+/// What only several devices show. `places` are all of them, `devices` those that could be read.
+pub(super) fn check_together(
+    places: &[Place],
+    devices: &[ReadDevice<'_>],
     sets: &[DeviceSet],
-) -> Result<(), Rejection> {
-    let modes: Vec<GpuMode> = devices.iter().filter_map(VerifiedDevice::mode).collect();
-    let uniform = |set: &DeviceSet| modes.iter().all(|mode| *mode == set.mode);
-    if sets.iter().any(uniform) {
-        Ok(())
-    } else {
-        Err(Rejection::GpuMode)
+    checks: &mut Checks,
+) {
+    let complete = devices.len() == places.len();
+    check_distinct(devices, complete, checks);
+    check_mode(devices, sets, checks);
+    let [_, _, links] = TOGETHER;
+    if places.iter().all(|place| place.kind.is_gpu()) {
+        for place in places {
+            checks.not_needed(place.device(), &[links], "no switches");
+        }
+    } else if complete {
+        check_links(devices, checks);
     }
 }
 
-/// No key and no identity is there twice.
-pub(super) fn check_distinct(devices: &[VerifiedDevice<'_>]) -> Result<(), Rejection> {
-    let identities: BTreeSet<_> = devices.iter().map(|device| device.pdi).collect();
-    let serials: BTreeSet<_> = devices.iter().map(|device| &device.serial).collect();
-    if identities.len() == devices.len() && serials.len() == devices.len() {
-        Ok(())
-    } else {
-        Err(Rejection::GpuDuplicate)
+/// No key and no identity is there twice. That one is there once shows only in all of them.
+fn check_distinct(devices: &[ReadDevice<'_>], complete: bool, checks: &mut Checks) {
+    for device in devices {
+        let same =
+            |other: &&ReadDevice<'_>| other.pdi == device.pdi || other.serial == device.serial;
+        let only = devices.iter().filter(same).count() == 1;
+        if complete || !only {
+            let (of, found) = (device.place.device(), Hex(&device.serial));
+            checks.expect(of, Rejection::GpuDuplicate, found, only);
+        }
+    }
+}
+
+/// Every GPU is in the mode of one and the same set.
+fn check_mode(devices: &[ReadDevice<'_>], sets: &[DeviceSet], checks: &mut Checks) {
+    let first = devices.iter().find_map(ReadDevice::mode);
+    for device in devices {
+        let of = device.place.device();
+        match device.mode() {
+            Some(mode) => {
+                let holds = Some(mode) == first && sets.iter().any(|set| set.mode == mode);
+                checks.expect(of, Rejection::GpuMode, mode.name(), holds);
+            }
+            None => checks.not_needed(of, &[Rejection::GpuMode], "a switch"),
+        }
     }
 }
 
 /// Every GPU is linked to exactly the switches that report, and every switch to exactly the GPUs:
 /// none is in front of, or behind, a device that did not report.
-pub(super) fn check_links(devices: &[VerifiedDevice<'_>]) -> Result<(), Rejection> {
+fn check_links(devices: &[ReadDevice<'_>], checks: &mut Checks) {
     let of = |gpu: bool| {
-        let kind = devices.iter().filter(move |d| d.kind.is_gpu() == gpu);
+        let kind = devices.iter().filter(move |d| d.place.kind.is_gpu() == gpu);
         kind.map(|device| device.pdi).collect::<BTreeSet<Pdi>>()
     };
     let (gpus, switches) = (of(true), of(false));
-    if switches.is_empty() {
-        return Ok(());
-    }
-    let holds = |device: &VerifiedDevice<'_>| match &device.data.device {
-        DeviceFields::Gpu(gpu) => gpu.switches == switches,
-        DeviceFields::Switch { pdi, gpus: seen } => *pdi == device.pdi && *seen == gpus,
-    };
-    if devices.iter().all(holds) {
-        Ok(())
-    } else {
-        Err(Rejection::GpuLinks)
+    for device in devices {
+        let (seen, holds) = match &device.data.device {
+            DeviceFields::Gpu(gpu) => (gpu.switches.len(), gpu.switches == switches),
+            DeviceFields::Switch { pdi, gpus: seen } => {
+                (seen.len(), *pdi == device.pdi && *seen == gpus)
+            }
+        };
+        let found = format_args!("{} linked to {seen}", Hex(&device.pdi));
+        checks.expect(device.place.device(), Rejection::GpuLinks, found, holds);
     }
 }
 
 /// The policy lists the architecture, and driver and firmware are not older than it wants.
-pub(super) fn check_minimum(
-    device: &VerifiedDevice<'_>,
-    policy: &NvidiaPolicy,
-) -> Result<(), Rejection> {
+pub(super) fn check_minimum(device: &ReadDevice<'_>, policy: &NvidiaPolicy, checks: &mut Checks) {
+    let (of, kind) = (device.place.device(), device.place.kind);
     let mut minima = policy.minima.iter();
-    let minimum = minima
-        .find(|minimum| minimum.architecture == device.kind)
-        .ok_or(Rejection::GpuUnlisted)?;
-    if let (DeviceFields::Gpu(gpu), Some(least)) = (&device.data.device, &minimum.driver)
-        && !gpu.driver.reaches(least)
-    {
-        return Err(Rejection::GpuDriverBelowMinimum);
+    let minimum = minima.find(|minimum| minimum.architecture == kind);
+    let listed = minimum.is_some();
+    checks.expect(of, Rejection::GpuUnlisted, kind.name(), listed);
+    let Some(minimum) = minimum else {
+        return;
+    };
+    let step = Rejection::GpuDriverBelowMinimum;
+    match (&device.data.device, &minimum.driver) {
+        (DeviceFields::Gpu(gpu), Some(least)) => {
+            let found = format_args!("{}; at least {least}", gpu.driver);
+            checks.expect(of, step, found, gpu.driver.reaches(least));
+        }
+        (DeviceFields::Gpu(gpu), None) => {
+            checks.not_needed(of, &[step], format_args!("{}; any", gpu.driver));
+        }
+        (DeviceFields::Switch { .. }, _) => checks.not_needed(of, &[step], "a switch"),
     }
-    if device.data.firmware < minimum.firmware {
-        return Err(Rejection::GpuFirmwareBelowMinimum);
-    }
-    Ok(())
+    let (firmware, least) = (device.data.firmware, minimum.firmware);
+    let found = format_args!("{firmware}; at least {least}");
+    let step = Rejection::GpuFirmwareBelowMinimum;
+    checks.expect(of, step, found, firmware >= least);
 }

@@ -27,7 +27,8 @@ pub(super) struct XmlSignature<'e, 'a> {
     root: &'e Element<'a>,
     element: &'e Element<'a>,
     signed_info: &'e Element<'a>,
-    digest: Vec<u8>,
+    /// What it says the document's digest is.
+    pub(super) digest: Vec<u8>,
     value: Vec<u8>,
     /// DER, the signer's first.
     pub(super) certificates: Vec<Vec<u8>>,

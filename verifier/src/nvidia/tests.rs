@@ -10,15 +10,18 @@
 mod comparison;
 
 use mock_tee::nvidia::Board;
-use protocol::gpu_evidence::NamedRim;
+use protocol::gpu_evidence::{DeviceEvidence, NamedRim};
 
 use super::canonical::canonical;
+use super::golden::RimIds;
+use super::rim::Rim;
 use super::signature::XmlSignature;
 use super::spdm::SpdmReport;
 use super::xml::Child;
 use super::*;
 use crate::anchors::{AmdRoots, CertificateDigest, NvidiaRoots};
 use crate::certificate::ParsedCertificate;
+use crate::policy::Weakness;
 use protocol::reference_values::Profile;
 
 macro_rules! manifest {
@@ -84,14 +87,68 @@ const EXPIRED: &[u8] = manifest!("bad/NV_GPU_DRIVER_GH100_570.124.03_expired.xml
 const CHANGED: &[u8] = manifest!("bad/NV_GPU_DRIVER_GH100_535.86.09_measurement_mismatch.xml");
 const SINGLE: &[u8] = include_bytes!("../../../tests/fixtures/nvidia/evidence/h100-550.90.07.bin");
 
+const MANIFEST: (Subject, Subject) = (Subject::of("manifest"), Subject::of("manifest-chain"));
+const GPU: Place = Place {
+    kind: DeviceKind::Hopper,
+    number: 0,
+};
+
 /// Without answers about revocation, none of which is public.
-fn chains(anchors: &TrustAnchors, at: UnixTime) -> ChainVerifier<'_> {
-    let answers = Answers::parse(&[], OcspRule::AgeSeconds(0), None, true).unwrap();
-    ChainVerifier::new(anchors, at, answers)
+fn tolerant() -> AppraisalPolicy {
+    let mut policy = AppraisalPolicy::strict();
+    policy.tolerated.push(Weakness::NvidiaNoRevocationAnswers);
+    policy
+}
+
+fn chains<'v>(
+    policy: &'v AppraisalPolicy,
+    anchors: &'v TrustAnchors,
+    at: UnixTime,
+) -> ChainVerifier<'v> {
+    let rule = OcspRule::AgeSeconds(0);
+    let answers = Answers::parse(ANSWERS, &[], rule, None, &mut Checks::default());
+    let terms = Terms::new(policy, anchors, at);
+    ChainVerifier::new(terms, answers)
 }
 
 fn verify(document: &[u8], at: UnixTime) -> Result<Rim, Rejection> {
-    Rim::verify(document, &mut chains(&TrustAnchors::PRODUCTION, at))
+    verify_with(
+        document,
+        &mut chains(&tolerant(), &TrustAnchors::PRODUCTION, at),
+    )
+}
+
+fn verify_with(document: &[u8], chains: &mut ChainVerifier<'_>) -> Result<Rim, Rejection> {
+    let mut checks = Checks::default();
+    let (of, chain) = MANIFEST;
+    rim::plan(of, chain, chains.terms, &mut checks);
+    let rim = Rim::read(MANIFEST, document, chains, &mut checks);
+    checks.outcome().map(|()| rim.unwrap())
+}
+
+fn verify_device(
+    device: &DeviceEvidence,
+    nonce: GpuNonce,
+    chains: &mut ChainVerifier<'_>,
+) -> Result<(), Rejection> {
+    let mut checks = Checks::default();
+    report::plan(GPU, chains.terms, &mut checks);
+    ReadDevice::read(GPU, device, Some(nonce), chains, &mut checks);
+    checks.outcome()
+}
+
+/// How the form of one answer is refused, if it is.
+fn form_of(answer: &[u8]) -> Result<(), Rejection> {
+    let mut checks = Checks::default();
+    checks.plan(ANSWERS, ocsp::PARSE);
+    Answers::parse(
+        ANSWERS,
+        &[answer.to_vec()],
+        OcspRule::Nonce,
+        None,
+        &mut checks,
+    );
+    checks.outcome()
 }
 
 #[test]
@@ -99,11 +156,7 @@ fn genuine_manifests_verify_while_their_signers_are_valid() {
     for (document, at, version, active) in GENUINE {
         let rim = verify(document, at).unwrap();
         assert_eq!((rim.version.as_str(), rim.active.len()), (version, active));
-        assert_eq!(rim.check_product(DeviceKind::Hopper), Ok(()));
-        assert_eq!(
-            rim.check_product(DeviceKind::Ls10),
-            Err(Rejection::RimProduct)
-        );
+        assert!(rim.is_for(DeviceKind::Hopper) && !rim.is_for(DeviceKind::Ls10));
     }
     let driver = verify(DRIVER, LATER).unwrap();
     let indices: Vec<_> = driver.active.keys().copied().collect();
@@ -288,39 +341,31 @@ fn bombs_are_refused_within_their_bounds() {
     let huge = vec![b' '; 10 << 20];
     assert_eq!(verify(&huge, NOW).err(), Some(Rejection::RimXml));
     let huge = vec![0x30; 10 << 20];
-    let refused = Answers::parse(core::slice::from_ref(&huge), OcspRule::Nonce, None, true);
-    assert_eq!(refused.err(), Some(Rejection::OcspMalformed));
+    assert_eq!(form_of(&huge), Err(Rejection::OcspMalformed));
     let refused = SpdmReport::parse(&huge).err();
     assert_eq!(refused, Some(Rejection::GpuReportMalformed));
     let nested = [0x30, 0x80].repeat(4000);
-    let refused = Answers::parse(core::slice::from_ref(&nested), OcspRule::Nonce, None, true);
-    assert_eq!(refused.err(), Some(Rejection::OcspMalformed));
+    assert_eq!(form_of(&nested), Err(Rejection::OcspMalformed));
 }
 
 #[test]
 fn every_prefix_and_every_flipped_byte_of_a_report_is_refused() {
     let evidence = GpuEvidence::decode(SINGLE).unwrap();
     let device = &evidence.devices[0];
-    let anchors = TrustAnchors::PRODUCTION;
-    let mut chains = chains(&anchors, NOW);
+    let (policy, anchors) = (tolerant(), TrustAnchors::PRODUCTION);
+    let mut chains = chains(&policy, &anchors, NOW);
     let nonce = SpdmReport::parse(&device.report).unwrap().nonce;
-    assert!(VerifiedDevice::verify(device, &nonce, &mut chains).is_ok());
+    assert!(verify_device(device, nonce, &mut chains).is_ok());
     let mut other = device.clone();
     for end in 0..device.report.len() {
         other.report.clear();
         other.report.extend(&device.report[..end]);
-        assert!(
-            VerifiedDevice::verify(&other, &nonce, &mut chains).is_err(),
-            "{end}"
-        );
+        assert!(verify_device(&other, nonce, &mut chains).is_err(), "{end}");
     }
     other.report.clone_from(&device.report);
     for at in 0..device.report.len() {
         other.report[at] ^= 1 << (at % 8);
-        assert!(
-            VerifiedDevice::verify(&other, &nonce, &mut chains).is_err(),
-            "{at}"
-        );
+        assert!(verify_device(&other, nonce, &mut chains).is_err(), "{at}");
         other.report[at] = device.report[at];
     }
 }
@@ -329,19 +374,19 @@ fn every_prefix_and_every_flipped_byte_of_a_report_is_refused() {
 fn every_prefix_and_every_flipped_byte_of_a_chain_is_refused() {
     let evidence = GpuEvidence::decode(SINGLE).unwrap();
     let device = &evidence.devices[0];
-    let anchors = TrustAnchors::PRODUCTION;
-    let mut chains = chains(&anchors, NOW);
+    let (policy, anchors) = (tolerant(), TrustAnchors::PRODUCTION);
+    let mut chains = chains(&policy, &anchors, NOW);
     let nonce = SpdmReport::parse(&device.report).unwrap().nonce;
-    assert!(VerifiedDevice::verify(device, &nonce, &mut chains).is_ok());
+    assert!(verify_device(device, nonce, &mut chains).is_ok());
     for (place, certificate) in device.chain.iter().enumerate() {
         let mut other = device.clone();
         for at in 0..certificate.len() {
             other.chain[place] = certificate[..at].to_vec();
-            let refused = VerifiedDevice::verify(&other, &nonce, &mut chains);
+            let refused = verify_device(&other, nonce, &mut chains);
             assert!(refused.is_err(), "{place}, {at} bytes");
             other.chain[place].clone_from(certificate);
             other.chain[place][at] ^= 1 << (at % 8);
-            let refused = VerifiedDevice::verify(&other, &nonce, &mut chains);
+            let refused = verify_device(&other, nonce, &mut chains);
             assert!(refused.is_err(), "{place}, byte {at}");
         }
     }
@@ -372,15 +417,16 @@ fn simulated() -> (NamedRim, TrustAnchors) {
 fn every_prefix_and_flipped_bytes_of_a_manifest_are_refused() {
     let (rim, anchors) = simulated();
     let document = rim.document;
-    let mut chains = chains(&anchors, NOW);
-    assert!(Rim::verify(&document, &mut chains).is_ok());
+    let policy = tolerant();
+    let mut chains = chains(&policy, &anchors, NOW);
+    assert!(verify_with(&document, &mut chains).is_ok());
     // Every byte but in the middle, where 64 lines are alike.
     let signature = document.len() - 4000;
     for end in 0..document.len() {
         if (1500..signature).contains(&end) && end % 17 != 0 {
             continue;
         }
-        let refused = Rim::verify(&document[..end], &mut chains);
+        let refused = verify_with(&document[..end], &mut chains);
         assert!(refused.is_err(), "{end} bytes");
     }
     let mut other = document.clone();
@@ -389,7 +435,7 @@ fn every_prefix_and_flipped_bytes_of_a_manifest_are_refused() {
             continue;
         }
         other[at] ^= 1 << (at % 8);
-        assert!(Rim::verify(&other, &mut chains).is_err(), "byte {at}");
+        assert!(verify_with(&other, &mut chains).is_err(), "byte {at}");
         other[at] = document[at];
     }
 }
@@ -403,8 +449,9 @@ fn every_prefix_and_every_flipped_byte_of_an_answer_is_refused() {
     let [subject, issuer] = [1, 2].map(|place| ParsedCertificate::parse(&chain[place]).unwrap());
     let check = |answer: &[u8]| {
         let (stapled, rule) = ([answer.to_vec()], OcspRule::AgeSeconds(86_400));
-        let answers = Answers::parse(&stapled, rule, None, false)?;
-        answers.check(&subject, &issuer, Profile::Research, NOW)
+        let answers = Answers::parse(ANSWERS, &stapled, rule, None, &mut Checks::default());
+        let end = answers.check(&subject, &issuer, Profile::Research, NOW)?;
+        end.ok_or(Rejection::OcspMissing)
     };
     // The first is about the device's read-only firmware, by a responder of its own.
     let answer = &stapled.ocsp[0];

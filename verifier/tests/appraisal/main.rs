@@ -13,6 +13,7 @@ mod bad_input;
 mod binding;
 mod bundle;
 mod coverage;
+mod devices;
 mod nvidia;
 mod policy_schema;
 mod real_nvidia;

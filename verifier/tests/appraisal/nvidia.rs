@@ -1,10 +1,13 @@
 //! NVIDIA's devices: honest boards are accepted, and every lie is refused for its own reason.
 
+use std::collections::HashSet;
+
 use mock_tee::nvidia::{Board, DeviceLie};
 use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode};
 use protocol::reference_values::{DeviceSet, Profile};
 use verifier::{
-    DeviceMinimum, FirmwareVersion, OcspRule, Rejection, TrustAnchors, UnixTime, Weakness,
+    Check, DeviceMinimum, FirmwareVersion, OcspRule, Outcome, Rejection, TrustAnchors, UnixTime,
+    Weakness,
 };
 
 use crate::binding::Change;
@@ -227,8 +230,15 @@ fn a_result_ends_with_the_answers_about_revocation() {
 #[test]
 fn refuses_every_lie_for_its_own_reason() {
     for (lie, reason) in LIES {
-        let refused = world(&board().with(*lie)).appraise();
-        assert_eq!(refused, Err(*reason), "{lie:?}");
+        let world = world(&board().with(*lie));
+        let verdict = world.appraise_in_full(&world.evidence()).verdict;
+        assert_eq!(verdict.rejection(), Some(*reason), "{lie:?}");
+        let mut checks = verdict.checks().iter();
+        let first = checks.find(|check| check.outcome == Outcome::Failed);
+        assert_eq!(first.map(|check| check.check), Some(*reason), "{lie:?}");
+        let name = |check: &Check| (check.of, check.check);
+        let names: HashSet<_> = verdict.checks().iter().map(name).collect();
+        assert_eq!(names.len(), verdict.checks().len(), "{lie:?}: twice");
     }
 }
 

@@ -11,14 +11,17 @@ mod report;
 use std::path::Path;
 
 use protocol::endorsements::{EndorsementKind, Endorsements};
-use protocol::evidence::MAX_REPORT_BYTES;
+use protocol::evidence::{MAX_GPU_EVIDENCE_BYTES, MAX_REPORT_BYTES};
+use protocol::gpu_evidence::{MAX_DEVICES, ocsp_nonce};
 use protocol::tee::TeeKind;
 use verifier::{
-    AppraisalPolicy, Bundle, DocumentDigest, Pin, TrustAnchors, UnixTime, Verdict, appraise_bundle,
-    appraise_hardware,
+    AppraisalPolicy, Bundle, DeviceExpectations, DeviceNonces, DocumentDigest, Pin, TrustAnchors,
+    UnixTime, Verdict, appraise_bundle, appraise_gpus, appraise_hardware,
 };
 
-use super::arguments::{BundleArguments, Judging, SnpArguments, TdxArguments, VerifyCommand};
+use super::arguments::{
+    BundleArguments, GpuArguments, Judging, SnpArguments, TdxArguments, VerifyCommand,
+};
 use super::failure::Failure;
 use super::machine::show_release;
 use super::output::{Output, write_line};
@@ -36,6 +39,7 @@ pub(super) fn verify(
     match command {
         VerifyCommand::Snp(arguments) => snp(settings, arguments),
         VerifyCommand::Tdx(arguments) => tdx(settings, arguments),
+        VerifyCommand::Gpu(arguments) => gpu(settings, arguments),
         VerifyCommand::Bundle(arguments) => bundle(settings, arguments, output),
         VerifyCommand::Policy { which } => policies::print(which.as_deref()),
         VerifyCommand::Receipt(arguments) => receipt::verify(arguments),
@@ -88,6 +92,27 @@ fn tdx(settings: &Settings, arguments: &TdxArguments) -> Result<(), Failure> {
         added.map_err(|_| Failure::Certificates)?;
     }
     let verdict = hardware(TeeKind::Tdx, &quote, &items, &terms);
+    decide(&verdict, &arguments.judging)
+}
+
+fn gpu(settings: &Settings, arguments: &GpuArguments) -> Result<(), Failure> {
+    let terms = Terms::of(settings, &arguments.judging)?;
+    let evidence = read(&arguments.evidence, MAX_GPU_EVIDENCE_BYTES)?;
+    let stapled = arguments.endorsements.as_deref().map(endorsement);
+    let stapled = stapled.transpose()?;
+    let nonces = arguments.nonce.iter().copied().cycle();
+    let same: Vec<_> = nonces.take(MAX_DEVICES).collect();
+    let expected = DeviceExpectations {
+        nonces: match &arguments.boot_id {
+            Some(boot_id) => DeviceNonces::OfBoot(boot_id),
+            None => DeviceNonces::Given(&same),
+        },
+        sets: &arguments.sets,
+        ocsp_nonce: arguments.challenge.as_ref().map(ocsp_nonce),
+    };
+    let (policy, anchors) = (&terms.policy, &terms.anchors);
+    let stapled = stapled.as_deref();
+    let verdict = appraise_gpus(&evidence, stapled, &expected, policy, anchors, terms.at);
     decide(&verdict, &arguments.judging)
 }
 

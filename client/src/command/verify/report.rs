@@ -32,6 +32,7 @@ pub(super) fn readable(verdict: &Verdict) -> String {
             Outcome::Passed => "ok".to_owned(),
             Outcome::Tolerated(weakness) => format!("tolerated ({weakness})"),
             Outcome::Failed => "FAILED".to_owned(),
+            Outcome::NotNeeded => "not needed".to_owned(),
             Outcome::NotReached => "not reached".to_owned(),
         };
         let (code, of) = (check.check.code(), check.of);
