@@ -36,7 +36,7 @@ pub use nvidia::{
     DriverVersion, FirmwareVersion, NvidiaPolicy, OcspRule, appraise_devices,
 };
 pub use policy::{
-    AcceptedClass, AcceptedLevel, Advisory, AllowedChips, AppraisalPolicy, ChipName,
+    Abi, AcceptedClass, AcceptedLevel, Advisory, AllowedChips, AppraisalPolicy, ChipName,
     ChipRules, MrSeam, PolicyError, SeamRule, SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
 };
 pub use rejection::Rejection;

@@ -81,11 +81,12 @@ rejections! {
     SnpReportVersion = "snp-report-version": "the report's version is not accepted";
     SnpReportReserved = "snp-report-reserved": "a reserved field of the report is not zero";
     SnpSignatureAlgorithm = "snp-signature-algorithm": "the report is not signed by ECDSA P-384";
-    SnpSigningKey = "snp-signing-key": "the report is not signed by the chip's own key (VCEK)";
+    SnpSigningKey = "snp-signing-key": "the report is signed by no key, or by one of no known kind";
+    SnpVlek = "snp-vlek": "the report is signed by a key that many chips share (VLEK)";
     SnpChipKeyMasked = "snp-chip-key-masked": "the chip's identity is masked";
     SnpProductUnknown = "snp-product-unknown": "the report names a processor without a root";
     SnpProductMismatch = "snp-product-mismatch": "report, VCEK and root name different products";
-    SnpVcekExtension = "snp-vcek-extension": "an extension of the VCEK is missing or malformed";
+    SnpVcekExtension = "snp-vcek-extension": "an extension of the VCEK or VLEK is bad or missing";
     SnpChipMismatch = "snp-chip-mismatch": "the VCEK is another chip's";
     SnpTcbMismatch = "snp-tcb-mismatch": "the VCEK is for another firmware level than the report's";
     SnpSignatureInvalid = "snp-signature-invalid": "the report's signature does not verify";
@@ -95,6 +96,8 @@ rejections! {
     SnpDebug = "snp-debug": "the guest policy allows the host to debug the guest";
     SnpMigratable = "snp-migratable": "the guest policy allows a migration agent";
     SnpGuestPolicy = "snp-guest-policy": "the guest policy has an unknown or missing bit";
+    SnpAbi = "snp-abi": "the guest policy allows an older firmware interface than wanted";
+    SnpSeveralSockets = "snp-several-sockets": "the guest may run on several sockets at once";
     SnpCxl = "snp-cxl": "the guest policy allows memory behind a CXL link";
     SnpPageSwap = "snp-page-swap": "the guest policy lets the host move and swap guest pages";
     SnpVmpl = "snp-vmpl": "the report was not requested at VMPL 0";
@@ -106,6 +109,8 @@ rejections! {
     SnpMitigation = "snp-mitigation": "a mitigation that the policy wants is not on";
     SnpAliasCheck = "snp-alias-check": "memory was not checked for aliases since the last reset";
     SnpSmt = "snp-smt": "simultaneous multithreading is on and not tolerated";
+    SnpTsmeOff = "snp-tsme-off": "memory outside of guests is not encrypted";
+    SnpEccOff = "snp-ecc-off": "memory does not correct its errors, or the firmware does not say";
     SnpCiphertextVisible = "snp-ciphertext-visible": "ciphertext is readable by the host";
     SnpRaplReadable = "snp-rapl-readable": "the host can read the processor's energy counters";
 

@@ -54,8 +54,10 @@ lies! {
     Cxl = "cxl",
     /// The report was asked for at VMPL 1.
     Vmpl = "vmpl",
-    /// The report is signed by a key of many chips.
+    /// The report is signed by a key of many chips (VLEK), with the chain of such a key.
     Vlek = "vlek",
+    /// The report says that nobody signed it.
+    NoSigningKey = "no-signing-key",
     /// The chip's identity is masked.
     MaskedChip = "masked-chip",
     /// The guest was launched with an identity block.

@@ -2,8 +2,8 @@
 //! that `strict` refuses. `cocoon verify policy` prints both in full.
 
 use super::{
-    AcceptedClass, AcceptedLevel, AllowedChips, AppraisalPolicy, ChipRules, SeamRule, SnpPolicy,
-    TdxPolicy, TdxStatus, Weakness, Xfam,
+    Abi, AcceptedClass, AcceptedLevel, AllowedChips, AppraisalPolicy, ChipRules, SeamRule,
+    SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
 };
 use crate::nvidia::NvidiaPolicy;
 use crate::snp::{Product, Tcb, TcbMinimum};
@@ -17,9 +17,12 @@ const XFAM: [Xfam; 4] = [
     Xfam([0xe7, 0x42, 0x06, 0, 0, 0, 0, 0]),
 ];
 /// What nearly every machine for rent has.
-const USUAL: [Weakness; 7] = [
+const USUAL: [Weakness; 10] = [
+    Weakness::SnpSeveralSockets,
     Weakness::SnpPageSwap,
     Weakness::SnpSmt,
+    Weakness::SnpTsmeOff,
+    Weakness::SnpEccOff,
     Weakness::SnpCiphertextVisible,
     Weakness::SnpRaplReadable,
     Weakness::TdxDynamicPlatform,
@@ -74,7 +77,8 @@ impl SnpPolicy {
     /// initialisation, `snp`) and AMD-SB-3027 (a sibling thread, `microcode`) are repaired, as
     /// quoted in a public review of 2026-10-08; `verifier/README.md` names it. Processors whose
     /// minimum was not seen there (Bergamo, Siena, Turin Dense) have no entry. No mitigation is
-    /// asked for by its bit, as no bulletin was seen that names one.
+    /// asked for by its bit, as no bulletin was seen that names one. Nor is an interface, as guests
+    /// are launched with the least one; what the firmware is, its levels say.
     fn strict() -> Self {
         let minimum = |product, model, stepping, snp, microcode| TcbMinimum {
             product,
@@ -84,6 +88,7 @@ impl SnpPolicy {
             mitigations: 0,
         };
         Self {
+            minimum_abi: Abi { major: 0, minor: 0 },
             tcb_minima: vec![
                 minimum(Product::Genoa, 0x11, 1, 0x1b, 0x56),
                 minimum(Product::Genoa, 0x11, 2, 0x1b, 0x51),
@@ -102,6 +107,7 @@ impl SnpPolicy {
             mitigations: 0,
         };
         Self {
+            minimum_abi: Abi { major: 0, minor: 0 },
             tcb_minima: Product::ALL.map(every).to_vec(),
         }
     }

@@ -62,10 +62,28 @@ impl AcceptedClass {
     }
 }
 
+/// Version of the firmware's interface, as a guest policy asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Abi {
+    /// ABI_MAJOR.
+    pub major: u8,
+    /// ABI_MINOR.
+    pub minor: u8,
+}
+
+impl core::fmt::Display for Abi {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
 /// Rules for AMD SEV-SNP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnpPolicy {
+    /// The least interface that the guest policy asks the firmware for.
+    pub minimum_abi: Abi,
     /// Minimum firmware levels per processor; the first entry that fits counts, and a processor
     /// without one is refused.
     pub tcb_minima: Vec<TcbMinimum>,

@@ -34,8 +34,13 @@ weaknesses! {
     SnpMilan = "snp-milan",
     /// Reports of version 2, which do not name the processor.
     SnpReportVersion2 = "snp-report-version2",
+    /// Reports signed by a VLEK, which a cloud provider holds for many chips: nothing certifies
+    /// which chip reports.
+    SnpVlek = "snp-vlek",
     /// No revocation list of AMD is stapled.
     SnpNoRevocationList = "snp-no-revocation-list",
+    /// The guest may run on several sockets, so its memory crosses the link between them.
+    SnpSeveralSockets = "snp-several-sockets",
     /// The guest may run with memory behind a CXL link.
     SnpCxlMemory = "snp-cxl-memory",
     /// The host may have the firmware move and swap guest pages.
@@ -44,6 +49,10 @@ weaknesses! {
     SnpAliasCheckIncomplete = "snp-alias-check-incomplete",
     /// Simultaneous multithreading is on: a sibling thread shares the core's caches.
     SnpSmt = "snp-smt",
+    /// Memory that is no guest's is not encrypted (TSME).
+    SnpTsmeOff = "snp-tsme-off",
+    /// Memory does not correct its errors (ECC). Old firmware never says that it does.
+    SnpEccOff = "snp-ecc-off",
     /// The host can read the guest's ciphertext (CipherLeaks).
     SnpCiphertextVisible = "snp-ciphertext-visible",
     /// The host can read energy counters (power side channels).

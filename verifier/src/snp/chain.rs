@@ -1,11 +1,11 @@
-//! AMD's chain: the pinned root (ARK), the intermediate (ASK), the chip's key (VCEK).
+//! AMD's chain: the pinned root (ARK), the intermediate (ASK) and the chip's key (VCEK); or, of a
+//! cloud provider's key (VLEK), its own intermediate (ASVK).
 
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::reference_values::Profile;
 
-use super::VCEK;
 use super::product::Product;
-use super::vcek::Vcek;
+use super::vcek::{Signer, Vcek};
 use crate::anchors::{CertificateDigest, TrustAnchors};
 use crate::appraise::Terms;
 use crate::certificate::{ParsedCertificate, profile_check};
@@ -16,8 +16,6 @@ use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
 const ARK: Subject = Subject::of("ark");
-const ASK: Subject = Subject::of("ask");
-const VCEK_KEY: Subject = Subject::of("vcek-key");
 const LIST: Subject = Subject::of("revocation-list");
 
 const PARSE: &[Rejection] = &[
@@ -49,22 +47,28 @@ pub(super) struct Chain {
 }
 
 /// `docs/spec/evidence.md` §7.2, in its order.
-pub(super) fn plan(profile: Profile, endorsements: &Endorsements, checks: &mut Checks) {
-    for of in [ARK, ASK, VCEK] {
+pub(super) fn plan(
+    signer: Signer,
+    profile: Profile,
+    endorsements: &Endorsements,
+    checks: &mut Checks,
+) {
+    let (ask, vcek) = (signer.issuer(), signer.certificate());
+    for of in [ARK, ask, vcek] {
         checks.plan(of, PARSE);
     }
-    for of in [ARK, ASK, VCEK] {
+    for of in [ARK, ask, vcek] {
         checks.plan(of, &[profile_check(profile)]);
     }
     checks.plan(ARK, &[Rejection::CertificateRoot]);
-    for of in [ARK, ASK, VCEK] {
+    for of in [ARK, ask, vcek] {
         checks.plan(of, &[Rejection::CertificateCritical]);
         checks.plan(of, DATES);
     }
-    for of in [ARK, ASK] {
+    for of in [ARK, ask] {
         checks.plan(of, &[Rejection::CertificateNotAuthority]);
     }
-    for of in [ASK, VCEK] {
+    for of in [ask, vcek] {
         checks.plan(of, ISSUED);
     }
     checks.plan(LIST, &[Rejection::CrlMissing]);
@@ -72,41 +76,50 @@ pub(super) fn plan(profile: Profile, endorsements: &Endorsements, checks: &mut C
         for steps in [LIST_READ, LIST_ISSUED, LIST_DATES] {
             checks.plan(LIST, steps);
         }
-        checks.plan(ASK, &[Rejection::CertificateRevoked]);
+        checks.plan(ask, &[Rejection::CertificateRevoked]);
     }
-    checks.plan(VCEK_KEY, VCEK_READ);
+    checks.plan(signer.key(), VCEK_READ);
 }
 
 impl Chain {
-    pub(super) fn read(endorsements: &Endorsements, terms: Terms<'_>, checks: &mut Checks) -> Self {
-        let ark = read(ARK, EndorsementKind::SnpArk, endorsements, terms, checks);
-        let ask = read(ASK, EndorsementKind::SnpAsk, endorsements, terms, checks);
-        let vcek = read(VCEK, EndorsementKind::SnpVcek, endorsements, terms, checks);
+    pub(super) fn read(
+        signer: Signer,
+        endorsements: &Endorsements,
+        terms: Terms<'_>,
+        checks: &mut Checks,
+    ) -> Self {
+        let (of_ask, of_vcek) = (signer.issuer(), signer.certificate());
+        let mut stapled = Vec::new();
+        let mut read = |of, kind| read(of, kind, endorsements, &mut stapled, terms, checks);
+        let ark = read(ARK, EndorsementKind::SnpArk);
+        let ask = read(of_ask, EndorsementKind::SnpAsk);
+        let vcek = read(of_vcek, EndorsementKind::SnpVcek);
         let product = endorsements
             .get(EndorsementKind::SnpArk)
             .and_then(|der| check_root(der, terms.anchors, checks));
-        for (of, authority) in [(ARK, &ark), (ASK, &ask)] {
+        for (of, authority) in [(ARK, &ark), (of_ask, &ask)] {
             if let Some(authority) = authority {
                 let step = [Rejection::CertificateNotAuthority];
                 checks.steps(of, &step, "", authority.check_authority());
             }
         }
-        for (of, subject, issuer) in [(ASK, &ask, &ark), (VCEK, &vcek, &ask)] {
+        for (of, subject, issuer) in [(of_ask, &ask, &ark), (of_vcek, &vcek, &ask)] {
             if let (Some(subject), Some(issuer)) = (subject, issuer) {
                 let found = Hex(subject.serial());
                 checks.steps(of, ISSUED, found, subject.check_issued_by(issuer));
             }
         }
         let list = endorsements.get(EndorsementKind::SnpCrl);
-        let list_end = check_list(list, (ark.as_ref(), ask.as_ref()), terms, checks);
+        let subject = ask.as_ref().map(|ask| (of_ask, ask));
+        let list_end = check_list(list, (ark.as_ref(), subject), terms, checks);
         let ends = [&ark, &ask, &vcek].map(|each| Some(each.as_ref()?.not_after()));
         let ends: Option<Vec<_>> = ends.into_iter().collect();
         Self {
             product,
             not_after: ends.and_then(|ends| ends.into_iter().chain(list_end).min()),
             vcek: vcek.and_then(|vcek| {
-                let read = Vcek::read(&vcek);
-                checks.steps(VCEK_KEY, VCEK_READ, "", read)
+                let read = Vcek::read(signer, &vcek);
+                checks.steps(signer.key(), VCEK_READ, "", read)
             }),
         }
     }
@@ -117,12 +130,20 @@ fn read<'e>(
     of: Subject,
     kind: EndorsementKind,
     endorsements: &'e Endorsements,
+    stapled: &mut Vec<&'e [u8]>,
     terms: Terms<'_>,
     checks: &mut Checks,
 ) -> Option<ParsedCertificate<'e>> {
     let der = endorsements.get(kind).ok_or(Rejection::EndorsementMissing);
     let found = CertificateDigest::of(der.unwrap_or_default());
-    let parsed = der.and_then(ParsedCertificate::parse);
+    // No certificate is there twice.
+    let again = der.is_ok_and(|der| stapled.contains(&der));
+    stapled.extend(der);
+    let parsed = match der {
+        Ok(_) if again => Err(Rejection::CertificateMalformed),
+        Ok(der) => ParsedCertificate::parse(der),
+        Err(missing) => Err(missing),
+    };
     let certificate = checks.steps(of, PARSE, found, parsed)?;
     let profile = terms.anchors.profile();
     let marked = certificate.check_profile(profile);
@@ -149,7 +170,7 @@ fn check_list(
     der: Option<&[u8]>,
     (root, subject): (
         Option<&ParsedCertificate<'_>>,
-        Option<&ParsedCertificate<'_>>,
+        Option<(Subject, &ParsedCertificate<'_>)>,
     ),
     terms: Terms<'_>,
     checks: &mut Checks,
@@ -165,10 +186,10 @@ fn check_list(
     }
     let end = list.check_dates(terms.at);
     let end = checks.steps(LIST, LIST_DATES, list.dates(), end);
-    if let Some(subject) = subject {
+    if let Some((of, subject)) = subject {
         let found = Hex(subject.serial());
         let listed = list.check_subject(&subject.parsed);
-        checks.steps(ASK, &[Rejection::CertificateRevoked], found, listed);
+        checks.steps(of, &[Rejection::CertificateRevoked], found, listed);
     }
     end
 }

@@ -18,11 +18,12 @@ use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 use crate::result::ChipIdentity;
 
+use vcek::Signer;
+
 pub use product::Product;
 pub use tcb::{Tcb, TcbMinimum};
 
 const REPORT: Subject = Subject::of("report");
-const VCEK: Subject = Subject::of("vcek");
 
 /// `docs/spec/evidence.md` §6.2 and §6.3 for SEV-SNP.
 pub(crate) fn appraise_report(
@@ -33,15 +34,17 @@ pub(crate) fn appraise_report(
 ) -> Option<HardwareClaims> {
     report::plan(checks);
     rules::plan_signer(checks);
-    chain::plan(terms.anchors.profile(), endorsements, checks);
-    plan_match(checks);
-    rules::plan(checks);
-
+    // Whose chain it is, the report says.
     let report = report::Report::parse(bytes, terms.policy, checks);
     if let Some(report) = &report {
-        rules::check_signer(report, checks);
+        rules::check_signer(report, terms.policy, checks);
     }
-    let chain = chain::Chain::read(endorsements, terms, checks);
+    let signer = Signer::of(report.as_ref());
+    chain::plan(signer, terms.anchors.profile(), endorsements, checks);
+    plan_match(signer, checks);
+    rules::plan(checks);
+
+    let chain = chain::Chain::read(signer, endorsements, terms, checks);
     let report = report?;
     report.check_product(chain.product, checks);
     // Without a pinned root the evidence is refused; the report's own word is enough to list more.
@@ -65,7 +68,7 @@ pub(crate) fn appraise_report(
 }
 
 /// Report and certificates are about one chip and one firmware level.
-fn plan_match(checks: &mut Checks) {
+fn plan_match(signer: Signer, checks: &mut Checks) {
     let product = [Rejection::SnpProductUnknown, Rejection::SnpProductMismatch];
     checks.plan(REPORT, &product);
     let vcek = [
@@ -74,6 +77,6 @@ fn plan_match(checks: &mut Checks) {
         Rejection::SnpVcekExtension,
         Rejection::SnpTcbMismatch,
     ];
-    checks.plan(VCEK, &vcek);
+    checks.plan(signer.certificate(), &vcek);
     checks.plan(REPORT, &[Rejection::SnpSignatureInvalid]);
 }

@@ -4,7 +4,7 @@ use super::product::Product;
 use super::report::{GuestPolicy, KeyInfo, PlatformInfo, Report};
 use super::tcb::{Tcb, TcbMinimum, TcbVersion};
 use crate::checks::{Checks, Subject};
-use crate::policy::{AppraisalPolicy, Weakness};
+use crate::policy::{Abi, AppraisalPolicy, Weakness};
 use crate::rejection::Rejection;
 
 const KEY_INFO: Subject = Subject::of("key-info");
@@ -22,7 +22,7 @@ const PLATFORM: Subject = Subject::of("platform-info");
 
 /// Whose key a report says that it is signed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SigningKey {
+pub(super) enum SigningKey {
     /// The chip's own.
     Vcek,
     /// A cloud provider's, for many chips.
@@ -50,12 +50,22 @@ impl GuestPolicy {
         self.0 >> 26 == 0 && self.bit(17)
     }
 
+    /// The least firmware interface that the guest asks for.
+    const fn abi(self) -> Abi {
+        let [minor, major, ..] = self.0.to_le_bytes();
+        Abi { major, minor }
+    }
+
     const fn migratable(self) -> bool {
         self.bit(18)
     }
 
     const fn debug(self) -> bool {
         self.bit(19)
+    }
+
+    const fn single_socket(self) -> bool {
+        self.bit(20)
     }
 
     /// The guest may run with memory behind a CXL link.
@@ -81,6 +91,15 @@ impl PlatformInfo {
 
     const fn smt(self) -> bool {
         self.bit(0)
+    }
+
+    /// Transparent encryption of all memory.
+    const fn tsme(self) -> bool {
+        self.bit(1)
+    }
+
+    const fn ecc(self) -> bool {
+        self.bit(2)
     }
 
     const fn rapl_disabled(self) -> bool {
@@ -109,7 +128,7 @@ impl KeyInfo {
         (self.0 >> 1) & 1 == 1
     }
 
-    const fn signing_key(self) -> SigningKey {
+    pub(super) const fn signing_key(self) -> SigningKey {
         match (self.0 >> 2) & 7 {
             0 => SigningKey::Vcek,
             1 => SigningKey::Vlek,
@@ -130,6 +149,7 @@ pub(super) fn plan_signer(checks: &mut Checks) {
         &[
             Rejection::SnpReportReserved,
             Rejection::SnpSigningKey,
+            Rejection::SnpVlek,
             Rejection::SnpChipKeyMasked,
         ],
     );
@@ -144,6 +164,8 @@ pub(super) fn plan(checks: &mut Checks) {
             Rejection::SnpDebug,
             Rejection::SnpMigratable,
             Rejection::SnpGuestPolicy,
+            Rejection::SnpAbi,
+            Rejection::SnpSeveralSockets,
             Rejection::SnpCxl,
             Rejection::SnpPageSwap,
         ],
@@ -170,6 +192,8 @@ pub(super) fn plan(checks: &mut Checks) {
             Rejection::SnpReportReserved,
             Rejection::SnpAliasCheck,
             Rejection::SnpSmt,
+            Rejection::SnpTsmeOff,
+            Rejection::SnpEccOff,
             Rejection::SnpCiphertextVisible,
             Rejection::SnpRaplReadable,
         ],
@@ -177,14 +201,16 @@ pub(super) fn plan(checks: &mut Checks) {
 }
 
 /// Who signed, before the signature itself: a VCEK's comparison would only confuse the reason.
-pub(super) fn check_signer(report: &Report, checks: &mut Checks) {
+pub(super) fn check_signer(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks) {
     let info = report.key_info;
     let found = format_args!("{:#x}", info.0);
     let holds = info.is_well_formed();
     checks.expect(KEY_INFO, Rejection::SnpReportReserved, found, holds);
     let key = info.signing_key();
-    let holds = key == SigningKey::Vcek;
+    let holds = matches!(key, SigningKey::Vcek | SigningKey::Vlek);
     checks.expect(KEY_INFO, Rejection::SnpSigningKey, key.name(), holds);
+    let (vlek, own) = ((KEY_INFO, Rejection::SnpVlek), key != SigningKey::Vlek);
+    checks.expect_or(Weakness::SnpVlek, policy, vlek, key.name(), own);
     let holds = !info.chip_key_masked() && !report.chip_id.is_zero();
     checks.expect(KEY_INFO, Rejection::SnpChipKeyMasked, found, holds);
 }
@@ -222,7 +248,15 @@ fn check_guest_policy(report: &Report, policy: &AppraisalPolicy, checks: &mut Ch
     ] {
         checks.expect(GUEST_POLICY, check, found, holds);
     }
+    let (abi, least) = (guest.abi(), policy.snp.minimum_abi);
+    let wanted = format_args!("{abi}; at least {least}");
+    checks.expect(GUEST_POLICY, Rejection::SnpAbi, wanted, abi >= least);
     for (weakness, check, holds) in [
+        (
+            Weakness::SnpSeveralSockets,
+            Rejection::SnpSeveralSockets,
+            guest.single_socket(),
+        ),
         (
             Weakness::SnpCxlMemory,
             Rejection::SnpCxl,
@@ -335,6 +369,8 @@ fn check_platform(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks
             platform.alias_check_complete(),
         ),
         (Weakness::SnpSmt, Rejection::SnpSmt, !platform.smt()),
+        (Weakness::SnpTsmeOff, Rejection::SnpTsmeOff, platform.tsme()),
+        (Weakness::SnpEccOff, Rejection::SnpEccOff, platform.ecc()),
         (
             Weakness::SnpCiphertextVisible,
             Rejection::SnpCiphertextVisible,

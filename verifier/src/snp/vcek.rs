@@ -1,22 +1,23 @@
-//! The chip's own key (VCEK) and what its certificate says of the chip: AMD publication 57230,
-//! "VCEK certificate extensions".
+//! The key that signs reports and what its certificate says: the chip's own (VCEK), or one that a
+//! cloud provider holds for many chips (VLEK). AMD publication 57230, "certificate extensions".
 
 use der::Decode as _;
 use der::asn1::{Ia5StringRef, ObjectIdentifier};
 use p384::ecdsa::VerifyingKey;
-use p384::pkcs8::DecodePublicKey as _;
 use protocol::digest::ChipId;
 
-use super::VCEK;
 use super::product::Product;
 use super::report::Report;
+use super::rules::SigningKey;
 use super::tcb::TcbVersion;
 use crate::certificate::ParsedCertificate;
-use crate::checks::{Checks, Hex};
+use crate::checks::{Checks, Hex, Subject};
 use crate::rejection::Rejection;
 
 const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
 const HARDWARE_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");
+/// The cloud provider's name, of a VLEK.
+const PROVIDER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.5");
 const LEVEL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3");
 
 /// Last arc of each level's OID, in the order of TCB_VERSION's bytes, before Turin.
@@ -24,11 +25,59 @@ const LEVELS_BEFORE_TURIN: [u8; 8] = [1, 2, 4, 5, 6, 7, 3, 8];
 /// The same from Turin on. Bytes 4 to 6 are reserved there and have no extension of their own.
 const LEVELS_FROM_TURIN: [u8; 8] = [9, 1, 2, 3, 0, 0, 0, 8];
 
-/// What the VCEK's certificate says.
+/// Which key signed a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signer {
+    /// The chip's own.
+    Vcek,
+    /// A cloud provider's.
+    Vlek,
+}
+
+impl Signer {
+    /// What a report says; whatever it does not say well is refused, and read as a VCEK.
+    pub(super) const fn of(report: Option<&Report>) -> Self {
+        match report {
+            Some(report) => match report.key_info.signing_key() {
+                SigningKey::Vlek => Self::Vlek,
+                SigningKey::Vcek | SigningKey::None | SigningKey::Unknown => Self::Vcek,
+            },
+            None => Self::Vcek,
+        }
+    }
+
+    /// The certificate, as the verdict names it.
+    pub(super) const fn certificate(self) -> Subject {
+        match self {
+            Self::Vcek => Subject::of("vcek"),
+            Self::Vlek => Subject::of("vlek"),
+        }
+    }
+
+    /// What the certificate says of its key.
+    pub(super) const fn key(self) -> Subject {
+        match self {
+            Self::Vcek => Subject::of("vcek-key"),
+            Self::Vlek => Subject::of("vlek-key"),
+        }
+    }
+
+    /// Its issuer.
+    pub(super) const fn issuer(self) -> Subject {
+        match self {
+            Self::Vcek => Subject::of("ask"),
+            Self::Vlek => Subject::of("asvk"),
+        }
+    }
+}
+
+/// What the certificate of a VCEK or VLEK says.
 #[derive(Debug)]
 pub(super) struct Vcek {
+    signer: Signer,
     key: VerifyingKey,
     product_name: String,
+    /// Empty of a VLEK.
     hardware_id: Vec<u8>,
     levels: Levels,
 }
@@ -39,20 +88,20 @@ struct Levels([Option<u8>; 10]);
 
 impl Vcek {
     /// Reads key and extensions of a certificate whose signature was checked.
-    pub(super) fn read(certificate: &ParsedCertificate<'_>) -> Result<Self, Rejection> {
-        use der::Encode as _;
-        let tbs = &certificate.parsed.tbs_certificate;
-        let info = tbs.subject_public_key_info.to_der();
-        let info = info.map_err(|_| Rejection::CertificateMalformed)?;
-        let key = VerifyingKey::from_public_key_der(&info);
-        let key = key.map_err(|_| Rejection::CertificateAlgorithm)?;
-        let name = extension(certificate, PRODUCT_NAME)?;
-        let name = Ia5StringRef::from_der(name).map_err(|_| Rejection::SnpVcekExtension)?;
-        Ok(Self {
-            key,
-            product_name: name.as_str().to_owned(),
+    pub(super) fn read(
+        signer: Signer,
+        certificate: &ParsedCertificate<'_>,
+    ) -> Result<Self, Rejection> {
+        let hardware_id = match signer {
             // These are the raw bytes; AMD does not wrap them in another OCTET STRING.
-            hardware_id: extension(certificate, HARDWARE_ID)?.to_vec(),
+            Signer::Vcek => only(certificate, HARDWARE_ID)?.to_vec(),
+            Signer::Vlek => text(certificate, PROVIDER).map(|_| Vec::new())?,
+        };
+        Ok(Self {
+            signer,
+            key: certificate.p384_key()?,
+            product_name: text(certificate, PRODUCT_NAME)?,
+            hardware_id,
             levels: Levels::read(certificate)?,
         })
     }
@@ -63,20 +112,22 @@ impl Vcek {
 
     /// The certificate is for the chip, the product and the firmware level that the report names.
     pub(super) fn check_against(&self, report: &Report, product: Product, checks: &mut Checks) {
+        let of = self.signer.certificate();
         let name = self.product_name.split('-').next().unwrap_or_default();
         let holds = product.has_name(name);
-        checks.expect(VCEK, Rejection::SnpProductMismatch, product.name(), holds);
-        let holds = is_chip(&self.hardware_id, &report.chip_id, product);
-        checks.expect(
-            VCEK,
-            Rejection::SnpChipMismatch,
-            Hex(&self.hardware_id),
-            holds,
-        );
+        checks.expect(of, Rejection::SnpProductMismatch, product.name(), holds);
+        let step = Rejection::SnpChipMismatch;
+        match self.signer {
+            Signer::Vcek => {
+                let holds = is_chip(&self.hardware_id, &report.chip_id, product);
+                checks.expect(of, step, Hex(&self.hardware_id), holds);
+            }
+            Signer::Vlek => checks.not_needed(of, &[step], "of no chip"),
+        }
         let levels = self.levels.check_against(report.reported_tcb, product);
         let found = report.reported_tcb;
         let steps = [Rejection::SnpVcekExtension, Rejection::SnpTcbMismatch];
-        checks.steps(VCEK, &steps, found, levels);
+        checks.steps(of, &steps, found, levels);
     }
 }
 
@@ -138,14 +189,17 @@ fn is_chip(hardware_id: &[u8], chip: &ChipId, product: Product) -> bool {
     }
 }
 
-/// The value of an extension that is there exactly once.
-fn extension<'c>(
+/// An extension that holds text.
+fn text(certificate: &ParsedCertificate<'_>, oid: ObjectIdentifier) -> Result<String, Rejection> {
+    let value = only(certificate, oid)?;
+    let value = Ia5StringRef::from_der(value).map_err(|_| Rejection::SnpVcekExtension)?;
+    Ok(value.as_str().to_owned())
+}
+
+fn only<'c>(
     certificate: &'c ParsedCertificate<'_>,
     oid: ObjectIdentifier,
 ) -> Result<&'c [u8], Rejection> {
-    let mut found = certificate.extensions().filter(|e| e.extn_id == oid);
-    match (found.next(), found.next()) {
-        (Some(only), None) => Ok(only.extn_value.as_bytes()),
-        (None | Some(_), _) => Err(Rejection::SnpVcekExtension),
-    }
+    let value = certificate.only_extension(oid);
+    value.ok_or(Rejection::SnpVcekExtension)
 }

@@ -57,6 +57,34 @@ pub(crate) const CHANGES: &[Change] = &[
         },
     ),
     (
+        "memory that is not encrypted for all, not tolerated",
+        Rejection::SnpTsmeOff,
+        |w| {
+            forbid(w, Weakness::SnpTsmeOff);
+        },
+    ),
+    (
+        "memory without error correction, not tolerated",
+        Rejection::SnpEccOff,
+        |w| {
+            forbid(w, Weakness::SnpEccOff);
+        },
+    ),
+    (
+        "a guest on several sockets, not tolerated",
+        Rejection::SnpSeveralSockets,
+        |w| {
+            forbid(w, Weakness::SnpSeveralSockets);
+        },
+    ),
+    (
+        "a guest policy below the policy's interface",
+        Rejection::SnpAbi,
+        |w| {
+            w.policy.snp.minimum_abi.minor = 1;
+        },
+    ),
+    (
         "energy counters, not tolerated",
         Rejection::SnpRaplReadable,
         |w| {

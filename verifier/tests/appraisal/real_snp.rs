@@ -3,10 +3,13 @@
 //! They bind no Statement of ours, so the best that they can reach is `report-data-mismatch`:
 //! everything before that in the order of checks has then passed.
 
+use mock_tee::Lie;
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::evidence::Evidence;
 use protocol::reference_values::Profile;
-use verifier::{AppraisalPolicy, Product, Rejection, Tcb, TcbMinimum, TrustAnchors, Weakness};
+use verifier::{
+    AppraisalPolicy, Outcome, Product, Rejection, Tcb, TcbMinimum, TrustAnchors, Weakness,
+};
 
 use crate::world::World;
 
@@ -51,9 +54,12 @@ fn tolerant() -> AppraisalPolicy {
         Weakness::SnpMilan,
         Weakness::SnpReportVersion2,
         Weakness::SnpNoRevocationList,
+        Weakness::SnpSeveralSockets,
         Weakness::SnpPageSwap,
         Weakness::SnpAliasCheckIncomplete,
         Weakness::SnpSmt,
+        Weakness::SnpTsmeOff,
+        Weakness::SnpEccOff,
         Weakness::SnpCiphertextVisible,
         Weakness::SnpRaplReadable,
     ];
@@ -108,6 +114,9 @@ fn each_weakness_of_a_real_report_must_be_named() {
         (Weakness::SnpMilan, Rejection::SnpMilan),
         (Weakness::SnpReportVersion2, Rejection::SnpReportVersion),
         (Weakness::SnpNoRevocationList, Rejection::CrlMissing),
+        (Weakness::SnpSeveralSockets, Rejection::SnpSeveralSockets),
+        (Weakness::SnpTsmeOff, Rejection::SnpTsmeOff),
+        (Weakness::SnpEccOff, Rejection::SnpEccOff),
         (Weakness::SnpPageSwap, Rejection::SnpPageSwap),
         (Weakness::SnpAliasCheckIncomplete, Rejection::SnpAliasCheck),
         (Weakness::SnpSmt, Rejection::SnpSmt),
@@ -155,4 +164,41 @@ fn no_flipped_byte_of_a_real_report_passes() {
         let refused = world.appraise_this(&evidence);
         assert_ne!(refused, Err(Rejection::ReportDataMismatch), "byte {at}");
     }
+}
+
+#[test]
+fn amds_intermediate_for_vleks_leads_to_the_pinned_root() {
+    let (mut world, _) = prepare(&GOOD, tolerant());
+    world.machine = world.machine.with(Lie::Vlek);
+    let mut evidence = world.evidence();
+    let vlek = evidence.endorsements.get(EndorsementKind::SnpVcek);
+    let vlek = vlek.unwrap().to_vec();
+    evidence.endorsements = endorsements([
+        (
+            EndorsementKind::SnpArk,
+            include_bytes!("../../../tests/fixtures/snp/vlek-authorities/ark.der"),
+        ),
+        (
+            EndorsementKind::SnpAsk,
+            include_bytes!("../../../tests/fixtures/snp/vlek-authorities/asvk.der"),
+        ),
+        (EndorsementKind::SnpVcek, &vlek),
+    ]);
+    let verdict = world.appraise_in_full(&evidence).verdict;
+    let outcome = |of: &str, check| {
+        let mut checks = verdict.checks().iter();
+        let found = checks.find(|found| found.of.to_string() == of && found.check == check);
+        found.map(|found| found.outcome)
+    };
+    for (of, check) in [
+        ("ark", Rejection::CertificateRoot),
+        ("asvk", Rejection::CertificateNotAuthority),
+        ("asvk", Rejection::CertificateIssuer),
+        ("asvk", Rejection::CertificateSignature),
+    ] {
+        assert_eq!(outcome(of, check), Some(Outcome::Passed), "{of} {check:?}");
+    }
+    // The simulated key under it is nobody's.
+    let issuer = Rejection::CertificateIssuer;
+    assert_eq!(outcome("vlek", issuer), Some(Outcome::Failed));
 }

@@ -5,7 +5,7 @@ use mock_tee::snp::Product;
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::reference_values::{Profile, snp_measurement_key};
 use protocol::tee::TeeKind;
-use verifier::{ChipIdentity, Rejection, TrustAnchors, UnixTime};
+use verifier::{ChipIdentity, Outcome, Rejection, TrustAnchors, UnixTime, Weakness};
 
 use crate::world::{MEASUREMENT, NOW, World};
 
@@ -23,7 +23,8 @@ pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::PolicyBit, Rejection::SnpGuestPolicy),
     (Lie::Cxl, Rejection::SnpCxl),
     (Lie::Vmpl, Rejection::SnpVmpl),
-    (Lie::Vlek, Rejection::SnpSigningKey),
+    (Lie::Vlek, Rejection::SnpVlek),
+    (Lie::NoSigningKey, Rejection::SnpSigningKey),
     (Lie::MaskedChip, Rejection::SnpChipKeyMasked),
     (Lie::IdBlock, Rejection::SnpIdBlock),
     (Lie::MigrationAgent, Rejection::SnpMigrationAgent),
@@ -131,7 +132,8 @@ fn production_anchors_refuse_a_research_certificate_by_its_marker() {
 
 #[test]
 fn production_anchors_refuse_an_unmarked_self_made_root_by_its_pin() {
-    // The marked root is replaced by the unmarked intermediate, so only the pin is left to refuse.
+    // The marked root is replaced by an unmarked authority, so only the pin is left to refuse.
+    let authority = include_bytes!("../../../tests/fixtures/snp/vlek-authorities/asvk.der");
     let mut world = World::genoa();
     world.references.profile = Profile::Release;
     world.anchors = TrustAnchors::PRODUCTION;
@@ -141,7 +143,7 @@ fn production_anchors_refuse_an_unmarked_self_made_root_by_its_pin() {
     let ask = evidence.endorsements.get(EndorsementKind::SnpAsk).unwrap();
     let vcek = evidence.endorsements.get(EndorsementKind::SnpVcek).unwrap();
     for (kind, bytes) in [
-        (EndorsementKind::SnpArk, ask),
+        (EndorsementKind::SnpArk, authority.as_slice()),
         (EndorsementKind::SnpAsk, ask),
         (EndorsementKind::SnpVcek, vcek),
     ] {
@@ -174,5 +176,73 @@ fn the_clock_decides_at_both_ends_of_a_revocation_list() {
     ] {
         world.at = UnixTime(at);
         assert_eq!(world.appraise_this(&evidence).err(), expected, "at {at}");
+    }
+}
+
+/// A machine that reports under a VLEK, and a policy that tolerates that by name.
+fn under_a_vlek() -> World {
+    let mut world = World::genoa();
+    world.machine = world.machine.with(Lie::Vlek);
+    world.policy.tolerated.push(Weakness::SnpVlek);
+    world
+}
+
+#[test]
+fn a_report_under_a_vlek_is_accepted_only_where_the_policy_names_it() {
+    let mut world = under_a_vlek();
+    let verdict = world.appraise_in_full(&world.evidence()).verdict;
+    assert_eq!(verdict.rejection(), None);
+    let outcome = |of: &str, check| {
+        let mut checks = verdict.checks().iter();
+        let found = checks.find(|found| found.of.to_string() == of && found.check == check);
+        found.map(|found| found.outcome)
+    };
+    let tolerated = Outcome::Tolerated(Weakness::SnpVlek);
+    assert_eq!(outcome("key-info", Rejection::SnpVlek), Some(tolerated));
+    let signed = Rejection::CertificateSignature;
+    assert_eq!(outcome("asvk", signed), Some(Outcome::Passed));
+    assert_eq!(outcome("vlek", signed), Some(Outcome::Passed));
+    let chip = Rejection::SnpChipMismatch;
+    assert_eq!(outcome("vlek", chip), Some(Outcome::NotNeeded));
+    world.policy.tolerated.pop();
+    assert_eq!(world.appraise(), Err(Rejection::SnpVlek));
+}
+
+#[test]
+fn a_vcek_does_not_pass_for_a_vlek_nor_the_reverse() {
+    let chips = World::genoa().evidence();
+    let world = under_a_vlek();
+    let shared = world.evidence();
+    for (report, stapled) in [(&chips, &shared), (&shared, &chips)] {
+        let mut mixed = report.clone();
+        mixed.endorsements = stapled.endorsements.clone();
+        let refused = world.appraise_this(&mixed);
+        assert_eq!(refused, Err(Rejection::SnpVcekExtension));
+    }
+}
+
+#[test]
+fn a_certificate_twice_in_the_chain_is_refused() {
+    let world = World::genoa();
+    let good = world.evidence();
+    for (from, to) in [
+        (EndorsementKind::SnpArk, EndorsementKind::SnpAsk),
+        (EndorsementKind::SnpAsk, EndorsementKind::SnpVcek),
+    ] {
+        let mut items = Endorsements::default();
+        for kind in [
+            EndorsementKind::SnpArk,
+            EndorsementKind::SnpAsk,
+            EndorsementKind::SnpVcek,
+            EndorsementKind::SnpCrl,
+        ] {
+            let source = if kind == to { from } else { kind };
+            let der = good.endorsements.get(source).unwrap().to_vec();
+            items.insert(kind, der).unwrap();
+        }
+        let mut twice = good.clone();
+        twice.endorsements = items;
+        let refused = world.appraise_this(&twice);
+        assert_eq!(refused, Err(Rejection::CertificateMalformed), "{to:?}");
     }
 }

@@ -7,7 +7,7 @@ use rsa::RsaPrivateKey;
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::KeyUsages;
 
-use super::report::vcek_label;
+use super::report::key_label;
 use super::{Product, SnpMachine};
 use crate::certificates::{
     Criticality, Dates, Signer, Template, authority, certificate, extension, marker, public_key,
@@ -36,6 +36,7 @@ const LEVEL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1
 const STRUCTURE_VERSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.1");
 const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
 const HARDWARE_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");
+const PROVIDER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.5");
 const UNKNOWN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.7357.99");
 
 /// The simulated root of a product line, in DER: what `tests/research/anchors` pins.
@@ -138,7 +139,7 @@ fn intermediate(
     let template = Template {
         serial: ASK_SERIAL.to_vec(),
         issuer: root_name(machine.product),
-        subject: intermediate_name(machine.product),
+        subject: intermediate_name(machine),
         dates: AUTHORITY_DATES,
         key: public_key(&key.to_public_key())?,
         extensions,
@@ -151,7 +152,7 @@ fn vcek(
     issuer_key: &RsaPrivateKey,
     marks: Vec<Extension>,
 ) -> Result<Vec<u8>, MockTeeError> {
-    let key = p384_key(vcek_label(machine.product))?;
+    let key = p384_key(key_label(machine))?;
     let mut extensions = chip_extensions(machine)?;
     extensions.extend(marks);
     if machine.lies(Lie::CriticalExtension) {
@@ -160,7 +161,7 @@ fn vcek(
     }
     let issuer = match machine.lie {
         Some(Lie::OtherIssuer) => root_name(machine.product),
-        Some(_) | None => intermediate_name(machine.product),
+        Some(_) | None => intermediate_name(machine),
     };
     let Dates { from, until } = VCEK_DATES;
     let dates = match machine.lie {
@@ -171,7 +172,10 @@ fn vcek(
     let template = Template {
         serial: vec![0],
         issuer,
-        subject: "RESEARCH VCEK".to_owned(),
+        subject: match machine.lie {
+            Some(Lie::Vlek) => "RESEARCH VLEK".to_owned(),
+            Some(_) | None => "RESEARCH VCEK".to_owned(),
+        },
         dates,
         key: public_key(&p384::PublicKey::from(key.verifying_key()))?,
         extensions,
@@ -202,7 +206,14 @@ fn chip_extensions(machine: &SnpMachine) -> Result<Vec<Extension>, MockTeeError>
     let mut extensions = vec![
         extension(STRUCTURE_VERSION, optional, 0u8.to_der()?)?,
         extension(PRODUCT_NAME, optional, Ia5StringRef::new(&name)?.to_der()?)?,
-        extension(HARDWARE_ID, optional, identity)?,
+        // A VLEK names its cloud provider instead of a chip.
+        match machine.lie {
+            Some(Lie::Vlek) => {
+                let provider = Ia5StringRef::new("RESEARCH")?.to_der()?;
+                extension(PROVIDER, optional, provider)?
+            }
+            Some(_) | None => extension(HARDWARE_ID, optional, identity)?,
+        },
     ];
     for (arc, mut level) in levels(machine) {
         if machine.lies(Lie::MissingLevel) && arc == 1 {
@@ -259,7 +270,7 @@ fn list(machine: &SnpMachine, key: &RsaPrivateKey, at: u64) -> Result<Vec<u8>, M
         Some(_) | None => honest,
     };
     let issuer = match machine.lie {
-        Some(Lie::CrlIssuer) => intermediate_name(machine.product),
+        Some(Lie::CrlIssuer) => intermediate_name(machine),
         Some(_) | None => root_name(machine.product),
     };
     let revoked = match machine.lie {
@@ -273,6 +284,10 @@ fn root_name(product: Product) -> String {
     format!("RESEARCH ARK-{}", product.name())
 }
 
-fn intermediate_name(product: Product) -> String {
-    format!("RESEARCH SEV-{}", product.name())
+fn intermediate_name(machine: &SnpMachine) -> String {
+    let product = machine.product.name();
+    match machine.lie {
+        Some(Lie::Vlek) => format!("RESEARCH SEV-VLEK-{product}"),
+        Some(_) | None => format!("RESEARCH SEV-{product}"),
+    }
 }

@@ -16,9 +16,10 @@ const POLICY: u64 = 0x3_0000;
 /// Bits 0 (SMT on) and 5 (alias check complete).
 const PLATFORM: u64 = 0x21;
 
-/// Label of a product's chip key.
-pub(super) const fn vcek_label(product: Product) -> &'static str {
-    match product {
+/// Label of the key that signs: of a chip, or of many.
+pub(super) fn key_label(machine: &SnpMachine) -> &'static str {
+    match machine.product {
+        _ if machine.lies(Lie::Vlek) => "vlek",
         Product::Milan => "vcek milan",
         Product::Genoa => "vcek genoa",
         Product::Turin => "vcek turin",
@@ -30,7 +31,7 @@ pub(super) fn report(
     report_data: &ReportData,
 ) -> Result<Vec<u8>, MockTeeError> {
     let mut bytes = body(machine, report_data);
-    let key = p384_key(vcek_label(machine.product))?;
+    let key = p384_key(key_label(machine))?;
     let signature: Signature = key.sign(&bytes);
     let (r, s) = signature.split_bytes();
     for scalar in [r, s] {
@@ -137,6 +138,7 @@ fn platform(machine: &SnpMachine) -> u64 {
 fn key_info(machine: &SnpMachine) -> u32 {
     match machine.lie {
         Some(Lie::Vlek) => 1 << 2,
+        Some(Lie::NoSigningKey) => 7 << 2,
         Some(Lie::MaskedChip) => 1 << 1,
         Some(_) | None => 0,
     }
