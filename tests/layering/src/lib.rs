@@ -72,6 +72,7 @@ pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("client", &["mock-tee", "research-anchors", "verifier"]),
     ("mock-tee", &["verifier", "research-anchors"]),
     ("research-anchors", &["mock-tee"]),
+    ("cocoon-research", &["mock-tee"]),
     ("e2e", &["protocol", "contracts"]),
 ];
 
