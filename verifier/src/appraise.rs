@@ -98,10 +98,29 @@ pub(crate) enum ConfigurationRegister {
 }
 
 /// The registers that measure what was launched.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum MeasuredRegisters {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MeasuredRegisters {
+    /// AMD SEV-SNP: the launch measurement.
     SevSnp(LaunchDigest),
-    Tdx { mrtd: Mrtd, rtmrs: [Rtmr; 3] },
+    /// Intel TDX.
+    Tdx {
+        /// Build-time measurement.
+        mrtd: Mrtd,
+        /// RTMR0 to RTMR2; the fourth must be zero.
+        rtmrs: [Rtmr; 3],
+    },
+}
+
+impl MeasuredRegisters {
+    /// What a report says, genuine or not: to be shown beside what was expected, never to be
+    /// decided by. `None` for what is no report.
+    #[must_use]
+    pub fn claimed(tee: TeeKind, report: &[u8]) -> Option<Self> {
+        match tee {
+            TeeKind::SevSnp => snp::claimed_registers(report),
+            TeeKind::Tdx => tdx::claimed_registers(report),
+        }
+    }
 }
 
 /// A result, or a refusal, with the list of everything that was checked.

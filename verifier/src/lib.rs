@@ -27,7 +27,7 @@ mod time;
 mod verdict;
 
 pub use anchors::{AmdRoots, CertificateDigest, NvidiaRoots, RESEARCH_MARKER, TrustAnchors};
-pub use appraise::{Appraisal, ChannelBinding, appraise, appraise_in_full};
+pub use appraise::{Appraisal, ChannelBinding, MeasuredRegisters, appraise, appraise_in_full};
 pub use bundle::{Bundle, BundleAppraisal, BundleError, BundleResult, Pin, appraise_bundle};
 pub use checks::{Check, Outcome, Subject};
 pub use hardware::{appraise_gpus, appraise_hardware};

@@ -15,6 +15,7 @@ use protocol::endorsements::Endorsements;
 
 use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
 use crate::checks::{Checks, Subject};
+use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::ChipIdentity;
 
@@ -65,6 +66,13 @@ pub(crate) fn appraise_report(
         chip: Some(ChipIdentity::SevSnp(report.chip_id)),
         not_after: chain.not_after,
     })
+}
+
+/// What a report says was launched, genuine or not.
+pub(crate) fn claimed_registers(bytes: &[u8]) -> Option<MeasuredRegisters> {
+    // A policy decides about a report's version and about nothing that is read here.
+    let report = report::Report::parse(bytes, &AppraisalPolicy::strict(), &mut Checks::default())?;
+    Some(MeasuredRegisters::SevSnp(report.measurement))
 }
 
 /// Report and certificates are about one chip and one firmware level.

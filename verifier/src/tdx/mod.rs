@@ -75,13 +75,23 @@ pub(crate) fn appraise_quote(
     Some(HardwareClaims {
         report_data: quote.report.report_data,
         configuration: ConfigurationRegister::Tdx(quote.report.configuration),
-        registers: MeasuredRegisters::Tdx {
-            mrtd: quote.report.mrtd,
-            rtmrs: quote.report.rtmrs,
-        },
+        registers: registers(&quote),
         chip: verified.as_ref().and_then(ppid),
         not_after: verified.map(|claims| UnixTime(claims.earliest_expiration_date)),
     })
+}
+
+/// What a quote says was launched, genuine or not.
+pub(crate) fn claimed_registers(bytes: &[u8]) -> Option<MeasuredRegisters> {
+    let quote = Quote::parse(bytes, &mut Checks::default())?;
+    Some(registers(&quote))
+}
+
+fn registers(quote: &Quote) -> MeasuredRegisters {
+    MeasuredRegisters::Tdx {
+        mrtd: quote.report.mrtd,
+        rtmrs: quote.report.rtmrs,
+    }
 }
 
 /// The last certificate of the quote's chain is the pinned root.
