@@ -19,6 +19,8 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "client",
         &["protocol", "verifier", "measurements", "contracts"],
     ),
+    ("verifier-web", &["protocol", "verifier"]),
+    ("verifier-wasm", &["verifier", "verifier-web"]),
     (
         "host-agent",
         &["protocol", "verifier", "measurements", "contracts"],
@@ -60,6 +62,10 @@ pub const EDGES: &[(&str, &[&str])] = &[
         &["protocol", "client", "verifier", "research-anchors"],
     ),
     (
+        "verifier-wasm-research",
+        &["verifier-web", "research-anchors"],
+    ),
+    (
         "stack-guest",
         &["protocol", "init", "attest", "sys", "init-research"],
     ),
@@ -81,6 +87,13 @@ pub const UNSAFE_ROOMS: &[&str] = &[
     "guest/sys/src",
     "guest/engine/src/kernels",
     "guest/engine/cuda/src/driver/calls.rs",
+];
+
+/// The only files with names that are exported under `#[unsafe(no_mangle)]`: three functions each,
+/// by which a page speaks to the verifier: `docs/decisions/2026-11-26-verifier-in-the-browser.md`.
+pub const EXPORTS: &[&str] = &[
+    "client/web/wasm/src/lib.rs",
+    "tests/research/web/src/lib.rs",
 ];
 
 /// Words that say nothing about what a file or crate is for.

@@ -29,6 +29,7 @@ const SHIPPED: &[&str] = &[
     "init-gpu",
     "serve",
     "engine",
+    "verifier-wasm",
 ];
 
 /// Providers of TLS or of its cryptography, other than the one we take.

@@ -8,7 +8,9 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
-use layering::{EMPTY_NAMES, MAX_COLUMNS, MAX_FILE_LINES, UNSAFE_ROOMS, production, root, sources};
+use layering::{
+    EMPTY_NAMES, EXPORTS, MAX_COLUMNS, MAX_FILE_LINES, UNSAFE_ROOMS, production, root, sources,
+};
 
 fn each(mut check: impl FnMut(&str, &str) -> Vec<String>) {
     let mut refused = Vec::new();
@@ -78,6 +80,24 @@ fn unsafe_stands_only_where_the_design_puts_it() {
             .map(|(at, _)| format!("unsafe in line {}", at + 1))
             .collect()
     });
+}
+
+#[test]
+fn a_name_is_exported_only_where_a_page_looks_for_it() {
+    let mut found = Vec::new();
+    each(|path, text| {
+        let lines = text.lines().filter(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains("#[unsafe(")
+        });
+        let lines = lines.count();
+        if lines > 0 && !path.starts_with("tests/layering") {
+            found.push((path.to_owned(), lines));
+        }
+        vec![]
+    });
+    let expected: Vec<_> = EXPORTS.iter().map(|path| ((*path).to_owned(), 3)).collect();
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -1,0 +1,319 @@
+// The page around the verifier: files and terms in, the verdict shown. Every text of a bundle is
+// put in place as text, never as markup. No rule of appraisal is here.
+
+const MAX_FILE_BYTES = 6 * 1024 * 1024;
+const OUTCOMES = new Map([
+  ["passed", "✓ passed"],
+  ["tolerated", "~ tolerated"],
+  ["failed", "✗ failed"],
+  ["not-needed", "· not needed"],
+  ["not-reached", "– not reached"],
+]);
+const DEVICES = new Map([
+  ["hopper", "Hopper GPU"],
+  ["blackwell", "Blackwell GPU"],
+  ["ls10", "NVSwitch LS10"],
+]);
+const ORIGINS = new Map([
+  ["computed", "computed from the sources"],
+  ["computed-unconfirmed", "computed; not yet compared with hardware"],
+  ["captured", "captured from a machine"],
+]);
+
+const at = (id) => document.getElementById(id);
+const asked = { bundle: null, values: null, policy: null };
+let turn = 0;
+
+/** An element of children and texts. */
+function element(name, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const mono = (text) => element("span", { class: "mono" }, text);
+
+function moment(seconds) {
+  const date = new Date(Number(seconds) * 1000);
+  return Number.isNaN(date.getTime()) ? String(seconds) : `${date.toISOString().slice(0, 19)}Z`;
+}
+
+/** Base64 of a gzipped module, from the page itself. */
+async function moduleBytes() {
+  const packed = Uint8Array.from(atob(at("module").textContent.trim()), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+const loading = moduleBytes().then((bytes) => Verifier.load(bytes));
+
+/** The terms as they stand on the page, or the name of what is wrong with them. */
+function terms() {
+  const written = at("at").value.trim();
+  const time = written === "" ? Date.now() : Date.parse(written);
+  if (Number.isNaN(time) || time < 0) {
+    return { wrong: "the time is not of the form 2026-11-26T12:00:00Z" };
+  }
+  const digest = at("release-digest").value.trim().toLowerCase();
+  if (asked.values === null && digest !== "" && !/^[0-9a-f]{64}$/.test(digest)) {
+    return { wrong: "a SHA-256 has 64 hex digits" };
+  }
+  const policy = at("policy").value;
+  return {
+    at: Math.floor(time / 1000),
+    policy: policy === "own" && asked.policy !== null ? asked.policy : policy,
+    ...(asked.values === null ? {} : { referenceValues: asked.values }),
+    ...(asked.values === null && digest !== "" ? { referenceDigest: digest } : {}),
+  };
+}
+
+async function judge() {
+  if (asked.bundle === null) {
+    return;
+  }
+  turn += 1;
+  const mine = turn;
+  let answer;
+  try {
+    const found = terms();
+    answer = found.wrong !== undefined
+      ? badInput("terms", found.wrong)
+      : await (await loading).verifyBundle(asked.bundle, found);
+  } catch (error) {
+    answer = badInput("page", `the verifier did not run: ${error}`);
+  }
+  if (mine === turn) {
+    show(answer);
+  }
+}
+
+const badInput = (code, reason) => ({ decision: "bad-input", error: { code, reason } });
+
+/** Which of the three a file is, by its first bytes. */
+async function take(file) {
+  if (file.size > MAX_FILE_BYTES) {
+    asked.bundle = null;
+    turn += 1;
+    show(badInput("bundle-too-long", `${file.name} is longer than any bundle`));
+    return;
+  }
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const document = bytes[0] === 0x7b ? member(bytes) : null;
+  if (document === "shapes") {
+    asked.values = bytes;
+    at("release-digest").value = "";
+    at("release-note").textContent = `Reference values: ${file.name}`;
+  } else if (document === "classes") {
+    asked.policy = bytes;
+    at("policy").querySelector("[value=own]").hidden = false;
+    at("policy").value = "own";
+    at("policy-note").textContent = `Policy: ${file.name}`;
+  } else {
+    asked.bundle = bytes;
+    at("bundle-name").textContent = `${file.name}, ${bytes.length} bytes`;
+  }
+}
+
+/** The member by which a document is told; null for what is none. */
+function member(bytes) {
+  try {
+    const document = JSON.parse(new TextDecoder().decode(bytes));
+    return ["shapes", "classes"].find((name) => Object.hasOwn(document, name)) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+async function takeAll(files) {
+  for (const file of files) {
+    await take(file);
+  }
+  await judge();
+}
+
+function show(answer) {
+  const { decision, verdict, account, error } = answer;
+  at("result").hidden = false;
+  at("result").dataset.decision = decision;
+  at("result").dataset.code = error?.code ?? verdict.rejection ?? "";
+  at("verdict").className = decision === "accepted" ? "verdict good" : "verdict bad";
+  at("verdict").replaceChildren(...headline(answer));
+  const parts = error ? [] : [
+    ["facts", facts(verdict, account)],
+    ["difference", difference(account)],
+    ["checks", checks(verdict, account)],
+    ["document", documentPart(answer.verdictText)],
+  ];
+  for (const id of ["facts", "difference", "checks", "document"]) {
+    at(id).replaceChildren(...(parts.find(([name]) => name === id)?.[1] ?? []));
+  }
+}
+
+function headline({ decision, verdict, account, error }) {
+  if (error) {
+    return [
+      element("strong", {}, "✗ No verdict: bad input"),
+      element("p", {}, mono(error.code), `: ${error.reason}`),
+    ];
+  }
+  const note = element("p", {}, `Channel binding ${verdict.channel_binding}. Judged for ${moment(verdict.at)}.`);
+  if (decision === "accepted") {
+    const end = element("p", {}, `Holds until ${moment(verdict.machine.not_after)}.`);
+    return [element("strong", {}, "✓ Accepted"), end, note];
+  }
+  const reason = account.reasons[verdict.rejection] ?? "";
+  return [
+    element("strong", {}, "✗ Rejected"),
+    element("p", {}, mono(verdict.rejection), `: ${reason}`),
+    note,
+  ];
+}
+
+/** One card: a title and pairs of name and value. */
+function card(title, pairs) {
+  const list = element("dl", {});
+  for (const [name, value] of pairs) {
+    list.append(element("dt", {}, name), element("dd", {}, value));
+  }
+  return element("section", { class: "fact" }, element("h3", {}, title), list);
+}
+
+function facts(verdict, account) {
+  const { machine } = verdict;
+  const claimed = machine === null ? " (claimed)" : "";
+  const nearest = account.release.shapes.find((shape) => shape.registers.every((one) => one.equal));
+  const kind = verdict.tee === "tdx" ? "Intel TDX" : "AMD SEV-SNP";
+  const chip = machine?.chip ?? verdict.checks.find((check) => check.of === "chip")?.found ?? "";
+  const registers = verdict.checks.find((check) => check.of === "registers");
+  const terms = account.launch_configuration.terms;
+  const models = account.release.models.map((model) => {
+    const pinned = model.pinned_as === null ? "not in the release" : `in the release as ${model.pinned_as}`;
+    return [model.name, element("span", {}, mono(model.digest), ` — ${pinned}`)];
+  });
+  return [
+    card(`Machine${claimed}`, [
+      ["Kind", kind],
+      ["Chip", mono(chip === "" ? "not known" : chip)],
+      ["Shape", machine?.shape ?? nearest?.shape ?? "none of the release's"],
+      ["Boot", mono(account.boot_id)],
+      ["Host's clock", moment(account.host_time)],
+    ]),
+    card(`Image${claimed}`, [
+      ["Release held against", `${account.release.image} (${account.release.profile})`],
+      ["Measurement", mono(machine?.measurement ?? registers?.found ?? "not known")],
+      ["Launch configuration", mono(account.launch_configuration.digest)],
+      ["Payee", terms === null ? "not known" : mono(terms.payee)],
+    ]),
+    card(`Model${claimed}`, models.length > 0 ? models : [["None", "the launch configuration cannot be read"]]),
+    card(`GPU${claimed}`, devices(account.gpus)),
+  ];
+}
+
+function devices({ evidence_bytes: bytes, devices: kinds }) {
+  if (bytes === 0) {
+    return [["None", "no evidence of GPUs"]];
+  }
+  const counts = new Map();
+  for (const kind of kinds) {
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  const pairs = [...counts].map(([kind, count]) => [DEVICES.get(kind) ?? kind, String(count)]);
+  return pairs.length > 0 ? pairs : [["Unknown", "their evidence cannot be read"]];
+}
+
+/** A table in a frame that scrolls. */
+function table(caption, heads, rows) {
+  const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
+  const body = element("tbody", {}, ...rows);
+  const whole = element("table", {}, element("caption", {}, caption), element("thead", {}, head), body);
+  return element("div", { class: "frame" }, whole);
+}
+
+function difference({ release, release_from: from, receiver_pinned_the_same: same }) {
+  const source = { given: "your release", bundle: "the bundle's, by your digest" }[from]
+    ?? "the bundle's own, which nobody vouches for";
+  const parts = [
+    element("h2", {}, "Difference to the pinned release"),
+    element("p", {}, `Held against ${source}: `, mono(release.digest)),
+  ];
+  if (same === false) {
+    parts.push(element("p", {}, "Whoever made the bundle had pinned other reference values."));
+  }
+  const [nearest, ...others] = release.shapes;
+  if (nearest === undefined) {
+    return [...parts, element("p", {}, "The release has no shape of this kind of machine.")];
+  }
+  const rows = nearest.registers.map((one) => element(
+    "tr",
+    { class: one.equal ? "passed" : "failed", "data-register": one.register },
+    element("td", { class: "outcome" }, one.equal ? "✓ equal" : "✗ differs"),
+    element("th", { scope: "row" }, mono(one.register)),
+    element("td", {}, mono(one.expected), element("span", { class: "why" }, ORIGINS.get(one.origin) ?? "")),
+    element("td", {}, one.equal ? "the same" : mono(one.measured)),
+  ));
+  const title = `Nearest shape: ${nearest.shape}, ${nearest.vcpus} vCPUs, ${nearest.memory_mib} MiB`;
+  parts.push(table(title, ["", "Register", "Release", "Machine"], rows));
+  if (others.length > 0) {
+    const names = others.map((shape) => shape.shape).join(", ");
+    parts.push(element("p", { class: "note" }, `Other shapes of the release: ${names}`));
+  }
+  return parts;
+}
+
+function checks(verdict, account) {
+  const rows = verdict.checks.map((check) => {
+    const open = !["passed", "not-needed"].includes(check.outcome);
+    const weakness = check.weakness === undefined ? "" : ` (the policy tolerates ${check.weakness})`;
+    const why = open ? [element("span", { class: "why" }, `${account.reasons[check.check] ?? ""}${weakness}`)] : [];
+    return element(
+      "tr",
+      { class: check.outcome, "data-check": check.check, "data-of": check.of },
+      element("td", { class: "outcome" }, OUTCOMES.get(check.outcome) ?? check.outcome),
+      element("th", { scope: "row" }, mono(check.check), ...why),
+      element("td", {}, check.of),
+      element("td", {}, mono(check.found)),
+    );
+  });
+  const count = (outcome) => verdict.checks.filter((check) => check.outcome === outcome).length;
+  const summary = [...OUTCOMES.keys()].map((name) => `${count(name)} ${name.replace("-", " ")}`).join(", ");
+  const list = table(summary, ["", "Check", "Of", "Found"], rows);
+  const box = element("input", { type: "checkbox", id: "only-open" });
+  box.addEventListener("change", () => list.classList.toggle("only-open", box.checked));
+  const choice = element("label", { class: "switch", for: "only-open" }, box, "Only what did not pass");
+  const note = element("p", { class: "note" }, "A check has the name of the rejection that it ends in when it fails.");
+  return [element("h2", {}, "Checks"), note, choice, list];
+}
+
+function documentPart(text) {
+  const save = element("button", { type: "button" }, "Save the verdict");
+  save.addEventListener("click", () => {
+    const place = URL.createObjectURL(new Blob([`${text}\n`], { type: "application/json" }));
+    element("a", { href: place, download: "verdict.json" }).click();
+    setTimeout(() => URL.revokeObjectURL(place), 1000);
+  });
+  const body = element("pre", { id: "verdict-text", tabindex: "0" }, text);
+  return [element("details", {}, element("summary", {}, "Verdict as a document"), body, save)];
+}
+
+at("bundle-file").addEventListener("change", (event) => takeAll(event.target.files));
+at("release-file").addEventListener("change", (event) => takeAll(event.target.files));
+for (const id of ["release-digest", "policy", "at"]) {
+  at(id).addEventListener("change", () => judge());
+}
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  at("drop").classList.add("over");
+});
+document.addEventListener("dragleave", () => at("drop").classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  at("drop").classList.remove("over");
+  takeAll([...event.dataTransfer.files]);
+});
+loading.then(
+  () => { document.documentElement.dataset.ready = "yes"; },
+  (error) => show(badInput("page", `the verifier did not load: ${error}`)),
+);
