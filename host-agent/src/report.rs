@@ -8,8 +8,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use protocol::boot::{BootFailure, BootPhase};
-use protocol::host_control::{ServeEvent, StopReason};
+use messages::boot::{BootFailure, BootPhase};
+use messages::host_control::{ServeEvent, StopReason};
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use serde_json::{Map, Value, json};

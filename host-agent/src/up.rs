@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use measurements::machine::MachineError;
-use protocol::boot::BootFailure;
+use messages::boot::BootFailure;
 use protocol::reference_values::Profile;
 use protocol::tee::TeeKind;
 use tokio::sync::watch;

@@ -17,11 +17,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use messages::boot::{BootFailure, BootPhase};
+use messages::framing::frame;
+use messages::host_control::GuestMessage;
 use nix::sys::signal::Signal;
 use program::Running;
-use protocol::boot::{BootFailure, BootPhase};
-use protocol::framing::frame;
-use protocol::host_control::GuestMessage;
 use serde_json::Value;
 
 struct Stage {

@@ -11,20 +11,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod boot;
 pub mod codec;
 pub mod digest;
 pub mod endorsements;
-pub mod engine_ipc;
 pub mod event_log;
 pub mod evidence;
-pub mod framing;
 pub mod gpu_evidence;
-pub mod host_control;
 pub mod launch_configuration;
 pub mod merkle;
 pub mod nano;
-pub mod quote_socket;
 pub mod receipt;
 pub mod reference_values;
 pub mod serving;

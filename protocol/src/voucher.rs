@@ -199,12 +199,12 @@ impl BitWriter {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::digest::{AccountId, parse_hex};
     use alloc::string::String;
 
-    pub(crate) fn signed() -> SignedVoucher {
+    fn signed() -> SignedVoucher {
         let voucher = Voucher {
             network: NetworkId(-7357),
             channel: TonAddress {

@@ -1,14 +1,14 @@
 //! serve's end of the quote socket: blocking calls over any stream, or the same answers taken
 //! from bytes by a program that does its own reading and writing.
 //!
-//! init's end is `init::quote`; the layout is `protocol::quote_socket`.
+//! init's end is `init::quote`; the layout is `messages::quote_socket`.
 
 use std::io::{Read, Write};
 
+use messages::framing::{self, FrameTooLong, HEADER_BYTES};
+use messages::quote_socket::{MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::codec::DecodeError;
 use protocol::digest::{BootId, Exporter, Nonce, ReceiptKey, SpkiDigest};
-use protocol::framing::{self, FrameTooLong, HEADER_BYTES};
-use protocol::quote_socket::{MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::statement::Statement;
 
 /// What serve learns by registering its keys.

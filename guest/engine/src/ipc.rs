@@ -10,9 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
+use messages::engine_ipc::{EngineEvent, EngineRequest, MAX_FRAME};
+use messages::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
 use protocol::codec::DecodeError;
-use protocol::engine_ipc::{EngineEvent, EngineRequest, MAX_FRAME};
-use protocol::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::load::Model;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use protocol::engine_ipc::{ENGINE_FD, ENGINE_MODEL_FD};
+use messages::engine_ipc::{ENGINE_FD, ENGINE_MODEL_FD};
 
 /// Exit status when a descriptor was not inherited.
 const NO_DESCRIPTOR: u8 = 9;

@@ -5,7 +5,7 @@
 //! so that a long prompt stalls nobody. An answer without a grant keeps its hidden state and
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
-use protocol::engine_ipc::{ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest};
+use messages::engine_ipc::{ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest};
 use protocol::receipt::{FinishReason, Sampling};
 use zeroize::{Zeroize as _, Zeroizing};
 

@@ -13,10 +13,10 @@
 //!
 //! Rendering is bounded by fuel, recursion depth, template size and output size.
 
+use messages::engine_ipc::ChatRole;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
-use protocol::engine_ipc::ChatRole;
 
 use crate::gguf::GgufError;
 use crate::tokenizer::Piece;

@@ -18,10 +18,10 @@ use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use protocol::engine_ipc::{
+use messages::engine_ipc::{
     ChatMessage, ChatRole, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME,
 };
-use protocol::framing::{frame, payload_length};
+use messages::framing::{frame, payload_length};
 use protocol::receipt::{FinishReason, Sampling};
 
 use crate::fixture::{Tiny, demonstration_model};

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use attest::ReportSource;
-use protocol::boot::BootPhase;
+use messages::boot::BootPhase;
+use messages::host_control::{GuestMessage, TLS_PORT};
 use protocol::digest::BootId;
-use protocol::host_control::{GuestMessage, TLS_PORT};
 use protocol::launch_configuration::{DISK_SERIAL, LaunchConfiguration, config_digest};
 use protocol::statement::models_digest;
 

@@ -1,14 +1,14 @@
 //! init's own connection to the host's control port: codes out, nothing in.
 //!
-//! The layout is `protocol::host_control`; serve has a connection of its own.
+//! The layout is `messages::host_control`; serve has a connection of its own.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use protocol::framing;
-use protocol::host_control::{CONTROL_PORT, GuestMessage};
+use messages::framing;
+use messages::host_control::{CONTROL_PORT, GuestMessage};
 use sys::CallFailed;
 
 /// How long the host may take until its control port is there.
@@ -67,7 +67,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::boot::{BootFailure, BootPhase};
+    use messages::boot::{BootFailure, BootPhase};
 
     #[test]
     fn the_last_message_arrives_before_the_end() {

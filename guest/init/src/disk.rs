@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use protocol::boot::BootFailure;
+use messages::boot::BootFailure;
 use protocol::launch_configuration::MAX_BYTES;
 
 /// The kernel keeps at most this much of a serial (`VIRTIO_BLK_ID_BYTES`).

@@ -3,7 +3,7 @@
 //! The host learns the code only; what the error says beyond it stays inside.
 
 use attest::ReportError;
-use protocol::boot::BootFailure;
+use messages::boot::BootFailure;
 use protocol::launch_configuration::LaunchConfigurationError;
 use sys::CallFailed;
 use sys::entropy::EntropyError;

@@ -14,7 +14,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use protocol::boot::BootFailure;
+use messages::boot::BootFailure;
 use protocol::verity::{BLOCK_BYTES, VerityParameters};
 use sys::CallFailed;
 use sys::device_mapper::{DeviceMapper, Target};

@@ -18,7 +18,7 @@ pub mod watch;
 
 use attest::tsm::{Places, Tsm};
 use attest::{ReportError, ReportSource};
-use protocol::boot::BootPhase;
+use messages::boot::BootPhase;
 
 pub use boot::run;
 pub use failure::BootError;

@@ -6,15 +6,15 @@
 use std::io::{ErrorKind, Read, Write};
 
 use attest::{Report, ReportSource};
+use messages::framing::{self, HEADER_BYTES};
+use messages::quote_socket::{MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::digest::{
     BootId, ConfigDigest, EpochKey, EventLogDigest, Exporter, Freshness, GpuEvidenceDigest,
     HpkeConfigDigest, ModelsDigest, Nonce, ReceiptKey, SpkiDigest,
 };
 use protocol::evidence::{MAX_EVENT_LOG_BYTES, MAX_REPORT_BYTES, freshness_leaf};
-use protocol::framing::{self, HEADER_BYTES};
 use protocol::launch_configuration::config_digest;
 use protocol::merkle;
-use protocol::quote_socket::{MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::statement::{Role, Statement};
 use protocol::tee::EvidenceClass;
 use sha2::{Digest as _, Sha256};

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use protocol::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
+use messages::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
 use sys::process::Child;
 
 use crate::confinement::Role;

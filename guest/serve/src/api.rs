@@ -4,7 +4,7 @@
 //! tools or for three choices must not pay for an answer without them. Values are not repeated in
 //! errors. Model names are compared by the caller; prompts are counted by the engine.
 
-use protocol::engine_ipc::{
+use messages::engine_ipc::{
     ChatMessage, ChatRole, Content, MAX_MESSAGES, MAX_PROMPT_BYTES, MAX_STOP_BYTES, MAX_STOPS,
 };
 use protocol::launch_configuration::Limits;

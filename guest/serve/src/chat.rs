@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
+use messages::engine_ipc::ChatMessage;
 use protocol::digest::{Salt, parse_hex};
-use protocol::engine_ipc::ChatMessage;
 use protocol::launch_configuration::ModelEntry;
 use protocol::receipt::{Sampling, request_digest};
 use protocol::serving::SALT_HEADER;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use messages::engine_ipc::Content;
+use messages::host_control::ServeEvent;
 use protocol::digest::{Freshness, ReceiptDigest, RequestDigest, Salt};
-use protocol::engine_ipc::Content;
-use protocol::host_control::ServeEvent;
 use protocol::launch_configuration::ModelEntry;
 use protocol::nano::Nano;
 use protocol::receipt::{FinishReason, Receipt, Sampling, TokenCounts, response_digest};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::engine_ipc::{
+use messages::engine_ipc::{
     ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME,
 };
 use protocol::receipt::{FinishReason, Sampling};

@@ -5,8 +5,8 @@
 //! Internal faults that end the program are not here (`crate::RunError`).
 
 use http::StatusCode;
-use protocol::engine_ipc::EngineRefusal;
-use protocol::host_control::StopReason;
+use messages::engine_ipc::EngineRefusal;
+use messages::host_control::StopReason;
 use protocol::voucher::SignedVoucher;
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Frames of `protocol::framing` on the three local sockets.
+//! Frames of `messages::framing` on the three local sockets.
 //!
 //! A length is compared with the socket's limit before a byte is set aside for it. What a frame
 //! holds is for the module that owns the socket.
@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
-use protocol::framing::{self, FrameTooLong, HEADER_BYTES};
+use messages::framing::{self, FrameTooLong, HEADER_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 

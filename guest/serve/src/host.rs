@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::endorsements::Endorsements;
-use protocol::host_control::{
+use messages::host_control::{
     GuestMessage, HostMessage, MAX_FRAME, ServeEvent, StopReason, VoucherDecision,
 };
+use protocol::endorsements::Endorsements;
 use protocol::voucher::SignedVoucher;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use messages::host_control::StopReason;
 use protocol::digest::PayerKey;
-use protocol::host_control::StopReason;
 use protocol::launch_configuration::Limits;
 use protocol::nano::Nano;
 use protocol::receipt::{Receipt, SignedReceipt, TokenCounts, TokenPrices};

@@ -2,7 +2,7 @@
 //!
 //! serve holds the two keys of a boot and the plaintext of requests on their way to the engine.
 //! It opens nothing: four descriptors are inherited (`Descriptors`). It prints nothing: what may
-//! be known outside are the integers of `protocol::host_control::ServeEvent`. What is deliberately
+//! be known outside are the integers of `messages::host_control::ServeEvent`. What is deliberately
 //! not here: reports (init), tensors and tokenizers (engine), coins (host-agent and client).
 
 pub mod account;
@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use protocol::host_control::ServeEvent;
+use messages::host_control::ServeEvent;
 use protocol::launch_configuration::{LaunchConfiguration, LaunchConfigurationError};
 use protocol::reference_values::ImageVersion;
 use protocol::ton::NetworkId;
@@ -93,9 +93,9 @@ impl Descriptors {
     pub fn inherited() -> sys::Result<Self> {
         Ok(Self {
             listener: sys::adopt(LISTENER_FD)?,
-            quote: sys::adopt(protocol::quote_socket::SERVE_FD)?,
-            control: sys::adopt(protocol::host_control::SERVE_FD)?,
-            engine: sys::adopt(protocol::engine_ipc::SERVE_FD)?,
+            quote: sys::adopt(messages::quote_socket::SERVE_FD)?,
+            control: sys::adopt(messages::host_control::SERVE_FD)?,
+            engine: sys::adopt(messages::engine_ipc::SERVE_FD)?,
         })
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use protocol::host_control::ServeEvent;
+use messages::host_control::ServeEvent;
 use protocol::serving::MAX_HEADER_BYTES;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;

@@ -8,10 +8,10 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use attest::{QuoteError, Quoted, Registered};
+use messages::quote_socket::{MAX_CHALLENGES, MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::digest::{BootId, Exporter, Nonce, ReceiptKey, SpkiDigest};
 use protocol::evidence::{FreshnessProof, freshness_leaf};
 use protocol::merkle;
-use protocol::quote_socket::{MAX_CHALLENGES, MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};

@@ -13,9 +13,9 @@ mod stage;
 use std::time::Duration;
 
 use http::StatusCode;
+use messages::engine_ipc::EngineRequest;
+use messages::host_control::{ServeEvent, StopReason, VoucherDecision};
 use protocol::digest::ReceiptDigest;
-use protocol::engine_ipc::EngineRequest;
-use protocol::host_control::{ServeEvent, StopReason, VoucherDecision};
 use protocol::nano::Nano;
 use protocol::receipt::{FinishReason, SignedReceipt, request_digest, response_digest};
 use protocol::serving::VOUCHER_PATH;

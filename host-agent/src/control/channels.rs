@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use contracts::channel::ChannelState;
 use contracts::toncenter::{ChainError, Toncenter};
-use protocol::host_control::{StopReason, VoucherDecision};
+use messages::host_control::{StopReason, VoucherDecision};
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
 use tokio::sync::Mutex;

@@ -5,7 +5,7 @@
 //! again. Deliberately not here: reading the chain (`channels`) and storing (`journal`).
 
 use contracts::channel::{ChannelState, Standing};
-use protocol::host_control::{StopReason, VoucherDecision};
+use messages::host_control::{StopReason, VoucherDecision};
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::SignedVoucher;
 

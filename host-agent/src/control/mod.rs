@@ -2,7 +2,7 @@
 //!
 //! The guest is hostile: each frame is bounded before it is read, decoded once, counted against a
 //! rate, and answered from the host's own knowledge. Deliberately not here: the bytes of a message
-//! (`protocol::host_control`) and the journal's rules.
+//! (`messages::host_control`) and the journal's rules.
 
 mod bucket;
 pub mod channels;

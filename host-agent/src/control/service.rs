@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use messages::boot::{BootFailure, BootPhase};
+use messages::framing::{self, FrameTooLong, HEADER_BYTES};
+use messages::host_control::{GuestMessage, HostMessage, StopReason, VoucherDecision};
 use nix::unistd::geteuid;
-use protocol::boot::{BootFailure, BootPhase};
 use protocol::codec::DecodeError;
-use protocol::framing::{self, FrameTooLong, HEADER_BYTES};
-use protocol::host_control::{GuestMessage, HostMessage, StopReason, VoucherDecision};
 use protocol::voucher::SignedVoucher;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};

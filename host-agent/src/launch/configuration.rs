@@ -105,7 +105,7 @@ impl MeasuredConfiguration {
     /// The disk that carries it: `u32` LE length, the document, zeros up to a whole sector.
     #[must_use]
     pub fn disk(&self) -> Vec<u8> {
-        let mut disk = protocol::framing::frame(&self.bytes);
+        let mut disk = messages::framing::frame(&self.bytes);
         let sectors = disk.len().div_ceil(SECTOR_BYTES);
         disk.resize(sectors.saturating_mul(SECTOR_BYTES), 0);
         disk

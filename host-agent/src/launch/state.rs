@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use messages::host_control::CONTROL_PORT;
 use protocol::digest::ConfigDigest;
-use protocol::host_control::CONTROL_PORT;
 use serde::Serialize;
 
 use super::shape::{Accelerator, Shape};

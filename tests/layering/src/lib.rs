@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// The table is design.md §2: guest knows no host, host knows no guest, protocol knows nobody.
 pub const EDGES: &[(&str, &[&str])] = &[
     ("protocol", &[]),
+    ("messages", &["protocol"]),
     ("model-format", &[]),
     ("verifier", &["protocol"]),
     ("measurements", &["protocol", "model-format"]),
@@ -23,14 +24,23 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("verifier-wasm", &["verifier", "verifier-web"]),
     (
         "host-agent",
-        &["protocol", "verifier", "measurements", "contracts"],
+        &[
+            "protocol",
+            "messages",
+            "verifier",
+            "measurements",
+            "contracts",
+        ],
     ),
     ("sys", &["protocol"]),
-    ("attest", &["protocol", "sys"]),
-    ("init", &["protocol", "verifier", "sys", "attest"]),
+    ("attest", &["protocol", "messages", "sys"]),
+    (
+        "init",
+        &["protocol", "messages", "verifier", "sys", "attest"],
+    ),
     ("init-gpu", &["init"]),
-    ("serve", &["protocol", "sys", "attest"]),
-    ("engine", &["protocol", "model-format", "sys"]),
+    ("serve", &["protocol", "messages", "sys", "attest"]),
+    ("engine", &["protocol", "messages", "model-format", "sys"]),
     ("engine-cuda", &[]),
     ("layering", &[]),
     ("e2e", &[]),
@@ -46,11 +56,11 @@ pub const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hardening", &[]),
-    ("mock-tee", &["protocol"]),
+    ("mock-tee", &["protocol", "messages"]),
     ("research-anchors", &["protocol", "verifier"]),
     (
         "init-research",
-        &["protocol", "init", "attest", "sys", "probe"],
+        &["protocol", "messages", "init", "attest", "sys", "probe"],
     ),
     ("init-gpu-research", &["init", "init-research"]),
     (
@@ -67,7 +77,14 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "stack-guest",
-        &["protocol", "init", "attest", "sys", "init-research"],
+        &[
+            "protocol",
+            "messages",
+            "init",
+            "attest",
+            "sys",
+            "init-research",
+        ],
     ),
     ("probe", &["sys"]),
 ];
@@ -103,6 +120,10 @@ pub const EMPTY_NAMES: &[&str] = &[
 
 /// Lines of production code in one file, at most.
 pub const MAX_FILE_LINES: usize = 500;
+
+/// Lines of code, without tests, comments and empty lines, that a room may have at most: what people
+/// read whole before they trust it. `docs/decisions/2026-11-26-size-of-verifier-and-protocol.md`.
+pub const MAX_ROOM_LINES: &[(&str, usize)] = &[("protocol/src/", 2_500)];
 
 /// Columns of one line, at most.
 pub const MAX_COLUMNS: usize = 100;

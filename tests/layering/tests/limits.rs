@@ -9,7 +9,8 @@
 )]
 
 use layering::{
-    EMPTY_NAMES, EXPORTS, MAX_COLUMNS, MAX_FILE_LINES, UNSAFE_ROOMS, production, root, sources,
+    EMPTY_NAMES, EXPORTS, MAX_COLUMNS, MAX_FILE_LINES, MAX_ROOM_LINES, UNSAFE_ROOMS, production,
+    root, sources,
 };
 
 fn each(mut check: impl FnMut(&str, &str) -> Vec<String>) {
@@ -51,6 +52,27 @@ fn no_source_outgrows_its_duty() {
         }
         vec![format!("{lines} lines of production code")]
     });
+}
+
+#[test]
+fn what_everybody_trusts_can_be_read_in_a_day() {
+    for (room, limit) in MAX_ROOM_LINES {
+        let mut lines = 0;
+        each(|path, text| {
+            let tests = path.ends_with("/tests.rs") || is_test(path);
+            if path.starts_with(room) && !tests {
+                let code = production(text).lines().map(str::trim);
+                lines += code
+                    .filter(|line| !line.is_empty() && !line.starts_with("//"))
+                    .count();
+            }
+            vec![]
+        });
+        assert!(
+            (1..=*limit).contains(&lines),
+            "{room}: {lines} lines of code"
+        );
+    }
 }
 
 #[test]

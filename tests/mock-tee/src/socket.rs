@@ -1,11 +1,11 @@
-//! The socket of the simulated TEE: frames as in `protocol::framing`; a request is one byte and,
+//! The socket of the simulated TEE: frames as in `messages::framing`; a request is one byte and,
 //! for a report, 64 bytes of report data. Research only: nothing of it is in a release.
 
 use std::io::{self, Read, Write};
 
+use messages::framing::{HEADER_BYTES, frame, payload_length};
 use protocol::codec::{DecodeError, Reader, Writer};
 use protocol::digest::ReportData;
-use protocol::framing::{HEADER_BYTES, frame, payload_length};
 use protocol::tee::TeeKind;
 
 use crate::MockTeeError;

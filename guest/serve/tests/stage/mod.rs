@@ -23,18 +23,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use messages::engine_ipc::{Content, EngineEvent, EngineRefusal, EngineRequest};
+use messages::framing;
+use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
+use messages::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::digest::{
     AccountId, BootId, ConfigDigest, EpochKey, EventLogDigest, Freshness, GpuEvidenceDigest,
     HpkeConfigDigest, ReceiptKey, SpkiDigest,
 };
 use protocol::endorsements::{EndorsementKind, Endorsements};
-use protocol::engine_ipc::{Content, EngineEvent, EngineRefusal, EngineRequest};
 use protocol::evidence::freshness_leaf;
-use protocol::framing;
-use protocol::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
 use protocol::launch_configuration::{LaunchConfiguration, Limits, ModelEntry, config_digest};
 use protocol::merkle;
-use protocol::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::receipt::{FinishReason, TokenPrices};
 use protocol::reference_values::ImageVersion;
 use protocol::statement::{Role, Statement, models_digest};

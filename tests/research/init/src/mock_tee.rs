@@ -1,16 +1,16 @@
 //! Reports from `tests/mock-tee`: real formats, research keys.
 //!
-//! Frames as in `protocol::framing`. Request: kind 2 (`identify`), or kind 1 (`report`) and 64
+//! Frames as in `messages::framing`. Request: kind 2 (`identify`), or kind 1 (`report`) and 64
 //! bytes of report data. Answer to the first: the TEE kind's byte and a blob of 32 bytes, the
 //! configuration register; to the second: 0 and two blobs, report and event log, or 1 and a code.
 
 use std::io::{Read, Write};
 
 use attest::{ConfigRegister, Report, ReportError, ReportSource};
+use messages::framing::{self, HEADER_BYTES};
 use protocol::codec::{DecodeError, Reader};
 use protocol::digest::{ConfigDigest, ReportData};
 use protocol::evidence::{MAX_EVENT_LOG_BYTES, MAX_REPORT_BYTES};
-use protocol::framing::{self, HEADER_BYTES};
 use protocol::launch_configuration::{host_data, mr_config_id};
 use protocol::tee::TeeKind;
 

@@ -8,11 +8,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::digest::{BootId, Exporter, Nonce, ReceiptKey, SpkiDigest};
-use crate::evidence::{MAX_EVENT_LOG_BYTES, MAX_GPU_EVIDENCE_BYTES, MAX_REPORT_BYTES};
-use crate::launch_configuration;
-use crate::statement::{STATEMENT_BYTES, Statement};
+use protocol::codec::{DecodeError, Reader, Writer};
+use protocol::digest::{BootId, Exporter, Nonce, ReceiptKey, SpkiDigest};
+use protocol::evidence::{MAX_EVENT_LOG_BYTES, MAX_GPU_EVIDENCE_BYTES, MAX_REPORT_BYTES};
+use protocol::launch_configuration;
+use protocol::statement::{STATEMENT_BYTES, Statement};
 
 /// Largest frame on this socket.
 pub const MAX_FRAME: usize = 2 * 1024 * 1024;

@@ -2,7 +2,7 @@
 //!
 //! A failed phase powers the machine off; the code carries no content.
 
-use crate::codec::DecodeError;
+use protocol::codec::DecodeError;
 
 /// A phase of the boot, in the order of init's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

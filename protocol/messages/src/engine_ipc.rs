@@ -7,8 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::receipt::{FinishReason, Sampling};
+use protocol::codec::{DecodeError, Reader, Writer};
+use protocol::receipt::{FinishReason, Sampling};
 
 /// Largest frame on this socket.
 pub const MAX_FRAME: usize = 1024 * 1024;

@@ -33,7 +33,7 @@ pub fn payload_length(header: [u8; HEADER_BYTES], limit: usize) -> Result<usize,
 /// A whole frame, header and payload.
 #[must_use]
 pub fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut writer = crate::codec::Writer::new();
+    let mut writer = protocol::codec::Writer::new();
     writer.blob(payload);
     writer.finish()
 }

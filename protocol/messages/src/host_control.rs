@@ -8,9 +8,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::boot::{BootFailure, BootPhase};
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::endorsements::{self, Endorsements};
-use crate::voucher::SignedVoucher;
+use protocol::codec::{DecodeError, Reader, Writer};
+use protocol::endorsements::{self, Endorsements};
+use protocol::voucher::SignedVoucher;
 
 /// vsock port of the host's control service.
 pub const CONTROL_PORT: u32 = 7001;
@@ -313,6 +313,26 @@ impl HostMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ed25519_dalek::SigningKey;
+    use protocol::digest::{AccountId, ReceiptsRoot};
+    use protocol::nano::Nano;
+    use protocol::ton::{NetworkId, TonAddress};
+    use protocol::voucher::Voucher;
+
+    fn signed() -> SignedVoucher {
+        let voucher = Voucher {
+            network: NetworkId(-7357),
+            channel: TonAddress {
+                workchain: 0,
+                account: AccountId([0x5a; 32]),
+            },
+            epoch: 1,
+            cumulative: Nano::from_u64(1_280),
+            receipts_root: ReceiptsRoot([7; 32]),
+            valid_until: 1_800_000_000,
+        };
+        voucher.sign(&SigningKey::from_bytes(&[42; 32]))
+    }
 
     #[test]
     fn guest_messages_round_trip_and_no_prefix_is_taken() {
@@ -323,7 +343,7 @@ mod tests {
             GuestMessage::EndorsementsWanted,
             GuestMessage::VoucherQuestion {
                 question: 7,
-                voucher: Box::new(crate::voucher::tests::signed()),
+                voucher: Box::new(signed()),
             },
         ];
         for message in messages {
@@ -348,7 +368,7 @@ mod tests {
                 decision: VoucherDecision::Continue,
             },
             stop(None),
-            stop(Some(Box::new(crate::voucher::tests::signed()))),
+            stop(Some(Box::new(signed()))),
         ];
         for message in messages {
             let bytes = message.encode();
