@@ -14,6 +14,11 @@ const DEVICES = new Map([
   ["blackwell", "Blackwell GPU"],
   ["ls10", "NVSwitch LS10"],
 ]);
+const NUMBERED = new Map([
+  ["gpu", "GPU"],
+  ["switch", "Switch"],
+  ["manifest", "Manifest"],
+]);
 const ORIGINS = new Map([
   ["computed", "computed from the sources"],
   ["computed-unconfirmed", "computed; not yet compared with hardware"],
@@ -263,23 +268,56 @@ function difference({ release, release_from: from, receiver_pinned_the_same: sam
   return parts;
 }
 
+function checkRow(check, account) {
+  const open = !["passed", "not-needed"].includes(check.outcome);
+  const weakness = check.weakness === undefined ? "" : ` (the policy tolerates ${check.weakness})`;
+  const why = open ? [element("span", { class: "why" }, `${account.reasons[check.check] ?? ""}${weakness}`)] : [];
+  return element(
+    "tr",
+    { class: check.outcome, "data-check": check.check, "data-of": check.of },
+    element("td", { class: "outcome" }, OUTCOMES.get(check.outcome) ?? check.outcome),
+    element("th", { scope: "row" }, mono(check.check), ...why),
+    element("td", {}, check.of),
+    element("td", {}, mono(check.found)),
+  );
+}
+
+/** How many of the checks ended how; what did not occur is left out but `passed`. */
+function tally(checks) {
+  const count = (outcome) => checks.filter((check) => check.outcome === outcome).length;
+  const counted = [...OUTCOMES.keys()].map((name) => [name, count(name)]);
+  const there = counted.filter(([name, number]) => number > 0 || name === "passed");
+  return there.map(([name, number]) => `${number} ${name.replace("-", " ")}`).join(", ");
+}
+
+/** Which of several alike a check is about, as people call it; null for what there is one of. */
+function numbered(check) {
+  const found = /^(gpu|switch|manifest)-(?:[a-z]+-)?([0-9]+)$/.exec(check.of);
+  return found === null ? null : `${NUMBERED.get(found[1])} ${found[2]}`;
+}
+
+/** The checks of one of them: folded while there is nothing to see to. */
+function numberedChecks(name, checks, account) {
+  const rows = checks.map((check) => checkRow(check, account));
+  const quiet = checks.every((check) => ["passed", "not-needed"].includes(check.outcome));
+  return element(
+    "details",
+    { class: quiet ? "part quiet-part" : "part", ...(quiet ? {} : { open: "" }) },
+    element("summary", {}, `${name}: ${tally(checks)}`),
+    table(`Checks of ${name}`, ["", "Check", "Of", "Found"], rows),
+  );
+}
+
 function checks(verdict, account) {
-  const rows = verdict.checks.map((check) => {
-    const open = !["passed", "not-needed"].includes(check.outcome);
-    const weakness = check.weakness === undefined ? "" : ` (the policy tolerates ${check.weakness})`;
-    const why = open ? [element("span", { class: "why" }, `${account.reasons[check.check] ?? ""}${weakness}`)] : [];
-    return element(
-      "tr",
-      { class: check.outcome, "data-check": check.check, "data-of": check.of },
-      element("td", { class: "outcome" }, OUTCOMES.get(check.outcome) ?? check.outcome),
-      element("th", { scope: "row" }, mono(check.check), ...why),
-      element("td", {}, check.of),
-      element("td", {}, mono(check.found)),
-    );
-  });
-  const count = (outcome) => verdict.checks.filter((check) => check.outcome === outcome).length;
-  const summary = [...OUTCOMES.keys()].map((name) => `${count(name)} ${name.replace("-", " ")}`).join(", ");
-  const list = table(summary, ["", "Check", "Of", "Found"], rows);
+  const parts = Map.groupBy(verdict.checks, numbered);
+  const rows = (parts.get(null) ?? []).map((check) => checkRow(check, account));
+  parts.delete(null);
+  const list = element(
+    "div",
+    {},
+    table(tally(verdict.checks), ["", "Check", "Of", "Found"], rows),
+    ...[...parts].map(([name, of]) => numberedChecks(name, of, account)),
+  );
   const box = element("input", { type: "checkbox", id: "only-open" });
   box.addEventListener("change", () => list.classList.toggle("only-open", box.checked));
   const choice = element("label", { class: "switch", for: "only-open" }, box, "Only what did not pass");

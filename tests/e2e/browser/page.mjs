@@ -3,7 +3,7 @@
 // DIRECTORY holds release/index.html, research/index.html and cases/.
 
 import { execFileSync } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 import { Browser } from "./devtools.mjs";
@@ -55,6 +55,10 @@ const SHOWN = `(() => {
     registers: [...document.querySelectorAll("#difference tbody tr")].map((row) => [
       row.dataset.register, row.className]),
     rows,
+    parts: [...document.querySelectorAll("#checks details.part")].map((part) => ({
+      open: part.open,
+      summary: part.querySelector("summary").innerText,
+    })),
     verdict: document.getElementById("verdict-text")?.textContent ?? null,
     title: document.title,
     body: document.body.innerText,
@@ -114,6 +118,23 @@ async function acceptsHonest(page) {
     check(shown.registers.length > 0 && equal, `${name}: no register differs from the release`);
     await picture(page, name);
   }
+}
+
+/** A board of devices takes as much of the page as there is something to see to. */
+async function foldsDevices(page) {
+  const honest = await shownAfter(page, ["honest-gpu.json", "honest-gpu.bundle"]);
+  const devices = honest.parts.filter(({ summary }) => /^(GPU|Switch) /.test(summary));
+  check(devices.length === 12, `8 GPUs and 4 switches have a part each, not ${devices.length}`);
+  check(honest.parts.every(({ open }) => !open), "a part with nothing to see to is closed");
+  const cases = await readdir(join(folder, "cases"));
+  const name = cases.find((found) => found.endsWith("-badsignature.bundle")).replace(/\.bundle$/, "");
+  const lie = await shownAfter(page, [`${name}.json`, `${name}.bundle`]);
+  const failed = lie.rows.filter((row) => row.outcome === "failed" && row.of.startsWith("gpu-"));
+  const seen = failed.every((row) => row.text.includes(row.check));
+  check(failed.length > 0 && seen, `${name}: what failed is seen without a click`);
+  const open = lie.parts.filter((part) => part.open);
+  check(open.some(({ summary }) => summary.includes("1 failed")), `${name}: the device is open`);
+  await picture(page, "gpu-lie");
 }
 
 async function rejectsLies(page) {
@@ -263,6 +284,7 @@ try {
   const page = await opened(browser, "research");
   check((await page.evaluate("document.body.innerText")).includes("Research build"), "research says so");
   await acceptsHonest(page);
+  await foldsDevices(page);
   await rejectsLies(page);
   await showsTheDifference(page);
   await saysBadInput(page);
