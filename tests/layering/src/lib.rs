@@ -122,7 +122,8 @@ pub const EMPTY_NAMES: &[&str] = &[
 pub const MAX_FILE_LINES: usize = 500;
 
 /// Lines of code, without tests, comments and empty lines, that a room may have at most: what
-/// people read whole before they trust it (`docs/decisions/2026-11-26-size-of-verifier-and-protocol.md`).
+/// people read whole before they trust it:
+/// `docs/decisions/2026-11-26-size-of-verifier-and-protocol.md`.
 pub const MAX_ROOM_LINES: &[(&str, usize)] = &[("protocol/src/", 2_500)];
 
 /// Columns of one line, at most.
