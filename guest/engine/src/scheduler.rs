@@ -79,9 +79,7 @@ pub(crate) struct Scheduler<'a, 'w> {
 impl<'a, 'w> Scheduler<'a, 'w> {
     /// No answers yet.
     pub(crate) fn new(model: &'w Model, runner: Runner<'a, 'w>) -> Self {
-        let page = Geometry::of(&model.weights.shape)
-            .page()
-            .saturating_mul(size_of::<f32>());
+        let page = Geometry::of(&model.weights).page_bytes();
         Self {
             model,
             runner,

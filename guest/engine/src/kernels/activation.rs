@@ -14,31 +14,36 @@ pub(crate) const GROUPS: usize = BLOCK / 4;
 /// leaves that integer in the low bits. Same result on every processor, without a library call.
 const ROUND: f32 = 12_582_912.0;
 
-/// Bits of positive infinity: every number beyond it is not finite.
-const INFINITY_BITS: u32 = 0x7f80_0000;
+/// 2^112: what scales of weights are too small by (`packed::lowered`).
+pub(super) const RAISE: f32 = f32::from_bits((127 + 112) << 23);
 
-/// 32 activations: value = scale * quant.
+/// Bits of 127 * 2^16: with a greater value the raised scale would be infinite.
+const TOO_GREAT_BITS: u32 = 8_323_072_f32.to_bits();
+
+/// 32 activations: value = factor / 2^112 * quant.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ActivationBlock {
-    /// What one step of a quant is worth; NaN when the block was not finite.
-    pub(crate) scale: f32,
-    /// `scale` times the sum of all quants.
-    pub(crate) sum: f32,
+    /// What one step of a quant is worth, times 2^112; NaN when a value was not finite, or of a
+    /// magnitude of eight million and more, which nothing sound has.
+    pub(crate) factor: f32,
+    /// The sum of all quants.
+    pub(crate) total: i32,
     /// Quants from -127 to 127, four to a word, the first in the lowest byte.
     pub(crate) groups: [u32; GROUPS],
 }
 
 impl Zeroize for ActivationBlock {
     fn zeroize(&mut self) {
-        self.scale.zeroize();
-        self.sum.zeroize();
+        self.factor.zeroize();
+        self.total.zeroize();
         self.groups.zeroize();
     }
 }
 
 /// Appends the blocks of `values`, whose length is a multiple of 32 (the model checks widths when
 /// it is loaded; a remainder is left out).
-pub(crate) fn quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>) {
+#[inline(always)]
+pub(super) fn quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>) {
     let (chunks, _) = values.as_chunks::<BLOCK>();
     blocks.extend(chunks.iter().map(quantize_block));
 }
@@ -47,15 +52,16 @@ pub(crate) fn quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>) {
     clippy::arithmetic_side_effects,
     reason = "float arithmetic, and integers below 2^13 from 32 quants of at most 127"
 )]
+#[inline(always)]
 fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
     // As integers, so that NaN counts as the greatest and cannot be passed over.
     let greatest = values.iter().fold(0, |greatest, value| {
         (value.to_bits() & 0x7fff_ffff).max(greatest)
     });
-    if greatest >= INFINITY_BITS {
+    if greatest >= TOO_GREAT_BITS {
         return ActivationBlock {
-            scale: f32::NAN,
-            sum: f32::NAN,
+            factor: f32::NAN,
+            total: 0,
             groups: [0; GROUPS],
         };
     }
@@ -77,8 +83,8 @@ fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
         *group = u32::from_le_bytes(quants.map(|quant| quant.to_le_bytes()[0]));
     }
     ActivationBlock {
-        scale,
-        sum: scale * total as f32,
+        factor: scale * RAISE,
+        total,
         groups,
     }
 }
@@ -102,7 +108,9 @@ mod tests {
         let back = block.groups.iter().flat_map(|group| group.to_le_bytes());
         for (value, quant) in values.iter().zip(back) {
             let quant = f32::from(quant.cast_signed());
-            assert!((value - quant * block.scale).abs() <= block.scale * 0.5001);
+            assert!(
+                (value - quant * (block.factor / RAISE)).abs() <= block.factor / RAISE * 0.5001
+            );
         }
     }
 
@@ -117,10 +125,10 @@ mod tests {
 
     #[test]
     fn one_value_that_is_not_finite_spoils_its_block() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -8.4e6] {
             let mut values = [1.0; BLOCK];
             values[31] = bad;
-            assert!(block(&values).scale.is_nan());
+            assert!(block(&values).factor.is_nan());
         }
     }
 }

@@ -8,13 +8,15 @@
 )]
 
 /// Sums of eight lanes, in this tree.
-fn reduce(lanes: [f32; 8]) -> f32 {
+#[inline(always)]
+pub(super) fn reduce(lanes: [f32; 8]) -> f32 {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 /// The dot product of two slices of one length.
-pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
+#[inline(always)]
+fn dot(left: &[f32], right: &[f32]) -> f32 {
     let (left, left_rest) = left.as_chunks::<8>();
     let (right, right_rest) = right.as_chunks::<8>();
     let mut lanes = [0.0; 8];
@@ -27,15 +29,16 @@ pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
     rest.fold(reduce(lanes), |sum, (left, right)| sum + left * right)
 }
 
-/// Adds `factor * values` to `sums`.
-pub(crate) fn add_scaled(sums: &mut [f32], factor: f32, values: &[f32]) {
+/// Adds `values` to `sums`.
+pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
     for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += factor * value;
+        *sum += value;
     }
 }
 
 /// RMS norm: appends `values / sqrt(mean of squares + epsilon) * weights`.
-pub(crate) fn normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>) {
+#[inline(always)]
+pub(super) fn normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>) {
     let mean = dot(values, values) / values.len() as f32;
     let factor = 1.0 / (mean + epsilon).sqrt();
     out.extend(
@@ -46,39 +49,23 @@ pub(crate) fn normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut
     );
 }
 
-/// `x / (1 + exp(-x))`.
-pub(crate) fn silu(x: f32) -> f32 {
-    x / (1.0 + exp(-x))
-}
-
-/// Makes scores into weights that sum to one.
-pub(crate) fn softmax(scores: &mut [f32]) {
-    let greatest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = exp(*score - greatest);
-        sum += *score;
+/// `gate = gate / (1 + exp(-gate)) * up`.
+#[inline(always)]
+pub(super) fn silu_times(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + exp(-*gate)) * up;
     }
-    let factor = 1.0 / sum;
-    scores.iter_mut().for_each(|score| *score *= factor);
 }
 
 /// `e^x` within two units in the last place; zero below -87, infinite above 88.
 /// Method: x = n ln 2 + r, a polynomial of degree 6 in r (Cephes `expf`), then 2^n by its bits.
+#[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const ROUND: f32 = 12_582_912.0;
-    if x.is_nan() {
-        return x;
-    }
-    if x < -87.0 {
-        return 0.0;
-    }
-    if x > 88.0 {
-        return f32::INFINITY;
-    }
+    // Computed for every x and then chosen from, so that loops over it become vectors.
     let shifted = x * LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = x - n * LN2_HIGH - n * LN2_LOW;
@@ -91,7 +78,10 @@ pub(crate) fn exp(x: f32) -> f32 {
         .to_bits()
         .wrapping_sub(ROUND.to_bits())
         .wrapping_add(127);
-    value * f32::from_bits(exponent << 23)
+    let value = value * f32::from_bits(exponent << 23);
+    let value = if x < -87.0 { 0.0 } else { value };
+    let value = if x > 88.0 { f32::INFINITY } else { value };
+    if x.is_nan() { x } else { value }
 }
 
 /// Cosine and sine of an angle in radians of at most 2^30, within 1e-7.
@@ -150,14 +140,6 @@ mod tests {
             );
             assert!((f64::from(sine) - radians.sin()).abs() < 1e-7, "{radians}");
         }
-    }
-
-    #[test]
-    fn softmax_sums_to_one_and_keeps_the_order() {
-        let mut scores = [1.0, 3.0, -200.0, 2.0];
-        softmax(&mut scores);
-        assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!(scores[1] > scores[3] && scores[3] > scores[0] && scores[2] == 0.0);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! order. What is deliberately not here: the transformer, threads, memory of requests.
 
 mod activation;
+mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod float;
@@ -15,12 +16,58 @@ mod tests;
 
 use std::ops::Range;
 
-pub(crate) use activation::{ActivationBlock, BLOCK, quantize};
-pub(crate) use float::{add_scaled, angle, dot, exp, normalize, silu, softmax};
+pub(crate) use activation::{ActivationBlock, BLOCK};
+pub(crate) use attention::{
+    BESIDE, HeadRun, RUN, SPAN, SpanScratch, SpanTask, merge_spans, span_floats, to_half,
+};
+pub(crate) use float::{add, angle, exp};
+#[cfg(test)]
+pub(crate) use packed::half_to_float;
 pub(crate) use packed::{Blocks, PackedMatrix, StoredLayout, TILE};
 
 /// Rows of activations that a call of a kernel takes at once, when there are so many.
-const ROWS: usize = 4;
+pub(crate) const ROWS: usize = 4;
+
+/// Calls a function as compiled for this processor's vectors, or for any.
+macro_rules! with_vectors {
+    ($self:ident, $module:ident, $name:ident($($argument:ident),*)) => {{
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = $self.avx2 {
+            return avx2.$name($($argument),*);
+        }
+        $module::$name($($argument),*);
+    }};
+}
+
+/// Hands rows of `width` blocks to a kernel, four at a time and the rest of an input at once.
+macro_rules! in_groups {
+    ($width:expr, $inputs:expr, $put:ident, |$rows:ident| $kernel:expr) => {{
+        let mut row = 0_usize;
+        let put = &mut $put;
+        for input in $inputs {
+            let mut rows = input.chunks_exact($width);
+            loop {
+                macro_rules! some {
+                    ($count:literal) => {{
+                        let $rows: [&[ActivationBlock]; $count] =
+                            std::array::from_fn(|_| rows.next().unwrap_or_default());
+                        for sums in $kernel {
+                            put(row, &sums);
+                            row = row.saturating_add(1);
+                        }
+                    }};
+                }
+                match rows.len() {
+                    0 => break,
+                    1 => some!(1),
+                    2 => some!(2),
+                    3 => some!(3),
+                    _ => some!(4),
+                }
+            }
+        }
+    }};
+}
 
 /// The instruction set in use.
 #[derive(Debug, Clone, Copy)]
@@ -47,98 +94,66 @@ impl Kernels {
         }
     }
 
-    /// The products of some tiles of a matrix with rows of activations. `inputs` holds whole rows
-    /// of `matrix.blocks_per_row` blocks. For each row and tile, `put(row, tile, sums)` is called
-    /// once, where tiles count from the start of the matrix.
+    /// The products of some tiles of a matrix with rows of activations. Each of `inputs` holds
+    /// whole rows of `matrix.blocks_per_row` blocks. For each row and tile, `put(row, tile, sums)`
+    /// is called once, where tiles count from the start of the matrix and rows go on from one input
+    /// to the next.
     pub(crate) fn multiply(
         self,
         matrix: &PackedMatrix,
         tiles: Range<usize>,
-        inputs: &[ActivationBlock],
+        inputs: &[&[ActivationBlock]],
         mut put: impl FnMut(usize, usize, &[f32; TILE]),
     ) {
         let width = matrix.blocks_per_row;
         let start = tiles.start.saturating_mul(width);
         let blocks = start..tiles.end.saturating_mul(width);
+        macro_rules! each_tile {
+            ($all:ident, $kernel:ident) => {{
+                let chunks = $all.get(blocks).unwrap_or_default().chunks_exact(width);
+                for (tile, blocks) in tiles.zip(chunks) {
+                    let mut put = |row: usize, sums: &[f32; TILE]| put(row, tile, sums);
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(avx2) = self.avx2 {
+                        in_groups!(width, inputs, put, |rows| avx2.$kernel(blocks, rows));
+                        continue;
+                    }
+                    let rows = inputs.iter().flat_map(|input| input.chunks_exact(width));
+                    rows.enumerate()
+                        .for_each(|(row, input)| put(row, &portable::$kernel(blocks, input)));
+                }
+            }};
+        }
         match &matrix.blocks {
-            Blocks::Nibbles(all) => {
-                let chunks = all.get(blocks).unwrap_or_default().chunks_exact(width);
-                for (tile, blocks) in tiles.zip(chunks) {
-                    self.nibbles(blocks, inputs, |row, sums| put(row, tile, sums));
-                }
-            }
-            Blocks::Bytes(all) => {
-                let chunks = all.get(blocks).unwrap_or_default().chunks_exact(width);
-                for (tile, blocks) in tiles.zip(chunks) {
-                    self.bytes(blocks, inputs, |row, sums| put(row, tile, sums));
-                }
-            }
+            Blocks::Nibbles(all) => each_tile!(all, nibble_tile),
+            Blocks::Affine(all) => each_tile!(all, affine_tile),
+            Blocks::Bytes(all) => each_tile!(all, byte_tile),
         }
     }
 
-    fn nibbles(
+    /// Appends the blocks of `values`, whose length is a multiple of 32.
+    pub(crate) fn quantize(self, values: &[f32], blocks: &mut Vec<ActivationBlock>) {
+        with_vectors!(self, activation, quantize(values, blocks));
+    }
+
+    /// RMS norm: appends `values / sqrt(mean of squares + epsilon) * weights`.
+    pub(crate) fn normalize(
         self,
-        tile: &[packed::NibbleBlock],
-        inputs: &[ActivationBlock],
-        mut put: impl FnMut(usize, &[f32; TILE]),
+        values: &[f32],
+        weights: &[f32],
+        epsilon: f32,
+        out: &mut Vec<f32>,
     ) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.avx2 {
-            return in_groups(
-                tile.len(),
-                inputs,
-                |four| avx2.nibble_tile(tile, four),
-                |one| avx2.nibble_tile(tile, one),
-                put,
-            );
-        }
-        let rows = inputs.chunks_exact(tile.len());
-        rows.enumerate()
-            .for_each(|(row, input)| put(row, &portable::nibble_tile(tile, input)));
+        with_vectors!(self, float, normalize(values, weights, epsilon, out));
     }
 
-    fn bytes(
-        self,
-        tile: &[packed::ByteBlock],
-        inputs: &[ActivationBlock],
-        mut put: impl FnMut(usize, &[f32; TILE]),
-    ) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.avx2 {
-            return in_groups(
-                tile.len(),
-                inputs,
-                |four| avx2.byte_tile(tile, four),
-                |one| avx2.byte_tile(tile, one),
-                put,
-            );
-        }
-        let rows = inputs.chunks_exact(tile.len());
-        rows.enumerate()
-            .for_each(|(row, input)| put(row, &portable::byte_tile(tile, input)));
+    /// `gate = silu(gate) * up`.
+    pub(crate) fn silu_times(self, gate: &mut [f32], up: &[f32]) {
+        with_vectors!(self, float, silu_times(gate, up));
     }
-}
 
-/// Hands rows of `width` blocks to a kernel, four at a time and the rest one by one.
-#[cfg(target_arch = "x86_64")]
-fn in_groups<'a>(
-    width: usize,
-    inputs: &'a [ActivationBlock],
-    four: impl Fn([&'a [ActivationBlock]; ROWS]) -> [[f32; TILE]; ROWS],
-    one: impl Fn([&'a [ActivationBlock]; 1]) -> [[f32; TILE]; 1],
-    mut put: impl FnMut(usize, &[f32; TILE]),
-) {
-    let mut rows = inputs.chunks_exact(width);
-    let mut row = 0_usize;
-    let mut emit = |sums: &[[f32; TILE]]| {
-        for sums in sums {
-            put(row, sums);
-            row = row.saturating_add(1);
-        }
-    };
-    while rows.len() >= ROWS {
-        let group = std::array::from_fn(|_| rows.next().unwrap_or_default());
-        emit(&four(group));
+    /// Attention of some rows over one span of positions: see [`SpanTask`].
+    pub(crate) fn span(self, task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f32]) {
+        with_vectors!(self, attention, span(task, scratch, out));
     }
-    rows.for_each(|input| emit(&one([input])));
 }

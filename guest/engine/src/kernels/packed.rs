@@ -1,41 +1,54 @@
-//! Weight matrices as the kernels read them: tiles of eight rows, so that one vector of eight
-//! sums belongs to eight rows and the float work of a block is shared by 256 weights.
+//! Weight matrices as the kernels read them: tiles of sixteen rows, so that vectors of sums belong
+//! to rows and the float work of a block is shared by 512 weights. As large as what is stored.
 //!
-//! A block of a tile holds 32 columns of eight rows. Within it the columns stand in groups of
-//! four, and a group of all eight rows fills 32 bytes: bytes `4 r .. 4 r + 4` belong to row `r`.
+//! A block of a tile holds 32 columns of sixteen rows. Within it the columns stand in groups of
+//! four, and a group of all rows fills 64 bytes: bytes `4 r .. 4 r + 4` belong to row `r`.
 //! Source of the stored layouts: ggml `block_q4_0`, `block_q4_1`, `block_q8_0` (scales are f16;
 //! nibble `j` of a 4-bit block is the low half of byte `j`, nibble `j + 16` its high half).
 
 use super::activation::BLOCK;
 
 /// Rows of a tile.
-pub(crate) const TILE: usize = 8;
+pub(crate) const TILE: usize = 16;
+
+/// Bytes of a group of four columns of a tile; in 4 bits, of two groups.
+pub(super) type Chunk = [u8; 4 * TILE];
 
 /// Bytes of `block_q4_0`, `block_q4_1` and `block_q8_0`.
 const Q4_0_BYTES: usize = 18;
 const Q4_1_BYTES: usize = 20;
 const Q8_0_BYTES: usize = 34;
 
-/// 32 columns of eight rows in 4 bits: weight = scale * quant + minimum, quant from 0 to 15.
+/// 32 columns of sixteen rows in 4 bits: weight = scale * (quant - 8), quant from 0 to 15.
 #[derive(Debug, Clone)]
-#[repr(C)]
+#[repr(C, align(32))]
 pub(crate) struct NibbleBlock {
-    /// Per row.
-    pub(crate) scales: [f32; TILE],
-    /// Per row.
-    pub(crate) minimums: [f32; TILE],
+    /// Per row, f16.
+    pub(crate) scales: [u16; TILE],
     /// Low halves of chunk `c` are group `c`, high halves group `c + 4`.
-    pub(crate) chunks: [[u8; 32]; 4],
+    pub(crate) chunks: [Chunk; 4],
 }
 
-/// 32 columns of eight rows in 8 bits: weight = scale * quant.
+/// The same with minimums: weight = scale * quant + minimum.
 #[derive(Debug, Clone)]
-#[repr(C)]
+#[repr(C, align(32))]
+pub(crate) struct AffineBlock {
+    /// Per row, f16.
+    pub(crate) scales: [u16; TILE],
+    /// Per row, f16.
+    pub(crate) minimums: [u16; TILE],
+    /// As in `NibbleBlock`.
+    pub(crate) chunks: [Chunk; 4],
+}
+
+/// 32 columns of sixteen rows in 8 bits: weight = scale * quant.
+#[derive(Debug, Clone)]
+#[repr(C, align(32))]
 pub(crate) struct ByteBlock {
-    /// Per row.
-    pub(crate) scales: [f32; TILE],
+    /// Per row, f16.
+    pub(crate) scales: [u16; TILE],
     /// One chunk per group; bytes are signed.
-    pub(crate) chunks: [[u8; 32]; 8],
+    pub(crate) chunks: [Chunk; 8],
 }
 
 /// How the blocks of a stored matrix are laid out.
@@ -52,8 +65,10 @@ pub(crate) enum StoredLayout {
 /// The blocks of all tiles, tile after tile.
 #[derive(Debug)]
 pub(crate) enum Blocks {
-    /// 4 bits.
+    /// 4 bits around 8.
     Nibbles(Vec<NibbleBlock>),
+    /// 4 bits with minimums.
+    Affine(Vec<AffineBlock>),
     /// 8 bits.
     Bytes(Vec<ByteBlock>),
 }
@@ -96,15 +111,33 @@ impl PackedMatrix {
         let blocks = match layout {
             StoredLayout::Q4_0 => {
                 source(Q4_0_BYTES)?;
-                Blocks::Nibbles(pack_nibbles(bytes, blocks_per_row, Q4_0_BYTES, split_q4_0))
+                Blocks::Nibbles(pack(
+                    bytes,
+                    blocks_per_row,
+                    Q4_0_BYTES,
+                    &EMPTY_NIBBLES,
+                    put_q4_0,
+                ))
             }
             StoredLayout::Q4_1 => {
                 source(Q4_1_BYTES)?;
-                Blocks::Nibbles(pack_nibbles(bytes, blocks_per_row, Q4_1_BYTES, split_q4_1))
+                Blocks::Affine(pack(
+                    bytes,
+                    blocks_per_row,
+                    Q4_1_BYTES,
+                    &EMPTY_AFFINE,
+                    put_q4_1,
+                ))
             }
             StoredLayout::Q8_0 => {
                 source(Q8_0_BYTES)?;
-                Blocks::Bytes(pack_bytes(bytes, blocks_per_row))
+                Blocks::Bytes(pack(
+                    bytes,
+                    blocks_per_row,
+                    Q8_0_BYTES,
+                    &EMPTY_BYTES,
+                    put_q8_0,
+                ))
             }
         };
         Ok(Self {
@@ -112,6 +145,13 @@ impl PackedMatrix {
             blocks_per_row,
             blocks,
         })
+    }
+
+    /// Whether the weights were rounded to eight bits or fewer.
+    pub(crate) const fn is_rounded(&self) -> bool {
+        match self.blocks {
+            Blocks::Nibbles(_) | Blocks::Affine(_) | Blocks::Bytes(_) => true,
+        }
     }
 
     /// Tiles, the last perhaps not full.
@@ -129,126 +169,129 @@ impl PackedMatrix {
         let range = start..start.saturating_add(self.blocks_per_row);
         match &self.blocks {
             Blocks::Nibbles(blocks) => {
-                let blocks = blocks.get(range).unwrap_or_default();
-                blocks
-                    .iter()
-                    .for_each(|block| read_nibbles(block, lane, out));
+                for block in blocks.get(range).unwrap_or_default() {
+                    let scale = scale_of(&block.scales, lane);
+                    read_nibbles(&block.chunks, lane, out, |q| (q - 8.0) * scale);
+                }
+            }
+            Blocks::Affine(blocks) => {
+                for block in blocks.get(range).unwrap_or_default() {
+                    let scale = scale_of(&block.scales, lane);
+                    let minimum = scale_of(&block.minimums, lane);
+                    read_nibbles(&block.chunks, lane, out, |q| q * scale + minimum);
+                }
             }
             Blocks::Bytes(blocks) => {
-                let blocks = blocks.get(range).unwrap_or_default();
-                blocks.iter().for_each(|block| read_bytes(block, lane, out));
+                for block in blocks.get(range).unwrap_or_default() {
+                    let scale = scale_of(&block.scales, lane);
+                    for chunk in &block.chunks {
+                        let four = four_of(chunk, lane);
+                        out.extend(four.map(|byte| f32::from(byte.cast_signed()) * scale));
+                    }
+                }
             }
         }
         true
     }
 }
 
-/// Scale, minimum and the 16 bytes of quants of one stored 4-bit block.
-type Split = fn(&[u8]) -> Option<(f32, f32, &[u8; 16])>;
+const EMPTY_NIBBLES: NibbleBlock = NibbleBlock {
+    scales: [0; TILE],
+    chunks: [[0; 4 * TILE]; 4],
+};
+const EMPTY_AFFINE: AffineBlock = AffineBlock {
+    scales: [0; TILE],
+    minimums: [0; TILE],
+    chunks: [[0; 4 * TILE]; 4],
+};
+const EMPTY_BYTES: ByteBlock = ByteBlock {
+    scales: [0; TILE],
+    chunks: [[0; 4 * TILE]; 8],
+};
 
-fn split_q4_0(block: &[u8]) -> Option<(f32, f32, &[u8; 16])> {
-    let (scale, rest) = block.split_first_chunk::<2>()?;
-    let scale = half_to_float(*scale);
-    Some((scale, scale * -8.0, rest.first_chunk()?))
-}
+/// Puts one stored block into the lane of a block of a tile; none when it is too short.
+type Put<B> = fn(&mut B, usize, &[u8]) -> Option<()>;
 
-fn split_q4_1(block: &[u8]) -> Option<(f32, f32, &[u8; 16])> {
-    let (scale, rest) = block.split_first_chunk::<2>()?;
-    let (minimum, rest) = rest.split_first_chunk::<2>()?;
-    Some((
-        half_to_float(*scale),
-        half_to_float(*minimum),
-        rest.first_chunk()?,
-    ))
-}
-
+/// Puts every stored block of `size` bytes, which `pack` counted, into its lane.
 #[allow(
-    clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    reason = "lanes below 8 in arrays of 8, block numbers below the counts checked by `pack`"
+    reason = "products of the counts that were compared with the length of the bytes"
 )]
-fn pack_nibbles(
+fn pack<B: Clone>(
     bytes: &[u8],
     blocks_per_row: usize,
     size: usize,
-    split: Split,
-) -> Vec<NibbleBlock> {
+    empty: &B,
+    put: Put<B>,
+) -> Vec<B> {
     let row_bytes = blocks_per_row * size;
-    let tile_bytes = row_bytes * TILE;
-    let empty = NibbleBlock {
-        scales: [0.0; TILE],
-        minimums: [0.0; TILE],
-        chunks: [[0; 32]; 4],
-    };
-    let tiles = bytes.len().div_ceil(tile_bytes);
-    let mut packed = vec![empty; tiles * blocks_per_row];
-    let targets = packed.chunks_exact_mut(blocks_per_row);
-    for (target, tile) in targets.zip(bytes.chunks(tile_bytes)) {
-        for (lane, row) in tile.chunks_exact(row_bytes).enumerate() {
-            for (block, stored) in target.iter_mut().zip(row.chunks_exact(size)) {
-                let Some((scale, minimum, quants)) = split(stored) else {
-                    continue;
-                };
-                block.scales[lane] = scale;
-                block.minimums[lane] = minimum;
-                let (fours, _) = quants.as_chunks::<4>();
-                for (chunk, four) in block.chunks.iter_mut().zip(fours) {
-                    chunk.as_chunks_mut::<4>().0[lane] = *four;
-                }
-            }
-        }
-    }
-    packed
-}
-
-#[allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "lanes below 8 in arrays of 8, block numbers below the counts checked by `pack`"
-)]
-fn pack_bytes(bytes: &[u8], blocks_per_row: usize) -> Vec<ByteBlock> {
-    let row_bytes = blocks_per_row * Q8_0_BYTES;
-    let empty = ByteBlock {
-        scales: [0.0; TILE],
-        chunks: [[0; 32]; 8],
-    };
     let tiles = bytes.len().div_ceil(row_bytes * TILE);
-    let mut packed = vec![empty; tiles * blocks_per_row];
-    let targets = packed.chunks_exact_mut(blocks_per_row);
-    for (target, tile) in targets.zip(bytes.chunks(row_bytes * TILE)) {
-        for (lane, row) in tile.chunks_exact(row_bytes).enumerate() {
-            for (block, stored) in target.iter_mut().zip(row.as_chunks::<Q8_0_BYTES>().0) {
-                let Some((scale, quants)) = stored.split_first_chunk::<2>() else {
-                    continue;
-                };
-                block.scales[lane] = half_to_float(*scale);
-                let (fours, _) = quants.as_chunks::<4>();
-                for (chunk, four) in block.chunks.iter_mut().zip(fours) {
-                    chunk.as_chunks_mut::<4>().0[lane] = *four;
-                }
+    let mut packed = Vec::with_capacity(tiles * blocks_per_row);
+    for tile in bytes.chunks(row_bytes * TILE) {
+        for at in 0..blocks_per_row {
+            let mut block = empty.clone();
+            for (lane, row) in tile.chunks_exact(row_bytes).enumerate() {
+                let stored = row.get(at * size..).and_then(|rest| rest.get(..size));
+                stored.and_then(|stored| put(&mut block, lane, stored));
             }
+            packed.push(block);
         }
     }
     packed
 }
 
-#[allow(clippy::indexing_slicing, reason = "lanes below 8 in arrays of 8")]
-fn read_nibbles(block: &NibbleBlock, lane: usize, out: &mut Vec<f32>) {
-    let (scale, minimum) = (block.scales[lane], block.minimums[lane]);
+fn put_q4_0(block: &mut NibbleBlock, lane: usize, stored: &[u8]) -> Option<()> {
+    let (scale, quants) = stored.split_first_chunk::<2>()?;
+    *block.scales.get_mut(lane)? = u16::from_le_bytes(*scale);
+    put_fours(&mut block.chunks, lane, quants)
+}
+
+fn put_q4_1(block: &mut AffineBlock, lane: usize, stored: &[u8]) -> Option<()> {
+    let (scale, rest) = stored.split_first_chunk::<2>()?;
+    let (minimum, quants) = rest.split_first_chunk::<2>()?;
+    *block.scales.get_mut(lane)? = u16::from_le_bytes(*scale);
+    *block.minimums.get_mut(lane)? = u16::from_le_bytes(*minimum);
+    put_fours(&mut block.chunks, lane, quants)
+}
+
+fn put_q8_0(block: &mut ByteBlock, lane: usize, stored: &[u8]) -> Option<()> {
+    let (scale, quants) = stored.split_first_chunk::<2>()?;
+    *block.scales.get_mut(lane)? = u16::from_le_bytes(*scale);
+    put_fours(&mut block.chunks, lane, quants)
+}
+
+fn put_fours(chunks: &mut [Chunk], lane: usize, quants: &[u8]) -> Option<()> {
+    let (fours, _) = quants.as_chunks::<4>();
+    for (chunk, four) in chunks.iter_mut().zip(fours) {
+        *chunk.as_chunks_mut::<4>().0.get_mut(lane)? = *four;
+    }
+    Some(())
+}
+
+fn scale_of(scales: &[u16; TILE], lane: usize) -> f32 {
+    half_to_float(scales.get(lane).copied().unwrap_or(0).to_le_bytes())
+}
+
+fn four_of(chunk: &Chunk, lane: usize) -> [u8; 4] {
+    let (fours, _) = chunk.as_chunks::<4>();
+    fours.get(lane).copied().unwrap_or_default()
+}
+
+fn read_nibbles(chunks: &[Chunk; 4], lane: usize, out: &mut Vec<f32>, weigh: impl Fn(f32) -> f32) {
     for shift in [0, 4] {
-        for chunk in &block.chunks {
-            let four = chunk.as_chunks::<4>().0[lane];
-            out.extend(four.map(|byte| f32::from((byte >> shift) & 15) * scale + minimum));
+        for chunk in chunks {
+            let four = four_of(chunk, lane);
+            out.extend(four.map(|byte| weigh(f32::from((byte >> shift) & 15))));
         }
     }
 }
 
-#[allow(clippy::indexing_slicing, reason = "lanes below 8 in arrays of 8")]
-fn read_bytes(block: &ByteBlock, lane: usize, out: &mut Vec<f32>) {
-    for chunk in &block.chunks {
-        let four = chunk.as_chunks::<4>().0[lane];
-        out.extend(four.map(|byte| f32::from(byte.cast_signed()) * block.scales[lane]));
-    }
+/// An f16 as a float 2^112 times too small: what its bits are in the place of a float's. Exact for
+/// every finite f16, and no float operation; `ActivationBlock::factor` is that much greater. An f16
+/// that is not finite becomes a finite number; only a broken model has such scales.
+#[inline(always)]
+pub(super) const fn lowered(half: u16) -> f32 {
+    f32::from_bits(((half.cast_signed() as i32).cast_unsigned() << 13) & 0x8fff_ffff)
 }
 
 /// IEEE 754 binary16, little endian, to binary32; exact.
@@ -313,19 +356,19 @@ mod tests {
     #[test]
     fn rows_come_back_as_the_stored_layout_says() {
         let mut stored = Vec::new();
-        for row in 0..9_u8 {
+        for row in 0..17_u8 {
             stored.extend([0x00, 0x3c, 0x00, 0xc0]); // scale 1, minimum -2
             stored.extend((0..16_u8).map(|at| (at ^ row) & 15 | (15 - at) << 4));
         }
-        let packed = PackedMatrix::pack(StoredLayout::Q4_1, &stored, 9, 32).unwrap();
+        let packed = PackedMatrix::pack(StoredLayout::Q4_1, &stored, 17, 32).unwrap();
         assert_eq!(packed.tiles(), 2);
-        for row in 0..9_u8 {
+        for row in 0..17_u8 {
             let mut out = Vec::new();
             assert!(packed.read_row(row.into(), &mut out));
             let low = (0..16_u8).map(|at| f32::from((at ^ row) & 15) - 2.0);
             let high = (0..16_u8).map(|at| f32::from(15 - at) - 2.0);
             assert_eq!(out, low.chain(high).collect::<Vec<_>>());
         }
-        assert!(!packed.read_row(9, &mut Vec::new()));
+        assert!(!packed.read_row(17, &mut Vec::new()));
     }
 }

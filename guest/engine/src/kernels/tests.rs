@@ -43,14 +43,14 @@ fn inputs(rows: usize, columns: usize, seed: u64) -> (Vec<f32>, Vec<ActivationBl
         .map(|at| ((at as f32 + seed as f32) * 0.7).sin() * 3.0)
         .collect();
     let mut blocks = Vec::new();
-    quantize(&values, &mut blocks);
+    Kernels::detect().quantize(&values, &mut blocks);
     (values, blocks)
 }
 
 fn products(kernels: Kernels, matrix: &PackedMatrix, inputs: &[ActivationBlock]) -> Vec<Vec<f32>> {
     let rows = inputs.len() / matrix.blocks_per_row;
     let mut out = vec![vec![0.0; matrix.tiles() * TILE]; rows];
-    kernels.multiply(matrix, 0..matrix.tiles(), inputs, |row, tile, sums| {
+    kernels.multiply(matrix, 0..matrix.tiles(), &[inputs], |row, tile, sums| {
         out[row][tile * TILE..][..TILE].copy_from_slice(sums);
     });
     out
@@ -62,7 +62,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn the_detected_kernels_equal_plain_rust_bit_for_bit(
-        layout in 0..3_usize, rows in 1..20_usize, blocks in 1..7_usize,
+        layout in 0..3_usize, rows in 1..40_usize, blocks in 1..7_usize,
         batch in 1..11_usize, seed: u64,
     ) {
         let (layout, columns) = (LAYOUTS[layout], blocks * BLOCK);
@@ -114,24 +114,24 @@ fn the_extremes_do_not_saturate() {
         (StoredLayout::Q8_0, 0x80),
         (StoredLayout::Q8_0, 0x7f),
     ] {
-        let mut bytes = stored(layout, 8, 32, 1);
-        let size = bytes.len() / 8;
+        let mut bytes = stored(layout, TILE, 32, 1);
+        let size = bytes.len() / TILE;
         for block in bytes.chunks_mut(size) {
             let quants = if layout == StoredLayout::Q8_0 { 2 } else { 4 };
             block[..quants].copy_from_slice(&[0x00, 0x3c, 0x00, 0x00][..quants]);
             block[quants..].fill(fill);
         }
-        let matrix = PackedMatrix::pack(layout, &bytes, 8, 32).unwrap();
+        let matrix = PackedMatrix::pack(layout, &bytes, TILE, 32).unwrap();
         for sign in [1.0, -1.0] {
             let mut input = Vec::new();
-            quantize(&[127.0 * sign; 32], &mut input);
+            Kernels::detect().quantize(&[127.0 * sign; 32], &mut input);
             let weight = match (layout, fill) {
                 (StoredLayout::Q4_1, _) => 15.0,
                 (_, 0x80) => -128.0,
                 (_, _) => 127.0,
             };
             let found = products(Kernels::detect(), &matrix, &input);
-            assert_eq!(found, vec![vec![weight * 127.0 * 32.0 * sign; 8]]);
+            assert_eq!(found, vec![vec![weight * 127.0 * 32.0 * sign; TILE]]);
         }
     }
 }

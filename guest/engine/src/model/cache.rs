@@ -1,28 +1,48 @@
 //! Keys and values of one sequence, in pages that are wiped when they are freed.
 //!
-//! A page holds 32 positions of all layers: per layer the keys, then the values, each as
-//! `[head][position][element]`, so that one head of a page is one run of memory.
+//! A page holds 32 positions of all layers: per layer and head the keys, then the values, each as
+//! [`HeadRun`] says, so that one head of a page is one run of memory. Where weights are quantised
+//! a cache holds f16, otherwise floats.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Shape;
+use super::Weights;
+use crate::kernels::{BESIDE, HeadRun, RUN, SPAN, to_half};
 
 /// Positions of a page.
-pub(crate) const PAGE: usize = 32;
+pub(crate) const PAGE: usize = RUN;
+
+/// Pages of a span.
+const SPAN_PAGES: usize = SPAN / PAGE;
 
 /// Pages that so many positions take.
 pub(crate) const fn pages_for(positions: usize) -> usize {
     positions.div_ceil(PAGE)
 }
 
+/// How keys and values are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// f16.
+    Half,
+    /// Floats.
+    Single,
+}
+
 /// 32 positions of all layers.
 #[derive(Zeroize, ZeroizeOnDrop)]
-struct Page(Box<[f32]>);
+enum Page {
+    Half(Box<[u16]>),
+    Single(Box<[f32]>),
+}
 
 /// The positions of one sequence.
 #[derive(Default)]
 pub(crate) struct KvCache {
     pages: Vec<Page>,
+    /// First position with a number that could not be held: neither NaN nor what is beyond f16
+    /// comes back from a page, so this says instead that whoever sees it has no result.
+    spoiled: Option<usize>,
 }
 
 /// Where a head of a layer lies in a page.
@@ -31,44 +51,100 @@ pub(crate) struct Geometry {
     layers: usize,
     kv_heads: usize,
     head: usize,
+    precision: Precision,
 }
 
-/// Which half of a layer's page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Half {
-    /// Keys.
-    Keys,
-    /// Values.
-    Values,
-}
+/// Keys and values of a span, run by run.
+pub(crate) type SpanRuns<'a> = ([HeadRun<'a>; SPAN_PAGES], [HeadRun<'a>; SPAN_PAGES]);
 
 impl Geometry {
-    pub(crate) const fn of(shape: &Shape) -> Self {
+    pub(crate) fn of(weights: &Weights) -> Self {
         Self {
-            layers: shape.layers,
-            kv_heads: shape.kv_heads,
-            head: shape.head,
+            layers: weights.shape.layers,
+            kv_heads: weights.shape.kv_heads,
+            head: weights.shape.head,
+            precision: weights.cache_precision(),
         }
     }
 
-    /// Floats of one head's 32 positions.
-    const fn run(&self) -> usize {
-        self.head.saturating_mul(PAGE)
+    /// Elements of a position's values of one head.
+    const fn padded(&self) -> usize {
+        self.head.next_multiple_of(BESIDE)
     }
 
-    /// Floats of a page.
-    pub(crate) const fn page(&self) -> usize {
-        let layer = self.run().saturating_mul(self.kv_heads).saturating_mul(2);
+    /// Numbers of one head's 32 positions: of keys, and of keys and values.
+    const fn run(&self) -> (usize, usize) {
+        let keys = self.head.saturating_mul(PAGE);
+        (
+            keys,
+            keys.saturating_add(self.padded().saturating_mul(PAGE)),
+        )
+    }
+
+    /// Numbers of a page.
+    const fn page(&self) -> usize {
+        let layer = self.run().1.saturating_mul(self.kv_heads);
         layer.saturating_mul(self.layers)
     }
 
-    const fn start(&self, layer: usize, half: Half, head: usize) -> usize {
-        let halves = match half {
-            Half::Keys => layer.saturating_mul(2),
-            Half::Values => layer.saturating_mul(2).saturating_add(1),
-        };
-        let heads = halves.saturating_mul(self.kv_heads).saturating_add(head);
-        heads.saturating_mul(self.run())
+    /// Bytes of a page.
+    pub(crate) const fn page_bytes(&self) -> usize {
+        self.page().saturating_mul(match self.precision {
+            Precision::Half => size_of::<u16>(),
+            Precision::Single => size_of::<f32>(),
+        })
+    }
+
+    /// The magnitude that can no longer be held: rounded to f16 it is infinite.
+    const fn limit(&self) -> f32 {
+        match self.precision {
+            Precision::Half => 65_520.0,
+            Precision::Single => f32::INFINITY,
+        }
+    }
+
+    /// First number of a head of a layer.
+    const fn start(&self, layer: usize, head: usize) -> usize {
+        let heads = layer.saturating_mul(self.kv_heads).saturating_add(head);
+        heads.saturating_mul(self.run().1)
+    }
+}
+
+impl Page {
+    fn empty(geometry: &Geometry) -> Self {
+        match geometry.precision {
+            Precision::Half => Self::Half(vec![0; geometry.page()].into_boxed_slice()),
+            Precision::Single => Self::Single(vec![0.0; geometry.page()].into_boxed_slice()),
+        }
+    }
+
+    fn run(&self, range: std::ops::Range<usize>) -> Option<HeadRun<'_>> {
+        match self {
+            Self::Half(all) => all.get(range).map(HeadRun::Half),
+            Self::Single(all) => all.get(range).map(HeadRun::Single),
+        }
+    }
+}
+
+/// Writes the keys and values of one head at one position of a run.
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "offsets within a run, whose length the geometry's limits keep small"
+)]
+fn write_head<T>(run: &mut [T], within: usize, key: &[f32], value: &[f32], to: impl Fn(f32) -> T) {
+    let head = key.len();
+    let Some((keys, values)) = run.split_at_mut_checked(head * PAGE) else {
+        return;
+    };
+    let first = within / BESIDE * BESIDE * head + within % BESIDE;
+    let targets = keys.iter_mut().skip(first).step_by(BESIDE);
+    for (target, value) in targets.zip(key) {
+        *target = to(*value);
+    }
+    let first = within * head.next_multiple_of(BESIDE);
+    let targets = values.iter_mut().skip(first);
+    for (target, value) in targets.zip(value) {
+        *target = to(*value);
     }
 }
 
@@ -76,45 +152,68 @@ impl KvCache {
     /// Makes room for position `position`.
     pub(crate) fn reach(&mut self, position: usize, geometry: &Geometry) {
         while self.pages.len() <= position / PAGE {
-            self.pages
-                .push(Page(vec![0.0; geometry.page()].into_boxed_slice()));
+            self.pages.push(Page::empty(geometry));
         }
     }
 
-    /// Writes one position of one layer's half; `values` holds all heads.
+    /// Writes one position of one layer; `keys` and `values` hold all heads.
     pub(crate) fn write(
         &mut self,
         geometry: &Geometry,
-        (layer, half, position): (usize, Half, usize),
+        (layer, position): (usize, usize),
+        keys: &[f32],
         values: &[f32],
     ) {
-        let Some(Page(page)) = self.pages.get_mut(position / PAGE) else {
+        let Some(page) = self.pages.get_mut(position / PAGE) else {
             return;
         };
-        let within = (position % PAGE).saturating_mul(geometry.head);
-        for (head, values) in values.chunks_exact(geometry.head).enumerate() {
-            let start = geometry.start(layer, half, head).saturating_add(within);
-            let range = start..start.saturating_add(geometry.head);
-            if let Some(target) = page.get_mut(range) {
-                target.copy_from_slice(values);
+        let held = |value: &f32| value.abs() < geometry.limit();
+        if !(keys.iter().all(held) && values.iter().all(held)) {
+            let first = self.spoiled.unwrap_or(position);
+            self.spoiled = Some(first.min(position));
+        }
+        let heads = keys.chunks_exact(geometry.head);
+        let heads = heads.zip(values.chunks_exact(geometry.head));
+        for (head, (key, value)) in heads.enumerate() {
+            let start = geometry.start(layer, head);
+            let range = start..start.saturating_add(geometry.run().1);
+            match page {
+                Page::Half(all) => {
+                    let run = all.get_mut(range).unwrap_or_default();
+                    write_head(run, position % PAGE, key, value, to_half);
+                }
+                Page::Single(all) => {
+                    let run = all.get_mut(range).unwrap_or_default();
+                    write_head(run, position % PAGE, key, value, |value| value);
+                }
             }
         }
     }
 
-    /// The positions of one head in order, one slice of `head` floats each; the last page is
-    /// given whole.
-    pub(crate) fn positions(
+    /// Whether a position sees one that could not be held.
+    pub(crate) fn is_spoiled_at(&self, position: usize) -> bool {
+        self.spoiled.is_some_and(|first| first <= position)
+    }
+
+    /// Keys and values of one head in the span of that number; runs beyond the last page are empty.
+    pub(crate) fn span(
         &self,
         geometry: &Geometry,
-        (layer, half, head): (usize, Half, usize),
-    ) -> impl Iterator<Item = &[f32]> {
-        let start = geometry.start(layer, half, head);
-        let range = start..start.saturating_add(geometry.run());
-        let width = geometry.head;
-        self.pages.iter().flat_map(move |Page(page)| {
-            page.get(range.clone())
-                .unwrap_or_default()
-                .chunks_exact(width)
-        })
+        (layer, head, span): (usize, usize, usize),
+    ) -> SpanRuns<'_> {
+        let start = geometry.start(layer, head);
+        let (keys, both) = geometry.run();
+        let middle = start.saturating_add(keys);
+        let end = start.saturating_add(both);
+        let first = span.saturating_mul(SPAN_PAGES);
+        let pages = || self.pages.iter().skip(first);
+        let runs = |range: std::ops::Range<usize>| {
+            let mut pages = pages();
+            std::array::from_fn(|_| {
+                let run = pages.next().and_then(|page| page.run(range.clone()));
+                run.unwrap_or(HeadRun::Half(&[]))
+            })
+        };
+        (runs(start..middle), runs(middle..end))
     }
 }

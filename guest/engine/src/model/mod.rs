@@ -5,6 +5,8 @@
 
 mod cache;
 mod forward;
+mod lanes;
+mod rows;
 mod runner;
 mod shape;
 mod team;
@@ -13,7 +15,7 @@ mod tests;
 mod weights;
 
 pub(crate) use cache::{Geometry, pages_for};
-pub(crate) use forward::{Row, Slot};
+pub(crate) use rows::{Row, Slot};
 pub(crate) use runner::{Runner, with_runner};
 pub(crate) use shape::Shape;
 pub(crate) use weights::Weights;

@@ -8,9 +8,11 @@ use zeroize::Zeroizing;
 
 use super::Weights;
 use super::cache::KvCache;
-use super::forward::{Forward, Row, Slot, Task};
+use super::forward::{Forward, Task};
+use super::lanes::RowTask;
+use super::rows::{Row, Slot};
 use super::team::{Team, with_team};
-use crate::kernels::{Kernels, TILE, normalize, quantize};
+use crate::kernels::{Kernels, TILE};
 
 /// Runs steps over up to a fixed number of sequences.
 pub(crate) struct Runner<'a, 'w> {
@@ -65,30 +67,39 @@ impl Runner<'_, '_> {
     /// Computes the rows of a step; earlier positions of a sequence stand before later ones.
     pub(crate) fn step(&mut self, rows: &[Row]) {
         self.forward.begin(rows);
+        let one_lane = self.forward.one_lane();
+        let rows = |task: RowTask| {
+            if one_lane {
+                self.forward.rows_alone(task);
+            } else {
+                self.team.run(Task::Rows(task));
+            }
+        };
+        rows(RowTask::Embed);
         for layer in 0..self.forward.weights.layers.len() {
-            self.forward.before_attention(layer);
+            rows(RowTask::BeforeAttention(layer));
             self.team.run(Task::QueryKeyValue(layer));
-            self.forward.rotate_and_store(layer);
+            rows(RowTask::Turn(layer));
+            self.forward.store(layer);
             self.team.run(Task::Attend(layer));
-            self.forward.after_attention();
+            rows(RowTask::Mix);
             self.team.run(Task::Output(layer));
-            self.forward.before_inner(layer);
+            rows(RowTask::BeforeInner(layer));
             self.team.run(Task::GateUp(layer));
-            self.forward.between_inner(layer);
+            rows(RowTask::WithinInner);
             self.team.run(Task::Down(layer));
-            self.forward.after_inner();
+            rows(RowTask::AfterInner);
         }
     }
 
     /// The hidden state of a row of the last step, ready for [`Runner::logits`].
     pub(crate) fn hidden(&self, row: usize) -> Zeroizing<Vec<f32>> {
-        let state = self.forward.read();
         let weights = self.forward.weights;
-        let width = weights.shape.width;
-        let mut hidden = Zeroizing::new(Vec::with_capacity(width));
-        if let Some(stream) = state.stream.chunks_exact(width).nth(row) {
-            normalize(stream, &weights.norm, weights.shape.epsilon, &mut hidden);
-        }
+        let mut hidden = Zeroizing::new(Vec::with_capacity(weights.shape.width));
+        self.forward.with_stream(row, |stream| {
+            let kernels = self.forward.kernels;
+            kernels.normalize(stream, &weights.norm, weights.shape.epsilon, &mut hidden);
+        });
         hidden
     }
 
@@ -97,19 +108,25 @@ impl Runner<'_, '_> {
         &mut self,
         hidden: impl Iterator<Item = &'h [f32]>,
     ) -> Vec<Zeroizing<Vec<f32>>> {
+        let kernels = self.forward.kernels;
         let mut state = self.forward.write();
-        state.input.clear();
-        hidden.for_each(|hidden| quantize(hidden, &mut state.input));
+        state.head_input.clear();
+        let mut rows = 0_usize;
+        for hidden in hidden {
+            kernels.quantize(hidden, &mut state.head_input);
+            rows = rows.saturating_add(1);
+        }
         drop(state);
         self.team.run(Task::Head);
-        let mut state = self.forward.write();
-        self.forward
-            .gather_products(&mut state, self.forward.weights.head().tiles());
-        let vocabulary = self.forward.weights.shape.vocabulary;
-        let stride = vocabulary.next_multiple_of(TILE);
-        let rows = state.products.chunks_exact(stride);
-        let rows = rows.map(|row| row.get(..vocabulary).unwrap_or_default().to_vec());
-        rows.map(Zeroizing::new).collect()
+        let shape = &self.forward.weights.shape;
+        let logits = |row| {
+            let mut logits =
+                Zeroizing::new(Vec::with_capacity(shape.vocabulary.next_multiple_of(TILE)));
+            self.forward.gather_head(row, &mut logits);
+            logits.truncate(shape.vocabulary);
+            logits
+        };
+        (0..rows).map(logits).collect()
     }
 }
 
@@ -130,11 +147,8 @@ mod tests {
                 position: 0,
             };
             runner.step(&[row(first), row(second)]);
-            let held = |runner: &Runner<'_, '_>| {
-                let state = runner.forward.read();
-                let buffers = [state.stream.len(), state.query.len(), state.products.len()];
-                buffers.iter().sum::<usize>() + state.input.len() + state.rows.len()
-            };
+            let held =
+                |runner: &Runner<'_, '_>| runner.forward.held() + runner.forward.read().rows.len();
             runner.close(first);
             assert!(held(&runner) > 0, "another sequence still needs them");
             runner.close(second);

@@ -21,7 +21,7 @@ use crate::fixture::{
     TINY_HEAD, TINY_HEADS, TINY_INNER, TINY_KV_HEADS, TINY_LAYERS, TINY_WIDTH, Tiny,
 };
 use crate::gguf::ModelFile;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, half_to_float, to_half};
 use crate::load::Model;
 
 /// What activations go through before a product.
@@ -45,6 +45,15 @@ fn eight_bits(values: &[f64]) -> Vec<f64> {
             .collect::<Vec<_>>()
     };
     values.chunks(32).flat_map(block).collect()
+}
+
+/// What the cache holds of keys and values where activations are rounded: f16.
+fn as_held(values: Vec<f64>, rounding: Rounding) -> Vec<f64> {
+    if rounding(&[0.3, 1.0]) == exact(&[0.3, 1.0]) {
+        return values;
+    }
+    let held = |value: f64| f64::from(half_to_float(to_half(value as f32).to_le_bytes()));
+    values.into_iter().map(held).collect()
 }
 
 /// The textbook model in double precision, from weights dequantised by candle-core.
@@ -139,11 +148,10 @@ impl Textbook {
                     &self.product(&name("attn_q"), &input),
                     position,
                 ));
-                keys.push(Self::rotated(
-                    &self.product(&name("attn_k"), &input),
-                    position,
-                ));
-                values.push(self.product(&name("attn_v"), &input));
+                let key = self.product(&name("attn_k"), &input);
+                keys.push(as_held(Self::rotated(&key, position), self.rounding));
+                let value = self.product(&name("attn_v"), &input);
+                values.push(as_held(value, self.rounding));
             }
             for (position, row) in stream.iter_mut().enumerate() {
                 let mixed = attention(&queries[position], &keys[..=position], &values);
@@ -282,6 +290,32 @@ fn a_sequence_has_the_same_bits_alone_and_in_company_and_with_any_threads() {
         let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&found), bits(&alone), "{chunk} rows, {number} threads");
     }
+}
+
+#[test]
+fn a_long_sequence_has_the_same_bits_however_its_prompt_is_cut_and_in_plain_rust() {
+    let model = Tiny {
+        context: 1024,
+        ..Tiny::default()
+    }
+    .model();
+    // More than two spans of attention.
+    let tokens: Vec<u32> = (0..600).map(|at| (at * at + 7 * at) % 256).collect();
+    let short: Vec<u32> = tokens.iter().rev().take(301).copied().collect();
+    let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let alone = bits(&engine_logits(&model, &[&tokens], 1, 1).remove(0));
+    for (chunk, number) in [(3, 1), (64, 2), (200, 3)] {
+        let found = engine_logits(&model, &[&tokens], chunk, number).remove(0);
+        assert_eq!(bits(&found), alone, "{chunk} rows, {number} threads");
+    }
+    let found = engine_logits(&model, &[&short, &tokens], 7, 2).remove(1);
+    assert_eq!(bits(&found), alone, "in company");
+    let plain = Model {
+        kernels: Kernels::portable(),
+        ..model
+    };
+    let found = engine_logits(&plain, &[&tokens], 50, 1).remove(0);
+    assert_eq!(bits(&found), alone, "in plain Rust");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QTensor};
 
 use super::Shape;
+use super::cache::Precision;
 use crate::gguf::{GgufError, ModelFile};
 use crate::kernels::{PackedMatrix, StoredLayout};
 
@@ -65,6 +66,16 @@ impl Weights {
             norm,
             head,
         })
+    }
+
+    /// How keys and values of this model are held: no finer than its weights.
+    pub(crate) fn cache_precision(&self) -> Precision {
+        let rounded = |layer: &Layer| layer.key.is_rounded() && layer.value.is_rounded();
+        if self.layers.iter().all(rounded) {
+            Precision::Half
+        } else {
+            Precision::Single
+        }
     }
 
     /// The matrix that gives logits.

@@ -1,0 +1,340 @@
+//! Attention of a few rows over one span of positions, and how spans are put together.
+//!
+//! Spans start at fixed positions, so what is added to what depends on a row's own position and
+//! on nothing else: not on other rows, threads or how a prompt was cut. Keys lie transposed, so
+//! that a vector holds one element of sixteen positions and no sum crosses lanes. Plain Rust
+//! that becomes vectors where `avx2` compiles it.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tensor loops: slices are cut to size at the top of each function"
+)]
+
+use zeroize::Zeroize;
+
+use super::activation::RAISE;
+use super::float::{exp, reduce};
+use super::packed::lowered;
+
+/// Positions of a span.
+pub(crate) const SPAN: usize = 256;
+
+/// Positions whose keys stand beside each other, element by element; and the elements to which a
+/// position's values are padded.
+pub(crate) const BESIDE: usize = 16;
+
+/// Positions of a run, the part of a page that belongs to one head of one layer.
+pub(crate) const RUN: usize = 32;
+
+/// Queries that a loop takes at once.
+const QUERIES: usize = 4;
+
+/// Keys or values of one head at 32 positions: keys `[position / 16][element][position % 16]`,
+/// values `[position][element, padded to 16]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum HeadRun<'a> {
+    /// As f16.
+    Half(&'a [u16]),
+    /// As floats.
+    Single(&'a [f32]),
+}
+
+/// Some queries of one key head, and the positions of one span.
+#[derive(Debug)]
+pub(crate) struct SpanTask<'a> {
+    /// Query after query of `head` elements, row by row.
+    pub(crate) queries: &'a [f32],
+    /// Width of a head.
+    pub(crate) head: usize,
+    /// Of each row: how many positions of the span it sees.
+    pub(crate) seen: &'a [usize],
+    /// What scores are multiplied with.
+    pub(crate) scale: f32,
+    /// Keys of the span, as far as any row sees.
+    pub(crate) keys: &'a [HeadRun<'a>],
+    /// Values of the same positions.
+    pub(crate) values: &'a [HeadRun<'a>],
+}
+
+/// Buffers of a thread.
+#[derive(Debug, Default)]
+pub(crate) struct SpanScratch {
+    queries: Vec<f32>,
+    run: Vec<f32>,
+    scores: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+impl Zeroize for SpanScratch {
+    fn zeroize(&mut self) {
+        self.queries.zeroize();
+        self.run.zeroize();
+        self.scores.zeroize();
+        self.sums.zeroize();
+    }
+}
+
+/// Floats that a query leaves per span: its greatest score, its sum of weights, its mixed values.
+pub(crate) const fn span_floats(head: usize) -> usize {
+    head.saturating_add(2)
+}
+
+/// For each query, writes [`span_floats`] to `out`.
+#[inline(always)]
+pub(super) fn span(task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f32]) {
+    let head = task.head;
+    let count = task.queries.len() / head;
+    let group = count / task.seen.len().max(1);
+    let padded = head.next_multiple_of(BESIDE);
+    let raise = match task.keys.first() {
+        Some(HeadRun::Half(_)) => RAISE,
+        Some(HeadRun::Single(_)) | None => 1.0,
+    };
+    scratch.queries.clear();
+    for query in task.queries {
+        scratch.queries.push(query * task.scale * raise);
+    }
+    scratch.run.resize(padded * RUN, 0.0);
+    scratch.scores.resize(count * SPAN, 0.0);
+    scratch.sums.clear();
+    scratch.sums.resize(count * padded, 0.0);
+    for (at, keys) in task.keys.iter().enumerate() {
+        let run = &mut scratch.run[..head * RUN];
+        widen(*keys, run);
+        let scores = &mut scratch.scores[at * RUN..];
+        in_fours(count, scores, run, &scratch.queries, head);
+    }
+    let width = task.keys.len() * RUN;
+    for query in 0..count {
+        let scores = &mut scratch.scores[query * SPAN..][..width];
+        let seen = task.seen[query / group];
+        let (greatest, sum) = weights(scores, seen, raise);
+        let out = &mut out[query * span_floats(head)..];
+        out[0] = greatest;
+        out[1] = sum;
+    }
+    for (at, values) in task.values.iter().enumerate() {
+        let run = &mut scratch.run[..];
+        widen(*values, run);
+        mix_in_fours(
+            count,
+            &scratch.scores[at * RUN..],
+            run,
+            &mut scratch.sums,
+            padded,
+        );
+    }
+    for query in 0..count {
+        let out = &mut out[query * span_floats(head) + 2..][..head];
+        out.copy_from_slice(&scratch.sums[query * padded..][..head]);
+    }
+}
+
+/// Writes a run as floats, those of f16 2^112 times too small.
+#[inline(always)]
+fn widen(run: HeadRun<'_>, out: &mut [f32]) {
+    match run {
+        HeadRun::Half(halves) => {
+            for (out, half) in out.iter_mut().zip(halves) {
+                *out = lowered(*half);
+            }
+        }
+        HeadRun::Single(floats) => {
+            for (out, float) in out.iter_mut().zip(floats) {
+                *out = *float;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn in_fours(count: usize, scores: &mut [f32], keys: &[f32], queries: &[f32], head: usize) {
+    let mut query = 0;
+    while query < count {
+        let (queries, scores) = (&queries[query * head..], &mut scores[query * SPAN..]);
+        match count - query {
+            1 => scores_of::<1>(scores, keys, queries, head),
+            2 => scores_of::<2>(scores, keys, queries, head),
+            3 => scores_of::<3>(scores, keys, queries, head),
+            _ => scores_of::<QUERIES>(scores, keys, queries, head),
+        }
+        query += QUERIES;
+    }
+}
+
+/// Scores of N queries at the 32 positions of a run.
+#[inline(always)]
+fn scores_of<const N: usize>(scores: &mut [f32], keys: &[f32], queries: &[f32], head: usize) {
+    let queries: [&[f32]; N] = std::array::from_fn(|n| &queries[n * head..][..head]);
+    for (beside, keys) in keys.chunks_exact(head * BESIDE).enumerate() {
+        let (keys, _) = keys.as_chunks::<BESIDE>();
+        let mut sums = [[0.0_f32; BESIDE]; N];
+        for (element, keys) in keys.iter().enumerate().take(head) {
+            for n in 0..N {
+                let query = queries[n][element];
+                for lane in 0..BESIDE {
+                    sums[n][lane] = query.mul_add(keys[lane], sums[n][lane]);
+                }
+            }
+        }
+        for n in 0..N {
+            scores[n * SPAN + beside * BESIDE..][..BESIDE].copy_from_slice(&sums[n]);
+        }
+    }
+}
+
+/// Makes scores into weights `exp(score - greatest) * raise`; those that are not seen weigh
+/// nothing. Returns the greatest score and the sum of weights, not raised.
+#[inline(always)]
+fn weights(scores: &mut [f32], seen: usize, raise: f32) -> (f32, f32) {
+    let seen = seen.min(scores.len());
+    scores[seen..].fill(f32::NEG_INFINITY);
+    let (eights, _) = scores.as_chunks_mut::<8>();
+    let mut greatest = [f32::NEG_INFINITY; 8];
+    for eight in eights.iter() {
+        for lane in 0..8 {
+            greatest[lane] = if eight[lane] > greatest[lane] {
+                eight[lane]
+            } else {
+                greatest[lane]
+            };
+        }
+    }
+    let greatest = greatest
+        .iter()
+        .fold(f32::NEG_INFINITY, |most, lane| most.max(*lane));
+    let mut sums = [0.0_f32; 8];
+    for eight in eights {
+        for lane in 0..8 {
+            let weight = exp(eight[lane] - greatest);
+            sums[lane] += weight;
+            eight[lane] = weight * raise;
+        }
+    }
+    (greatest, reduce(sums))
+}
+
+#[inline(always)]
+fn mix_in_fours(count: usize, weights: &[f32], values: &[f32], sums: &mut [f32], padded: usize) {
+    let mut query = 0;
+    while query < count {
+        let (weights, sums) = (&weights[query * SPAN..], &mut sums[query * padded..]);
+        match count - query {
+            1 => mix::<1>(weights, values, sums, padded),
+            2 => mix::<2>(weights, values, sums, padded),
+            3 => mix::<3>(weights, values, sums, padded),
+            _ => mix::<QUERIES>(weights, values, sums, padded),
+        }
+        query += QUERIES;
+    }
+}
+
+/// Adds the values of a run, weighted, to the sums of N queries.
+#[inline(always)]
+fn mix<const N: usize>(weights: &[f32], values: &[f32], sums: &mut [f32], padded: usize) {
+    let weights: [&[f32]; N] = std::array::from_fn(|n| &weights[n * SPAN..][..RUN]);
+    for block in (0..padded).step_by(BESIDE) {
+        let mut mixed = [[0.0_f32; BESIDE]; N];
+        for n in 0..N {
+            mixed[n].copy_from_slice(&sums[n * padded + block..][..BESIDE]);
+        }
+        for (position, values) in values.chunks_exact(padded).enumerate().take(RUN) {
+            let values = &values[block..][..BESIDE];
+            for n in 0..N {
+                let weight = weights[n][position];
+                for lane in 0..BESIDE {
+                    mixed[n][lane] = weight.mul_add(values[lane], mixed[n][lane]);
+                }
+            }
+        }
+        for n in 0..N {
+            sums[n * padded + block..][..BESIDE].copy_from_slice(&mixed[n]);
+        }
+    }
+}
+
+/// Puts what a query's spans left together, in their order; appends `head` floats.
+pub(crate) fn merge_spans<'a>(
+    spans: impl Iterator<Item = &'a [f32]> + Clone,
+    head: usize,
+    out: &mut Vec<f32>,
+) {
+    let greatest = spans
+        .clone()
+        .fold(f32::NEG_INFINITY, |most, span| most.max(span[0]));
+    let start = out.len();
+    out.resize(start + head, 0.0);
+    let mixed = &mut out[start..];
+    let mut sum = 0.0;
+    for span in spans {
+        let factor = exp(span[0] - greatest);
+        sum += span[1] * factor;
+        for (mixed, value) in mixed.iter_mut().zip(&span[2..]) {
+            *mixed += value * factor;
+        }
+    }
+    let factor = 1.0 / sum;
+    mixed.iter_mut().for_each(|mixed| *mixed *= factor);
+}
+
+/// A float as f16, to the nearest, ties to even; infinite from 65520 on.
+#[inline(always)]
+pub(crate) fn to_half(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    // Normal: drop 13 bits with a carry that rounds to even, exponent 112 less.
+    let odd = (magnitude >> 13) & 1;
+    let normal = magnitude.wrapping_add(0xfff + odd).wrapping_sub(112 << 23) >> 13;
+    // Subnormal: a sum with 0.5 leaves multiples of 2^-24 in the low bits, rounded to even.
+    let small = (f32::from_bits(magnitude) + 0.5)
+        .to_bits()
+        .wrapping_sub(0x3f00_0000);
+    let half = if magnitude < (113 << 23) {
+        small
+    } else {
+        normal
+    };
+    let half = if magnitude >= 0x477f_f000 {
+        0x7c00
+    } else {
+        half
+    };
+    let half = if magnitude > 0x7f80_0000 {
+        0x7e00
+    } else {
+        half
+    };
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "at most 0x7e00, and a sign"
+    )]
+    let half = (half | ((bits >> 16) & 0x8000)) as u16;
+    half
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packed::half_to_float;
+    use super::*;
+
+    #[test]
+    fn every_half_and_what_lies_between_becomes_the_nearest_half() {
+        for bits in 0..0x7c00_u16 {
+            let (this, next) = (half_to_float(bits.to_le_bytes()), bits + 1);
+            assert_eq!(to_half(this), bits);
+            assert_eq!(to_half(-this), bits | 0x8000);
+            if next == 0x7c00 {
+                continue;
+            }
+            let above = half_to_float(next.to_le_bytes());
+            let middle = f32::midpoint(this, above);
+            assert_eq!(to_half(middle), if bits % 2 == 0 { bits } else { next });
+            assert_eq!(to_half(middle.next_down()), bits);
+            assert_eq!(to_half(middle.next_up()), next);
+        }
+        assert_eq!(to_half(65_519.0), 0x7bff);
+        assert_eq!(to_half(65_520.0), 0x7c00);
+        assert_eq!(to_half(f32::NEG_INFINITY), 0xfc00);
+        assert_eq!(to_half(f32::NAN) & 0x7fff, 0x7e00);
+    }
+}

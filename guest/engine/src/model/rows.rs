@@ -1,0 +1,203 @@
+//! What a step works on: its rows, the lanes in which threads do the work of single rows, and the
+//! items into which attention is cut.
+
+use zeroize::Zeroize;
+
+use super::cache::KvCache;
+use super::team::Part;
+use crate::kernels::{ActivationBlock, ROWS, SPAN, SpanScratch, span_floats};
+
+/// Queries of an item, as far as rows allow: enough to pay for turning f16 into floats.
+const ITEM_QUERIES: usize = 12;
+
+/// Names the cache of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(pub(super) usize);
+
+/// One token of one sequence in a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    /// The sequence.
+    pub(crate) slot: Slot,
+    /// The token, below the vocabulary's size.
+    pub(crate) token: u32,
+    /// Its position; all earlier ones are in the cache or before it in the same step.
+    pub(crate) position: usize,
+}
+
+impl Zeroize for Row {
+    fn zeroize(&mut self) {
+        self.token.zeroize();
+        self.position.zeroize();
+    }
+}
+
+/// Neighbouring positions of one sequence, which share what is read of its cache.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub(super) slot: Slot,
+    /// Its first row in the step, how many there are, and that row's position.
+    pub(super) row: usize,
+    pub(super) rows: usize,
+    pub(super) position: usize,
+    /// Spans that its last row reaches into.
+    pub(super) spans: usize,
+    first_item: usize,
+}
+
+/// One key head of a block over one span.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    pub(super) block: Block,
+    pub(super) kv_head: usize,
+    pub(super) span: usize,
+    /// Where its floats start in the results of all items.
+    pub(super) start: usize,
+}
+
+/// How attention is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) kv_heads: usize,
+    /// Query heads that share a key head.
+    pub(super) group: usize,
+    pub(super) head: usize,
+}
+
+/// What a step works on.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) rows: Vec<Row>,
+    blocks: Vec<Block>,
+    pub(super) items: Vec<Item>,
+    /// Hidden states for the head.
+    pub(super) head_input: Vec<ActivationBlock>,
+    pub(super) caches: Vec<Option<KvCache>>,
+}
+
+/// What the thread of that number knows of its rows.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Residual stream, row after row.
+    pub(super) stream: Vec<f32>,
+    /// Input of the next product.
+    pub(super) input: Vec<ActivationBlock>,
+    /// Rotated queries, row after row; keys and values.
+    pub(super) query: Vec<f32>,
+    pub(super) key: Vec<f32>,
+    pub(super) value: Vec<f32>,
+    /// Cosine and sine of each pair of a head, row after row.
+    pub(super) angles: Vec<(f32, f32)>,
+    /// A row of products, and a normed row.
+    pub(super) products: Vec<f32>,
+    pub(super) normed: Vec<f32>,
+}
+
+/// What one thread computes for all rows.
+#[derive(Default)]
+pub(super) struct Share {
+    pub(super) out: Vec<f32>,
+    pub(super) beside: Vec<f32>,
+    pub(super) span: SpanScratch,
+}
+
+/// The rows of a part's lane. Whole groups of what kernels take at once.
+pub(super) fn lane_rows(part: Part, rows: usize) -> std::ops::Range<usize> {
+    let groups = part.share(rows.div_ceil(ROWS));
+    let row = |group: usize| group.saturating_mul(ROWS).min(rows);
+    row(groups.start)..row(groups.end)
+}
+
+impl State {
+    /// Takes the rows of a step and cuts their attention.
+    pub(super) fn take_rows(&mut self, rows: &[Row], cut: &Cut) {
+        self.rows.clear();
+        self.rows.extend_from_slice(rows);
+        self.blocks.clear();
+        self.items.clear();
+        let most = ITEM_QUERIES.checked_div(cut.group).unwrap_or(1).max(1);
+        let (mut at, mut start) = (0_usize, 0_usize);
+        while let Some((first, rest)) = rows.get(at..).and_then(<[Row]>::split_first) {
+            let follows = |(step, row): &(usize, &Row)| {
+                row.slot == first.slot && row.position == first.position.saturating_add(*step)
+            };
+            let beside = (1..most).zip(rest).take_while(follows).count();
+            let last = first.position.saturating_add(beside);
+            let block = Block {
+                slot: first.slot,
+                row: at,
+                rows: beside.saturating_add(1),
+                position: first.position,
+                spans: (last / SPAN).saturating_add(1),
+                first_item: self.items.len(),
+            };
+            self.blocks.push(block);
+            for kv_head in 0..cut.kv_heads {
+                for span in 0..block.spans {
+                    self.items.push(Item {
+                        block,
+                        kv_head,
+                        span,
+                        start,
+                    });
+                    start = start.saturating_add(cut.item_floats(&block));
+                }
+            }
+            at = at.saturating_add(block.rows);
+        }
+    }
+
+    /// The block of a row.
+    pub(super) fn block_of(&self, row: usize) -> Option<&Block> {
+        let after = self.blocks.partition_point(|block| block.row <= row);
+        self.blocks.get(after.checked_sub(1)?)
+    }
+
+    pub(super) fn wipe(&mut self) {
+        self.rows.zeroize();
+        self.blocks.clear();
+        self.items.clear();
+        self.head_input.zeroize();
+    }
+}
+
+impl Cut {
+    /// Floats that an item of a block leaves.
+    pub(super) const fn item_floats(&self, block: &Block) -> usize {
+        let queries = block.rows.saturating_mul(self.group);
+        queries.saturating_mul(span_floats(self.head))
+    }
+}
+
+impl Block {
+    /// Number of the item of a key head and a span.
+    pub(super) const fn item(&self, kv_head: usize, span: usize) -> usize {
+        let heads = kv_head.saturating_mul(self.spans);
+        self.first_item.saturating_add(heads).saturating_add(span)
+    }
+}
+
+impl Lane {
+    pub(super) fn wipe(&mut self) {
+        for floats in [
+            &mut self.stream,
+            &mut self.query,
+            &mut self.key,
+            &mut self.value,
+            &mut self.products,
+            &mut self.normed,
+        ] {
+            floats.zeroize();
+        }
+        self.input.zeroize();
+        self.angles.clear();
+    }
+}
+
+impl Share {
+    pub(super) fn wipe(&mut self) {
+        self.out.zeroize();
+        self.beside.zeroize();
+        self.span.zeroize();
+    }
+}
