@@ -14,6 +14,15 @@ mod ipc;
 mod kernels;
 mod load;
 mod model;
+mod refusal;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "safetensors are not served before tokenizer.json is read"
+    )
+)]
+mod safetensors;
 mod scheduler;
 mod template;
 #[cfg(test)]
@@ -24,16 +33,16 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 
-pub use gguf::GgufError;
 pub use ipc::{IpcError, answer};
 pub use load::Model;
+pub use refusal::ModelError;
 
 /// Why the engine ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The model file was refused.
     #[error(transparent)]
-    Model(#[from] GgufError),
+    Model(#[from] ModelError),
     /// The socket to serve.
     #[error(transparent)]
     Ipc(#[from] IpcError),

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 
-use crate::gguf::{GgufError, ModelFile};
+use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
 use crate::model::{Shape, Weights};
+use crate::refusal::ModelError;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 
@@ -26,8 +27,8 @@ impl Model {
     /// Reads a GGUF file into anonymous memory and closes it.
     ///
     /// # Errors
-    /// A [`GgufError`]; nothing of the file's text is in it.
-    pub fn read(file: File) -> Result<Self, GgufError> {
+    /// A [`ModelError`]; nothing of the file's text is in it.
+    pub fn read(file: File) -> Result<Self, ModelError> {
         let mut file = ModelFile::open(file)?;
         let shape = Shape::read(&file)?;
         let tokenizer = Tokenizer::read(&file)?;

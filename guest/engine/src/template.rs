@@ -18,7 +18,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
-use crate::gguf::GgufError;
+use crate::refusal::ModelError;
 use crate::tokenizer::Piece;
 
 const OPEN: char = '\u{10f8f0}';
@@ -29,7 +29,7 @@ const MAX_SKELETON: usize = 1 << 20;
 const FUEL: u64 = 2_000_000;
 const RECURSION: usize = 64;
 const NAME: &str = "chat";
-const KEY: GgufError = GgufError::Key {
+const KEY: ModelError = ModelError::Key {
     key: "tokenizer.chat_template",
 };
 
@@ -48,7 +48,7 @@ impl Template {
     ///
     /// # Errors
     /// `Key` when it is too large, does not compile, or contains a placeholder's characters.
-    pub(crate) fn compile(source: &str) -> Result<Self, GgufError> {
+    pub(crate) fn compile(source: &str) -> Result<Self, ModelError> {
         if source.len() > MAX_SOURCE || source.contains([OPEN, CLOSE, TRIMMED]) {
             return Err(KEY);
         }

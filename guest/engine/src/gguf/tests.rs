@@ -15,9 +15,12 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{GgufError, HeaderError, ModelFile};
+use model_format::gguf::HeaderError;
+
+use super::ModelFile;
 use crate::fixture::{Tiny, file_of};
 use crate::load::Model;
+use crate::refusal::ModelError;
 
 /// Writes headers field by field.
 #[derive(Default, Clone)]
@@ -54,14 +57,14 @@ impl Header {
     }
 
     /// What opening it says, with so many bytes of data behind it.
-    fn refusal(&self, data: usize) -> GgufError {
+    fn refusal(&self, data: usize) -> ModelError {
         let mut bytes = self.0.clone();
         bytes.resize(bytes.len().next_multiple_of(32) + data, 0);
         open(&bytes).unwrap_err()
     }
 }
 
-fn open(bytes: &[u8]) -> Result<(), GgufError> {
+fn open(bytes: &[u8]) -> Result<(), ModelError> {
     let started = Instant::now();
     let opened = ModelFile::open(file_of(bytes)).map(drop);
     assert!(
@@ -95,7 +98,7 @@ fn refuses_what_is_no_model_file() {
     let mut header = Header(b"GGUF".to_vec());
     assert_eq!(
         header.u32(4).refusal(64),
-        GgufError::Header(HeaderError::Version { found: 4 })
+        ModelError::Gguf(HeaderError::Version { found: 4 })
     );
 }
 
@@ -209,7 +212,7 @@ fn refuses_tensors_that_are_misplaced() {
     for header in [overlap, unaligned, far] {
         assert_eq!(
             header.refusal(256),
-            GgufError::Header(HeaderError::Placement)
+            ModelError::Gguf(HeaderError::Placement)
         );
     }
     let mut outside = Header::start(1, 0);

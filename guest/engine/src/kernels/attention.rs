@@ -48,6 +48,8 @@ pub(crate) struct SpanTask<'a> {
     pub(crate) head: usize,
     /// Of each row: how many positions of the span it sees.
     pub(crate) seen: &'a [usize],
+    /// Of each row: how many of these, from the first, lie before its window.
+    pub(crate) passed: &'a [usize],
     /// What scores are multiplied with.
     pub(crate) scale: f32,
     /// Keys of the span, as far as any row sees.
@@ -107,8 +109,8 @@ pub(super) fn span(task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f3
     let width = task.keys.len() * RUN;
     for query in 0..count {
         let scores = &mut scratch.scores[query * SPAN..][..width];
-        let seen = task.seen[query / group];
-        let (greatest, sum) = weights(scores, seen, raise);
+        let row = query / group;
+        let (greatest, sum) = weights(scores, task.passed[row], task.seen[row], raise);
         let out = &mut out[query * span_floats(head)..];
         out[0] = greatest;
         out[1] = sum;
@@ -186,8 +188,13 @@ fn scores_of<const N: usize>(scores: &mut [f32], keys: &[f32], queries: &[f32], 
 /// Makes scores into weights `exp(score - greatest) * raise`; those that are not seen weigh
 /// nothing. Returns the greatest score and the sum of weights, not raised.
 #[inline(always)]
-fn weights(scores: &mut [f32], seen: usize, raise: f32) -> (f32, f32) {
+fn weights(scores: &mut [f32], passed: usize, seen: usize, raise: f32) -> (f32, f32) {
     let seen = seen.min(scores.len());
+    if passed >= seen {
+        scores.fill(0.0);
+        return (f32::NEG_INFINITY, 0.0);
+    }
+    scores[..passed].fill(f32::NEG_INFINITY);
     scores[seen..].fill(f32::NEG_INFINITY);
     let (eights, _) = scores.as_chunks_mut::<8>();
     let mut greatest = [f32::NEG_INFINITY; 8];

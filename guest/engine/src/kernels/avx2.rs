@@ -19,13 +19,15 @@ use std::arch::x86_64::{
     _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
     _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi32, _mm256_srli_epi16, _mm256_storeu_ps,
-    _mm256_sub_epi32,
+    _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::activation::{self, ActivationBlock};
 use super::attention::{self, SpanScratch, SpanTask};
+use super::fine::{self, Dots, FineBlock};
 use super::float;
 use super::packed::{AffineBlock, ByteBlock, Chunk, NibbleBlock, TILE};
+use super::{ROWS, wide};
 
 /// Shows that this processor has AVX2 and FMA; made by [`Avx2::detect`] only.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,12 @@ impl Avx2 {
         quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>);
         normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>);
         silu_times(gate: &mut [f32], up: &[f32]);
+        gelu_times(gate: &mut [f32], up: &[f32]);
+        fine_tile<const N: usize>(tile: &[FineBlock], inputs: [&[ActivationBlock]; N])
+            -> [[f32; TILE]; N];
+        wide_f32(columns: &[[f32; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]);
+        wide_f16(columns: &[[u16; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]);
+        wide_bf16(columns: &[[u16; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]);
         span(task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f32]);
     }
 }
@@ -80,6 +88,63 @@ fn normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>) 
 #[target_feature(enable = "avx2,fma")]
 fn silu_times(gate: &mut [f32], up: &[f32]) {
     float::silu_times(gate, up);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn gelu_times(gate: &mut [f32], up: &[f32]) {
+    float::gelu_times(gate, up);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn wide_f32(columns: &[[f32; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]) {
+    wide::wide_tile(columns, rows, sums, |float| float);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn wide_f16(columns: &[[u16; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]) {
+    wide::wide_tile(columns, rows, sums, wide::half);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn wide_bf16(columns: &[[u16; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]) {
+    wide::wide_tile(columns, rows, sums, wide::brain);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn fine_tile<const N: usize>(
+    tile: &[FineBlock],
+    inputs: [&[ActivationBlock]; N],
+) -> [[f32; TILE]; N] {
+    fine::fine_tile(tile, inputs, |chunks, input| fine_dots(chunks, input))
+}
+
+/// `fine::dots`: quants are at most 32, so a pair of products is far below 2^15.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn fine_dots(chunks: &[Chunk; 8], input: &ActivationBlock) -> Dots {
+    let ones = _mm256_set1_epi16(1);
+    let mut dots = [[_mm256_setzero_si256(); 2]; 2];
+    for (group, chunk) in chunks.iter().enumerate() {
+        let four = broadcast(input.groups[group]);
+        for (sum, weights) in dots[group / 4].iter_mut().zip(load(chunk)) {
+            let signed = _mm256_sign_epi8(four, weights);
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), signed);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    dots.map(|dots| store_integers(dots))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store_integers(sums: [__m256i; 2]) -> [i32; TILE] {
+    let mut integers = [0; TILE];
+    let (eights, _) = integers.as_chunks_mut::<8>();
+    for (eight, sums) in eights.iter_mut().zip(sums) {
+        // SAFETY: the array is eight writable integers, and the store asks for no alignment.
+        unsafe { _mm256_storeu_si256(eight.as_mut_ptr().cast(), sums) };
+    }
+    integers
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -57,6 +57,18 @@ pub(super) fn silu_times(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// `gate = gelu(gate) * up` with `gelu(x) = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2`;
+/// written as `x / (1 + exp(-2 y))`.
+#[inline(always)]
+pub(super) fn gelu_times(gate: &mut [f32], up: &[f32]) {
+    const TWICE_ROOT: f32 = 1.595_769;
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = *gate;
+        let y = TWICE_ROOT * (x + 0.044_715 * x * x * x);
+        *gate = x / (1.0 + exp(-y)) * up;
+    }
+}
+
 /// `e^x` within two units in the last place; zero below -87, infinite above 88.
 /// Method: x = n ln 2 + r, a polynomial of degree 6 in r (Cephes `expf`), then 2^n by its bits.
 #[inline(always)]

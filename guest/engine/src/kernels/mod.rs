@@ -8,11 +8,14 @@ mod activation;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod fine;
 mod float;
 mod packed;
 mod portable;
+mod superblock;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use std::ops::Range;
 
@@ -20,10 +23,13 @@ pub(crate) use activation::{ActivationBlock, BLOCK};
 pub(crate) use attention::{
     BESIDE, HeadRun, RUN, SPAN, SpanScratch, SpanTask, merge_spans, span_floats, to_half,
 };
+pub(crate) use fine::{FineMatrix, FromSuperblocks, pack_superblocks};
 pub(crate) use float::{add, angle, exp};
 #[cfg(test)]
 pub(crate) use packed::half_to_float;
-pub(crate) use packed::{Blocks, PackedMatrix, StoredLayout, TILE};
+pub(crate) use packed::{Blocks, PackedMatrix, ShapeMismatch, StoredLayout, TILE};
+pub(crate) use superblock::SuperLayout;
+pub(crate) use wide::{WideLayout, WideMatrix};
 
 /// Rows of activations that a call of a kernel takes at once, when there are so many.
 pub(crate) const ROWS: usize = 4;
@@ -68,6 +74,8 @@ macro_rules! in_groups {
         }
     }};
 }
+
+use in_groups;
 
 /// The instruction set in use.
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +153,11 @@ impl Kernels {
         out: &mut Vec<f32>,
     ) {
         with_vectors!(self, float, normalize(values, weights, epsilon, out));
+    }
+
+    /// `gate = gelu(gate) * up`, with the usual approximation by tanh.
+    pub(crate) fn gelu_times(self, gate: &mut [f32], up: &[f32]) {
+        with_vectors!(self, float, gelu_times(gate, up));
     }
 
     /// `gate = silu(gate) * up`.

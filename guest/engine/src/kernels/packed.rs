@@ -147,18 +147,6 @@ impl PackedMatrix {
         })
     }
 
-    /// Whether the weights were rounded to eight bits or fewer.
-    pub(crate) const fn is_rounded(&self) -> bool {
-        match self.blocks {
-            Blocks::Nibbles(_) | Blocks::Affine(_) | Blocks::Bytes(_) => true,
-        }
-    }
-
-    /// Tiles, the last perhaps not full.
-    pub(crate) const fn tiles(&self) -> usize {
-        self.rows.div_ceil(TILE)
-    }
-
     /// Writes one row as floats; false when there is no such row.
     pub(crate) fn read_row(&self, row: usize, out: &mut Vec<f32>) -> bool {
         if row >= self.rows {
@@ -361,7 +349,7 @@ mod tests {
             stored.extend((0..16_u8).map(|at| (at ^ row) & 15 | (15 - at) << 4));
         }
         let packed = PackedMatrix::pack(StoredLayout::Q4_1, &stored, 17, 32).unwrap();
-        assert_eq!(packed.tiles(), 2);
+        assert_eq!(packed.rows.div_ceil(TILE), 2);
         for row in 0..17_u8 {
             let mut out = Vec::new();
             assert!(packed.read_row(row.into(), &mut out));

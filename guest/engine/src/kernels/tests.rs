@@ -49,10 +49,15 @@ fn inputs(rows: usize, columns: usize, seed: u64) -> (Vec<f32>, Vec<ActivationBl
 
 fn products(kernels: Kernels, matrix: &PackedMatrix, inputs: &[ActivationBlock]) -> Vec<Vec<f32>> {
     let rows = inputs.len() / matrix.blocks_per_row;
-    let mut out = vec![vec![0.0; matrix.tiles() * TILE]; rows];
-    kernels.multiply(matrix, 0..matrix.tiles(), &[inputs], |row, tile, sums| {
-        out[row][tile * TILE..][..TILE].copy_from_slice(sums);
-    });
+    let mut out = vec![vec![0.0; matrix.rows.div_ceil(TILE) * TILE]; rows];
+    kernels.multiply(
+        matrix,
+        0..matrix.rows.div_ceil(TILE),
+        &[inputs],
+        |row, tile, sums| {
+            out[row][tile * TILE..][..TILE].copy_from_slice(sums);
+        },
+    );
     out
 }
 

@@ -10,9 +10,11 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::Weights;
 use super::cache::{Geometry, PAGE};
 use super::lanes::{RowTask, gather};
+use super::matrix::{Inputs, Matrix};
 use super::rows::{Cut, Lane, Row, Share, State, lane_rows};
+use super::shape::Activation;
 use super::team::{Part, Work};
-use crate::kernels::{ActivationBlock, Kernels, PackedMatrix, ROWS, SPAN, SpanTask, TILE};
+use crate::kernels::{Kernels, ROWS, SPAN, SpanTask, TILE};
 
 /// What the team is told to compute.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +22,12 @@ pub(super) enum Task {
     QueryKeyValue(usize),
     Attend(usize),
     Output(usize),
-    GateUp(usize),
-    Down(usize),
+    /// A layer's gate and up projection, of an expert if it has any.
+    GateUp(usize, usize),
+    /// And the projection back to the stream.
+    Down(usize, usize),
+    /// What chooses experts.
+    Route(usize),
     Head,
     /// The work of single rows.
     Rows(RowTask),
@@ -33,7 +39,7 @@ pub(super) struct Forward<'a> {
     pub(super) kernels: Kernels,
     geometry: Geometry,
     pub(super) cut: Cut,
-    /// Angle per position of each pair of a head.
+    /// Angle per position of each pair of a head: see `Shape::frequencies`.
     pub(super) frequencies: Vec<f64>,
     state: RwLock<State>,
     pub(super) lanes: Vec<RwLock<Lane>>,
@@ -65,21 +71,30 @@ impl Work for Forward<'_> {
                     self.project(&[&layer.output], part, share);
                 }
             }
-            Task::GateUp(at) => {
-                if let Some(layer) = layer(at) {
-                    self.project(&[&layer.up], part, share);
+            Task::GateUp(at, expert) => {
+                if let Some(inner) = layer(at).and_then(|layer| layer.feed.inner(expert)) {
+                    self.project(&[&inner.up], part, share);
                     std::mem::swap(&mut share.out, &mut share.beside);
-                    self.project(&[&layer.gate], part, share);
-                    self.kernels.silu_times(&mut share.out, &share.beside);
+                    self.project(&[&inner.gate], part, share);
+                    let (gate, up) = (&mut share.out, &share.beside);
+                    match self.weights.shape.activation {
+                        Activation::Silu => self.kernels.silu_times(gate, up),
+                        Activation::Gelu => self.kernels.gelu_times(gate, up),
+                    }
                 }
             }
-            Task::Down(at) => {
-                if let Some(layer) = layer(at) {
-                    self.project(&[&layer.down], part, share);
+            Task::Down(at, expert) => {
+                if let Some(inner) = layer(at).and_then(|layer| layer.feed.inner(expert)) {
+                    self.project(&[&inner.down], part, share);
+                }
+            }
+            Task::Route(at) => {
+                if let Some(router) = layer(at).and_then(|layer| layer.feed.router()) {
+                    self.project(&[router], part, share);
                 }
             }
             Task::Head => {
-                let input = [state.head_input.as_slice()];
+                let input = Inputs::of(std::iter::once(&state.head_input));
                 self.multiply(&[self.weights.head()], &input, part, &mut share.out);
             }
             Task::Rows(_) => {}
@@ -95,37 +110,28 @@ impl Work for Forward<'_> {
 )]
 impl Forward<'_> {
     /// The part's tiles of matrices that stand below each other, of all lanes.
-    fn project(&self, matrices: &[&PackedMatrix], part: Part, share: &mut Share) {
+    fn project(&self, matrices: &[&Matrix], part: Part, share: &mut Share) {
         let lanes: Vec<_> = self.lanes.iter().map(reading).collect();
-        let inputs: Vec<&[ActivationBlock]> =
-            lanes.iter().map(|lane| lane.input.as_slice()).collect();
+        let inputs = Inputs::of(lanes.iter().map(|lane| &lane.input));
         self.multiply(matrices, &inputs, part, &mut share.out);
     }
 
     /// Writes `[row][column]`, the columns of the part's tiles.
-    fn multiply(
-        &self,
-        matrices: &[&PackedMatrix],
-        inputs: &[&[ActivationBlock]],
-        part: Part,
-        out: &mut Vec<f32>,
-    ) {
+    fn multiply(&self, matrices: &[&Matrix], inputs: &Inputs<'_>, part: Part, out: &mut Vec<f32>) {
         let tiles = part.share(matrices.iter().map(|matrix| matrix.tiles()).sum());
         let stride = tiles.len() * TILE;
-        let blocks: usize = inputs.iter().map(|input| input.len()).sum();
-        let width = matrices.first().map_or(1, |matrix| matrix.blocks_per_row);
-        out.resize(blocks / width * stride, 0.0);
+        let columns = matrices.first().map_or(1, |matrix| matrix.columns());
+        out.resize(inputs.rows(columns) * stride, 0.0);
         let mut first = 0;
         for matrix in matrices {
             let end = first + matrix.tiles();
             let own = tiles.start.max(first)..tiles.end.min(end);
             if !own.is_empty() {
                 let local = own.start - first..own.end - first;
-                self.kernels
-                    .multiply(matrix, local, inputs, |row, tile, sums| {
-                        let at = row * stride + (first + tile - tiles.start) * TILE;
-                        out[at..at + TILE].copy_from_slice(sums);
-                    });
+                matrix.multiply(self.kernels, local, inputs, |row, tile, sums| {
+                    let at = row * stride + (first + tile - tiles.start) * TILE;
+                    out[at..at + TILE].copy_from_slice(sums);
+                });
             }
             first = end;
         }
@@ -158,12 +164,19 @@ impl Forward<'_> {
                 seen.saturating_sub(item.span * SPAN).min(SPAN)
             };
             let seen: Vec<usize> = (0..item.block.rows).map(seen).collect();
+            let window = self.weights.shape.window_of(layer).unwrap_or(usize::MAX);
+            let passed = |row: usize| {
+                let passed = (item.block.position + row + 1).saturating_sub(window);
+                passed.saturating_sub(item.span * SPAN).min(SPAN)
+            };
+            let passed: Vec<usize> = (0..item.block.rows).map(passed).collect();
             let pages = seen.last().map_or(0, |most| most.div_ceil(PAGE));
             let task = SpanTask {
                 queries: &share.beside,
                 head: self.cut.head,
                 seen: &seen,
-                scale: 1.0 / (self.cut.head as f32).sqrt(),
+                passed: &passed,
+                scale: self.weights.shape.score_scale,
                 keys: &keys[..pages],
                 values: &values[..pages],
             };
@@ -274,11 +287,6 @@ impl<'w> Forward<'w> {
     /// Empty state over these weights.
     pub(super) fn new(weights: &'w Weights, kernels: Kernels, threads: usize) -> Self {
         let shape = &weights.shape;
-        let number = |value: usize| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
-        let pairs = (0..shape.head / 2).map(|pair| {
-            let share = 2.0 * number(pair) / number(shape.head);
-            f64::from(shape.rope_base).powf(-share)
-        });
         Self {
             weights,
             kernels,
@@ -288,7 +296,7 @@ impl<'w> Forward<'w> {
                 group: shape.heads.checked_div(shape.kv_heads).unwrap_or(1),
                 head: shape.head,
             },
-            frequencies: pairs.collect(),
+            frequencies: weights.frequencies(),
             state: RwLock::default(),
             lanes: (0..threads).map(|_| RwLock::default()).collect(),
             shares: (0..threads).map(|_| RwLock::default()).collect(),

@@ -2,6 +2,7 @@
 
 use std::sync::RwLockReadGuard;
 
+use super::experts::ExpertTask;
 use super::forward::{Forward, reading, writing};
 use super::rows::{Item, Lane, Row, Share, State, lane_rows};
 use super::team::Part;
@@ -23,7 +24,9 @@ pub(super) enum RowTask {
     /// From the inner products to the input of the last projection.
     WithinInner,
     /// Adds to the stream.
-    AfterInner,
+    AfterInner(usize),
+    /// What is done where a layer has experts.
+    Experts(ExpertTask),
 }
 
 #[allow(
@@ -51,27 +54,26 @@ impl Forward<'_> {
             }
             RowTask::Turn(at) => {
                 if let Some(layer) = layer(at) {
-                    let tiles = [layer.query.tiles(), layer.key.tiles(), layer.value.tiles()];
-                    self.turn(tiles, rows, shares, lane);
+                    let windowed = self.weights.shape.window_of(at).is_some();
+                    self.turn(layer, windowed, rows, shares, lane);
                 }
             }
             RowTask::Mix => self.mix(state, rows, shares, lane),
             RowTask::BeforeInner(at) => {
-                self.add_to_stream(rows, shares, lane);
                 if let Some(layer) = layer(at) {
+                    let norm = layer.norm_after_attention.as_deref();
+                    self.add_to_stream(norm, rows, shares, lane);
                     self.norm_to_input(lane, &layer.inner_norm);
                 }
             }
-            RowTask::WithinInner => {
-                let inner = self.weights.shape.inner;
-                lane.input.clear();
-                for row in rows {
-                    gather(shares, row, inner.div_ceil(TILE), &mut lane.products);
-                    let products = &lane.products[..inner];
-                    self.kernels.quantize(products, &mut lane.input);
-                }
+            RowTask::WithinInner => self.within_inner(rows, shares, lane),
+            RowTask::AfterInner(at) => {
+                let norm = layer(at).and_then(|layer| layer.norm_after_inner.as_deref());
+                self.add_to_stream(norm, rows, shares, lane);
             }
-            RowTask::AfterInner => self.add_to_stream(rows, shares, lane),
+            RowTask::Experts(task) => {
+                self.perform_experts(state, task, (part.index, rows), shares, lane);
+            }
         }
     }
 
@@ -80,7 +82,12 @@ impl Forward<'_> {
         lane.angles.clear();
         for row in rows {
             let token = usize::try_from(row.token).unwrap_or(usize::MAX);
+            let start = lane.stream.len();
             self.weights.embedding.read_row(token, &mut lane.stream);
+            if let Some(scale) = self.weights.shape.embedding_scale {
+                let embedded = &mut lane.stream[start..];
+                embedded.iter_mut().for_each(|value| *value *= scale);
+            }
             let position = f64::from(u32::try_from(row.position).unwrap_or(u32::MAX));
             let angles = self
                 .frequencies
@@ -97,36 +104,7 @@ impl Forward<'_> {
             lane.normed.clear();
             self.kernels
                 .normalize(row, norm, shape.epsilon, &mut lane.normed);
-            self.kernels.quantize(&lane.normed, &mut lane.input);
-        }
-    }
-
-    fn turn(
-        &self,
-        tiles: [usize; 3],
-        rows: std::ops::Range<usize>,
-        shares: &[RwLockReadGuard<'_, Share>],
-        lane: &mut Lane,
-    ) {
-        let shape = &self.weights.shape;
-        let key_start = tiles[0] * TILE;
-        let value_start = key_start + tiles[1] * TILE;
-        lane.query.clear();
-        lane.key.clear();
-        lane.value.clear();
-        let pairs = shape.head / 2;
-        for (number, row) in rows.enumerate() {
-            gather(shares, row, tiles.iter().sum(), &mut lane.products);
-            let products = lane.products.as_mut_slice();
-            let angles = &lane.angles[number * pairs..][..pairs];
-            let query = &mut products[..shape.query_width()];
-            rotate(query, angles, shape.head);
-            lane.query.extend_from_slice(query);
-            let key = &mut products[key_start..][..shape.kv_width()];
-            rotate(key, angles, shape.head);
-            lane.key.extend_from_slice(key);
-            let value = &products[value_start..][..shape.kv_width()];
-            lane.value.extend_from_slice(value);
+            lane.input.push(self.kernels, &lane.normed);
         }
     }
 
@@ -155,7 +133,7 @@ impl Forward<'_> {
                 });
                 merge_spans(spans, head, &mut lane.products);
             }
-            self.kernels.quantize(&lane.products, &mut lane.input);
+            lane.input.push(self.kernels, &lane.products);
         }
     }
 
@@ -178,17 +156,26 @@ impl Forward<'_> {
         &[]
     }
 
-    /// Adds the products, as wide as the stream, to the stream.
+    /// Adds the products, as wide as the stream, to the stream; first normed, if they are.
     fn add_to_stream(
         &self,
+        norm: Option<&[f32]>,
         rows: std::ops::Range<usize>,
         shares: &[RwLockReadGuard<'_, Share>],
         lane: &mut Lane,
     ) {
-        let width = self.weights.shape.width;
-        for (row, stream) in rows.zip(lane.stream.chunks_exact_mut(width)) {
-            gather(shares, row, width.div_ceil(TILE), &mut lane.products);
-            add(stream, &lane.products);
+        let shape = &self.weights.shape;
+        for (row, stream) in rows.zip(lane.stream.chunks_exact_mut(shape.width)) {
+            gather(shares, row, shape.width.div_ceil(TILE), &mut lane.products);
+            let Some(norm) = norm else {
+                add(stream, &lane.products);
+                continue;
+            };
+            let products = &lane.products[..shape.width];
+            lane.normed.clear();
+            self.kernels
+                .normalize(products, norm, shape.epsilon, &mut lane.normed);
+            add(stream, &lane.normed);
         }
     }
 }
@@ -210,16 +197,5 @@ pub(super) fn gather(
     for (index, share) in shares.iter().enumerate() {
         let width = Part { index, of }.share(tiles).len() * TILE;
         out.extend_from_slice(&share.out[row * width..][..width]);
-    }
-}
-
-/// Turns neighbouring pairs of each head by the row's angles.
-#[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
-fn rotate(heads: &mut [f32], angles: &[(f32, f32)], head: usize) {
-    for head in heads.chunks_exact_mut(head) {
-        let (pairs, _) = head.as_chunks_mut::<2>();
-        for ([even, odd], (cosine, sine)) in pairs.iter_mut().zip(angles) {
-            (*even, *odd) = (*even * cosine - *odd * sine, *even * sine + *odd * cosine);
-        }
     }
 }

@@ -4,18 +4,26 @@
 //! gets which row (`scheduler`).
 
 mod cache;
+mod experts;
+#[cfg(test)]
+mod families;
 mod forward;
 mod lanes;
+mod matrix;
+mod names;
 mod rows;
 mod runner;
 mod shape;
 mod team;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod weights;
 
 pub(crate) use cache::{Geometry, pages_for};
+pub(crate) use matrix::Layout;
+pub(crate) use names::Naming;
 pub(crate) use rows::{Row, Slot};
 pub(crate) use runner::{Runner, with_runner};
 pub(crate) use shape::Shape;
-pub(crate) use weights::Weights;
+pub(crate) use weights::{Stored, TensorSource, Weights, wide};

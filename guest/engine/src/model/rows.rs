@@ -4,8 +4,10 @@
 use zeroize::Zeroize;
 
 use super::cache::KvCache;
+use super::experts::Choice;
+use super::matrix::Activations;
 use super::team::Part;
-use crate::kernels::{ActivationBlock, ROWS, SPAN, SpanScratch, span_floats};
+use crate::kernels::{ROWS, SPAN, SpanScratch, span_floats};
 
 /// Queries of an item, as far as rows allow: enough to pay for turning f16 into floats.
 const ITEM_QUERIES: usize = 12;
@@ -71,7 +73,9 @@ pub(super) struct State {
     blocks: Vec<Block>,
     pub(super) items: Vec<Item>,
     /// Hidden states for the head.
-    pub(super) head_input: Vec<ActivationBlock>,
+    pub(super) head_input: Activations,
+    /// Of each lane, its first row among those of the expert at work.
+    pub(super) expert_rows: Vec<usize>,
     pub(super) caches: Vec<Option<KvCache>>,
 }
 
@@ -81,7 +85,7 @@ pub(super) struct Lane {
     /// Residual stream, row after row.
     pub(super) stream: Vec<f32>,
     /// Input of the next product.
-    pub(super) input: Vec<ActivationBlock>,
+    pub(super) input: Activations,
     /// Rotated queries, row after row; keys and values.
     pub(super) query: Vec<f32>,
     pub(super) key: Vec<f32>,
@@ -91,6 +95,10 @@ pub(super) struct Lane {
     /// A row of products, and a normed row.
     pub(super) products: Vec<f32>,
     pub(super) normed: Vec<f32>,
+    /// Experts of each row with their weights, their inputs and what they gave.
+    pub(super) chosen: Vec<Choice>,
+    pub(super) kept: Vec<f32>,
+    pub(super) mixed: Vec<f32>,
 }
 
 /// What one thread computes for all rows.
@@ -186,11 +194,14 @@ impl Lane {
             &mut self.value,
             &mut self.products,
             &mut self.normed,
+            &mut self.kept,
+            &mut self.mixed,
         ] {
             floats.zeroize();
         }
         self.input.zeroize();
         self.angles.clear();
+        self.chosen.zeroize();
     }
 }
 

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Weights;
 use super::cache::KvCache;
+use super::experts::ExpertTask;
 use super::forward::{Forward, Task};
 use super::lanes::RowTask;
 use super::rows::{Row, Slot};
@@ -85,11 +86,31 @@ impl Runner<'_, '_> {
             rows(RowTask::Mix);
             self.team.run(Task::Output(layer));
             rows(RowTask::BeforeInner(layer));
-            self.team.run(Task::GateUp(layer));
+            if self.forward.weights.shape.experts.is_some() {
+                self.experts(layer, rows);
+                continue;
+            }
+            self.team.run(Task::GateUp(layer, 0));
             rows(RowTask::WithinInner);
-            self.team.run(Task::Down(layer));
-            rows(RowTask::AfterInner);
+            self.team.run(Task::Down(layer, 0));
+            rows(RowTask::AfterInner(layer));
         }
+    }
+
+    /// The inner part of a layer with experts, one of those that any row takes after the other.
+    fn experts(&self, layer: usize, rows: impl Fn(RowTask)) {
+        let experts = |task| rows(RowTask::Experts(task));
+        self.team.run(Task::Route(layer));
+        experts(ExpertTask::Choose);
+        for expert in self.forward.chosen() {
+            self.forward.select(expert);
+            experts(ExpertTask::Take(expert));
+            self.team.run(Task::GateUp(layer, expert));
+            experts(ExpertTask::Within(expert));
+            self.team.run(Task::Down(layer, expert));
+            experts(ExpertTask::Mix(expert));
+        }
+        experts(ExpertTask::Add);
     }
 
     /// The hidden state of a row of the last step, ready for [`Runner::logits`].
@@ -113,7 +134,7 @@ impl Runner<'_, '_> {
         state.head_input.clear();
         let mut rows = 0_usize;
         for hidden in hidden {
-            kernels.quantize(hidden, &mut state.head_input);
+            state.head_input.push(kernels, hidden);
             rows = rows.saturating_add(1);
         }
         drop(state);

@@ -1,26 +1,121 @@
-//! The shape of a Llama-family model, from the keys of its file.
+//! The shape of a model: widths, counts, and which parts its blocks have.
 //!
-//! Keys: `docs/gguf.md` of the ggml project, section "llm". A model that asks for something that
-//! is not computed here (rope scaling, partial rotation, experts) is refused, not approximated.
+//! One definition serves every family; a family is a choice of parts. The two ways in are the keys
+//! of a GGUF file (`gguf`) and a `config.json` (`config`). A model that asks for something that is
+//! not computed here is refused, not approximated.
 
-use crate::gguf::{GgufError, ModelFile};
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "safetensors are not served before tokenizer.json is read"
+    )
+)]
+mod config;
+mod gguf;
+
 use crate::kernels::BLOCK;
+use crate::refusal::ModelError;
 
-/// Limits that no model of the family comes near, so that no product of two overflows.
+/// Limits that no model comes near, so that no product of two overflows.
 const MAX_LAYERS: usize = 512;
-const MAX_WIDTH: usize = 1 << 17;
+const MAX_WIDTH: usize = 1 << 18;
 const MAX_HEADS: usize = 1 << 10;
+const MAX_HEAD: usize = 1 << 10;
 const MAX_CONTEXT: usize = 1 << 20;
 const MAX_VOCABULARY: usize = 1 << 20;
+const MAX_EXPERTS: usize = 1 << 10;
 
-/// Widths and counts of a model.
+/// The function between the two halves of the inner part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// `x / (1 + exp(-x))`.
+    Silu,
+    /// The usual approximation of GELU by tanh.
+    Gelu,
+}
+
+/// Which elements of a head are turned together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pairing {
+    /// Neighbours.
+    Neighbours,
+    /// An element of the first half with one of the second.
+    Halves,
+}
+
+/// What is done to the angles of longer contexts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Scaling {
+    /// Nothing.
+    None,
+    /// All angles are divided.
+    Linear(f32),
+    /// Slow angles are divided, fast ones are not, with a passage between them.
+    Llama3 {
+        /// What slow angles are divided by.
+        factor: f32,
+        /// Turns within the original context below which an angle is slow.
+        low: f32,
+        /// And above which it is fast.
+        high: f32,
+        /// The original context.
+        original: usize,
+    },
+}
+
+/// Rotary angles.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rope {
+    /// Their base.
+    pub(crate) base: f32,
+    /// Their scaling.
+    pub(crate) scaling: Scaling,
+}
+
+/// Layers that see only the latest positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Positions seen, a row's own among them.
+    pub(crate) positions: usize,
+    /// Each layer with this number (counted from 1) sees everything; none: no layer does.
+    pub(crate) full_every: Option<usize>,
+}
+
+/// Several inner parts of which each row takes a few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Experts {
+    /// How many there are.
+    pub(crate) count: usize,
+    /// How many a row takes.
+    pub(crate) used: usize,
+    /// Whether their weights are made to sum to one.
+    pub(crate) normalized: bool,
+}
+
+/// Parts that blocks have or lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Parts {
+    /// Queries, keys and values are offset.
+    pub(crate) bias: bool,
+    /// Heads of queries and keys are normed.
+    pub(crate) head_norms: bool,
+    /// What attention and the inner part give is normed.
+    pub(crate) norms_after: bool,
+    /// Query, key and value projections are stored as one, gate and up too.
+    pub(crate) fused: bool,
+    /// Norms are stored less one.
+    pub(crate) norms_less_one: bool,
+}
+
+/// Widths, counts and parts of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Shape {
     /// Transformer blocks.
     pub(crate) layers: usize,
     /// Width of the residual stream.
     pub(crate) width: usize,
-    /// Width inside the feed-forward part.
+    /// Width inside the inner part, or of one expert.
     pub(crate) inner: usize,
     /// Query heads.
     pub(crate) heads: usize,
@@ -28,14 +123,34 @@ pub(crate) struct Shape {
     pub(crate) kv_heads: usize,
     /// Width of a head.
     pub(crate) head: usize,
+    /// Elements of a head that are turned.
+    pub(crate) turned: usize,
     /// Longest context, in tokens.
     pub(crate) context: usize,
     /// Tokens.
     pub(crate) vocabulary: usize,
-    /// Base of the rotary angles.
-    pub(crate) rope_base: f32,
     /// Epsilon of the norms.
     pub(crate) epsilon: f32,
+    /// Angles of layers that see everything.
+    pub(crate) rope: Rope,
+    /// Angles of the others, where they differ.
+    pub(crate) window_rope: Option<Rope>,
+    /// Layers that see only the latest positions.
+    pub(crate) window: Option<Window>,
+    /// Which elements are turned together.
+    pub(crate) pairing: Pairing,
+    /// Of the inner part.
+    pub(crate) activation: Activation,
+    /// What embeddings are multiplied with.
+    pub(crate) embedding_scale: Option<f32>,
+    /// What products of query and key are multiplied with.
+    pub(crate) score_scale: f32,
+    /// Experts, if there are any.
+    pub(crate) experts: Option<Experts>,
+    /// Parts.
+    pub(crate) parts: Parts,
+    /// Whether the head is the embedding; none: it is when there is no other.
+    pub(crate) tied: Option<bool>,
 }
 
 impl Shape {
@@ -49,83 +164,132 @@ impl Shape {
         self.kv_heads.saturating_mul(self.head)
     }
 
-    /// Reads the shape.
-    ///
-    /// # Errors
-    /// `Key` for a key that is missing, out of range, or asks for what is not computed here.
-    pub(crate) fn read(file: &ModelFile) -> Result<Self, GgufError> {
-        if file.text("general.architecture")? != "llama" {
-            return Err(key("general.architecture"));
-        }
-        for unsupported in ["llama.rope.scaling.type", "llama.expert_count"] {
-            if file.has(unsupported) {
-                return Err(key(unsupported));
-            }
-        }
-        let within = |name, limit| at_most(file.number(name)?, limit, name);
-        let width = within("llama.embedding_length", MAX_WIDTH)?;
-        let heads = within("llama.attention.head_count", MAX_HEADS)?;
-        let head = match file.optional_number("llama.attention.key_length")? {
-            Some(head) => at_most(head, MAX_WIDTH, "llama.attention.key_length")?,
-            None => width.checked_div(heads).unwrap_or(0),
-        };
-        let shape = Self {
-            layers: within("llama.block_count", MAX_LAYERS)?,
-            width,
-            inner: within("llama.feed_forward_length", MAX_WIDTH)?,
-            heads,
-            kv_heads: within("llama.attention.head_count_kv", MAX_HEADS)?,
-            head,
-            context: within("llama.context_length", MAX_CONTEXT)?,
-            vocabulary: file.texts("tokenizer.ggml.tokens")?.len(),
-            rope_base: file.float("llama.rope.freq_base")?,
-            epsilon: file.float("llama.attention.layer_norm_rms_epsilon")?,
-        };
-        shape.check()?;
-        for same in ["llama.rope.dimension_count", "llama.attention.value_length"] {
-            let found = file.optional_number(same)?;
-            if found.is_some_and(|found| usize::try_from(found) != Ok(head)) {
-                return Err(key(same));
-            }
-        }
-        Ok(shape)
+    /// How many positions a layer sees, if not all.
+    pub(crate) fn window_of(&self, layer: usize) -> Option<usize> {
+        let window = self.window?;
+        let number = layer.saturating_add(1);
+        let full = window
+            .full_every
+            .is_some_and(|every| number.is_multiple_of(every));
+        (!full).then_some(window.positions)
     }
 
-    fn check(&self) -> Result<(), GgufError> {
-        let blocks = |width: usize| width > 0 && width.is_multiple_of(BLOCK);
-        if !blocks(self.width) {
-            return Err(key("llama.embedding_length"));
-        }
-        if !blocks(self.inner) {
-            return Err(key("llama.feed_forward_length"));
-        }
-        let even = self.head > 0 && self.head.is_multiple_of(2);
-        if !even || !blocks(self.query_width()) || self.query_width() > MAX_WIDTH {
-            return Err(key("llama.attention.key_length"));
-        }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(key("llama.attention.head_count_kv"));
-        }
-        if !(1..=MAX_VOCABULARY).contains(&self.vocabulary) {
-            return Err(key("tokenizer.ggml.tokens"));
-        }
-        if self.rope_base < 1.0 {
-            return Err(key("llama.rope.freq_base"));
-        }
-        (self.epsilon >= 0.0)
-            .then_some(())
-            .ok_or(key("llama.attention.layer_norm_rms_epsilon"))
+    /// Angle per position of each turned pair: those of the whole, then those of windows.
+    pub(crate) fn frequencies(&self) -> Vec<f64> {
+        let ropes = [Some(self.rope), self.window_rope];
+        let tables = ropes.into_iter().flatten();
+        tables
+            .flat_map(|rope| rope.frequencies(self.turned))
+            .collect()
+    }
+
+    /// Holds the shape against the limits; `name` says which member of its source is at fault.
+    fn check(&self, name: impl Fn(Fault) -> ModelError) -> Result<(), ModelError> {
+        let within = |found: usize, limit: usize| (1..=limit).contains(&found);
+        let blocks = |width: usize| within(width, MAX_WIDTH) && width.is_multiple_of(BLOCK);
+        let even = self.turned.is_multiple_of(2) && within(self.turned, self.head);
+        let window = self.window.is_none_or(|window| {
+            within(window.positions, MAX_CONTEXT) && window.full_every != Some(0)
+        });
+        let experts = self.experts.is_none_or(|experts| {
+            within(experts.count, MAX_EXPERTS) && within(experts.used, experts.count)
+        });
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        let ropes = self.rope.is_sound() && self.window_rope.is_none_or(|rope| rope.is_sound());
+        let held = [
+            (Fault::Layers, within(self.layers, MAX_LAYERS)),
+            (Fault::Width, blocks(self.width)),
+            (Fault::Inner, blocks(self.inner)),
+            (Fault::Heads, within(self.heads, MAX_HEADS)),
+            (
+                Fault::Head,
+                within(self.head, MAX_HEAD) && blocks(self.query_width()),
+            ),
+            (
+                Fault::KvHeads,
+                within(self.kv_heads, self.heads) && self.heads.is_multiple_of(self.kv_heads),
+            ),
+            (Fault::Turned, even),
+            (Fault::Context, within(self.context, MAX_CONTEXT)),
+            (Fault::Vocabulary, within(self.vocabulary, MAX_VOCABULARY)),
+            (
+                Fault::Epsilon,
+                self.epsilon.is_finite() && self.epsilon >= 0.0,
+            ),
+            (Fault::Rope, ropes),
+            (Fault::Window, window),
+            (Fault::Experts, experts),
+            (Fault::Scale, positive(self.score_scale)),
+        ];
+        let broken = held.into_iter().find(|(_, held)| !held);
+        broken.map_or(Ok(()), |(fault, _)| Err(name(fault)))
     }
 }
 
-const fn key(key: &'static str) -> GgufError {
-    GgufError::Key { key }
+/// What a shape is refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Layers,
+    Width,
+    Inner,
+    Heads,
+    KvHeads,
+    Head,
+    Turned,
+    Context,
+    Vocabulary,
+    Epsilon,
+    Rope,
+    Window,
+    Experts,
+    Scale,
 }
 
-fn at_most(found: u32, limit: usize, name: &'static str) -> Result<usize, GgufError> {
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    (1..=limit)
-        .contains(&found)
-        .then_some(found)
-        .ok_or(key(name))
+impl Rope {
+    fn is_sound(&self) -> bool {
+        let base = self.base.is_finite() && self.base >= 1.0;
+        let above = |value: f32, least: f32| value.is_finite() && value > least;
+        base && match self.scaling {
+            Scaling::None => true,
+            Scaling::Linear(factor) => above(factor, 0.0),
+            Scaling::Llama3 {
+                factor,
+                low,
+                high,
+                original,
+            } => above(factor, 0.0) && above(low, 0.0) && above(high, low) && original > 0,
+        }
+    }
+
+    /// Angle per position of each pair of `turned` elements.
+    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    fn frequencies(self, turned: usize) -> Vec<f64> {
+        let number = |value: usize| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+        let pairs = (0..turned / 2).map(|pair| {
+            let share = 2.0 * number(pair) / number(turned);
+            let frequency = f64::from(self.base).powf(-share);
+            match self.scaling {
+                Scaling::None => frequency,
+                Scaling::Linear(factor) => frequency / f64::from(factor),
+                Scaling::Llama3 {
+                    factor,
+                    low,
+                    high,
+                    original,
+                } => {
+                    let (factor, low) = (f64::from(factor), f64::from(low));
+                    let turns = number(original) * frequency / std::f64::consts::TAU;
+                    let fast = ((turns - low) / (f64::from(high) - low)).clamp(0.0, 1.0);
+                    frequency * (fast + (1.0 - fast) / factor)
+                }
+            }
+        });
+        pairs.collect()
+    }
+}
+
+/// The square root of a width.
+fn root(value: usize) -> f32 {
+    // What a float holds exactly: widths are below 2^18.
+    (value.min(MAX_WIDTH) as f32).sqrt()
 }

@@ -1,63 +1,149 @@
 //! The weights in anonymous memory, packed for the kernels.
 //!
-//! In Llama files the rows of query and key projections stand so that a head's rotation turns
-//! neighbouring pairs; `forward` rotates such pairs, and nothing is permuted here.
+//! One reading for every family and both kinds of files: which tensors there are follows from the
+//! shape's parts, what they are called from `names`. Every tensor of the files has a place, or the
+//! model is refused. In GGUF files of the family `llama` the rows of query and key projections
+//! stand so that a head's rotation turns neighbouring pairs (`Pairing`); nothing is permuted here.
 
-use candle_core::Device;
-use candle_core::quantized::{GgmlDType, QTensor};
-
-use super::Shape;
 use super::cache::Precision;
-use crate::gguf::{GgufError, ModelFile};
-use crate::kernels::{PackedMatrix, StoredLayout};
+use super::matrix::{Layout, Matrix};
+use super::names::{ExpertPart, Naming, Part};
+use super::shape::Shape;
+use crate::kernels::WideLayout;
+use crate::refusal::ModelError;
+
+/// A tensor as it lies in its file.
+pub(crate) struct Stored {
+    /// Its layout.
+    pub(crate) layout: Layout,
+    /// Its dimensions, slowest first.
+    pub(crate) dims: Vec<usize>,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where tensors come from.
+pub(crate) trait TensorSource {
+    /// Whose names its tensors have.
+    fn naming(&self) -> Naming;
+    /// How many there are, but for those that say nothing that the shape does not.
+    fn count(&self) -> usize;
+    /// Reads one; none when there is none of that name.
+    fn read(&mut self, name: &str) -> Result<Option<Stored>, ModelError>;
+}
+
+/// Matrices of an inner part.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) gate: Matrix,
+    pub(crate) up: Matrix,
+    pub(crate) down: Matrix,
+}
+
+/// What is between the norm of the inner part and the stream.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// One inner part.
+    Dense(Inner),
+    /// Several, and the matrix that chooses from them.
+    Experts { router: Matrix, experts: Vec<Inner> },
+}
+
+impl Feed {
+    /// The inner part of that number; where there is one, any number's.
+    pub(super) fn inner(&self, number: usize) -> Option<&Inner> {
+        match self {
+            Self::Dense(inner) => Some(inner),
+            Self::Experts { experts, .. } => experts.get(number),
+        }
+    }
+
+    /// What chooses from several.
+    pub(super) const fn router(&self) -> Option<&Matrix> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Experts { router, .. } => Some(router),
+        }
+    }
+}
+
+/// Offsets of queries, keys and values.
+#[derive(Debug)]
+pub(crate) struct Biases {
+    pub(crate) query: Vec<f32>,
+    pub(crate) key: Vec<f32>,
+    pub(crate) value: Vec<f32>,
+}
 
 /// One transformer block.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
-    pub(crate) query: PackedMatrix,
-    pub(crate) key: PackedMatrix,
-    pub(crate) value: PackedMatrix,
-    pub(crate) output: PackedMatrix,
+    pub(crate) query: Matrix,
+    pub(crate) key: Matrix,
+    pub(crate) value: Matrix,
+    pub(crate) biases: Option<Biases>,
+    /// Norms of a head's queries and keys.
+    pub(crate) head_norms: Option<[Vec<f32>; 2]>,
+    pub(crate) output: Matrix,
+    pub(crate) norm_after_attention: Option<Vec<f32>>,
     pub(crate) inner_norm: Vec<f32>,
-    pub(crate) gate: PackedMatrix,
-    pub(crate) up: PackedMatrix,
-    pub(crate) down: PackedMatrix,
+    pub(crate) feed: Feed,
+    pub(crate) norm_after_inner: Option<Vec<f32>>,
 }
 
 /// All weights of a model.
 #[derive(Debug)]
 pub(crate) struct Weights {
     pub(crate) shape: Shape,
-    pub(crate) embedding: PackedMatrix,
+    pub(crate) embedding: Matrix,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
     /// None when the head is the embedding.
-    head: Option<PackedMatrix>,
+    head: Option<Matrix>,
+    /// What the file divides the angles of each pair by.
+    pub(crate) angle_factors: Option<Vec<f32>>,
 }
+
+/// Divides angles; only in GGUF files, for Llama 3.
+const ANGLE_FACTORS: &str = "rope_freqs.weight";
 
 impl Weights {
     /// Reads and packs all tensors, one at a time.
     ///
     /// # Errors
-    /// A [`GgufError`].
-    pub(crate) fn read(file: &mut ModelFile, shape: Shape) -> Result<Self, GgufError> {
-        let mut source = Source { file, layer: None };
-        let embedding = source.matrix("token_embd.weight", shape.vocabulary, shape.width)?;
-        let norm = source.vector("output_norm.weight", shape.width)?;
-        let head = match source.stored("output.weight")? {
-            Some(tensor) => Some(pack(
-                &tensor,
-                "output.weight",
-                shape.vocabulary,
-                shape.width,
-            )?),
-            None => None,
+    /// A [`ModelError`].
+    pub(crate) fn read(source: &mut impl TensorSource, shape: Shape) -> Result<Self, ModelError> {
+        let found = source.count();
+        let naming = source.naming();
+        let mut source = Reading {
+            source,
+            naming,
+            shape,
+            layer: None,
+            read: 0,
+        };
+        let (vocabulary, width) = (shape.vocabulary, shape.width);
+        let embedding = source.matrix(Part::Embedding, vocabulary, width)?;
+        let norm = source.vector(Part::Norm, width)?;
+        let head = source.optional_matrix(Part::Head, vocabulary, width)?;
+        let head = match (shape.tied, head) {
+            (Some(true), _) => None,
+            (Some(false), None) => return Err(source.wrong(Part::Head)),
+            (_, head) => head,
+        };
+        let angle_factors = match naming {
+            Naming::Gguf => source.floats(ANGLE_FACTORS, ANGLE_FACTORS, shape.turned / 2)?,
+            Naming::Transformers => None,
         };
         let mut layers = Vec::with_capacity(shape.layers);
         for layer in 0..shape.layers {
             source.layer = Some(layer);
-            layers.push(source.layer(&shape)?);
+            layers.push(source.layer()?);
+        }
+        if source.read != found {
+            let read = source.read;
+            return Err(ModelError::TensorsLeft { found, read });
         }
         Ok(Self {
             shape,
@@ -65,6 +151,7 @@ impl Weights {
             layers,
             norm,
             head,
+            angle_factors,
         })
     }
 
@@ -79,90 +166,283 @@ impl Weights {
     }
 
     /// The matrix that gives logits.
-    pub(crate) fn head(&self) -> &PackedMatrix {
+    pub(crate) fn head(&self) -> &Matrix {
         self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// Angle per position of each turned pair: see [`Shape::frequencies`].
+    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    pub(crate) fn frequencies(&self) -> Vec<f64> {
+        let mut frequencies = self.shape.frequencies();
+        let factors = self.angle_factors.iter().flatten();
+        for (frequency, factor) in frequencies.iter_mut().zip(factors) {
+            *frequency /= f64::from(*factor);
+        }
+        frequencies
     }
 }
 
 /// Reads tensors of one layer, or of none.
-struct Source<'a> {
-    file: &'a mut ModelFile,
+struct Reading<'a, S> {
+    source: &'a mut S,
+    naming: Naming,
+    shape: Shape,
     layer: Option<usize>,
+    /// How many were read.
+    read: usize,
 }
 
-impl Source<'_> {
-    fn layer(&mut self, shape: &Shape) -> Result<Layer, GgufError> {
-        let (width, query, kv) = (shape.width, shape.query_width(), shape.kv_width());
+impl<S: TensorSource> Reading<'_, S> {
+    fn name(&self, part: Part) -> &'static str {
+        part.name(self.naming, self.shape.parts)
+    }
+
+    fn wrong(&self, part: Part) -> ModelError {
+        ModelError::Tensor {
+            name: self.name(part),
+        }
+    }
+
+    fn layer(&mut self) -> Result<Layer, ModelError> {
+        let shape = self.shape;
+        let (width, parts) = (shape.width, shape.parts);
+        let [query, key, value] = self.query_key_value()?;
         Ok(Layer {
-            attention_norm: self.vector("attn_norm.weight", width)?,
-            query: self.matrix("attn_q.weight", query, width)?,
-            key: self.matrix("attn_k.weight", kv, width)?,
-            value: self.matrix("attn_v.weight", kv, width)?,
-            output: self.matrix("attn_output.weight", width, query)?,
-            inner_norm: self.vector("ffn_norm.weight", width)?,
-            gate: self.matrix("ffn_gate.weight", shape.inner, width)?,
-            up: self.matrix("ffn_up.weight", shape.inner, width)?,
-            down: self.matrix("ffn_down.weight", width, shape.inner)?,
+            attention_norm: self.vector(Part::AttentionNorm, width)?,
+            query,
+            key,
+            value,
+            biases: match parts.bias {
+                true => Some(Biases {
+                    query: self.vector(Part::QueryBias, shape.query_width())?,
+                    key: self.vector(Part::KeyBias, shape.kv_width())?,
+                    value: self.vector(Part::ValueBias, shape.kv_width())?,
+                }),
+                false => None,
+            },
+            head_norms: match parts.head_norms {
+                true => Some([
+                    self.vector(Part::QueryNorm, shape.head)?,
+                    self.vector(Part::KeyNorm, shape.head)?,
+                ]),
+                false => None,
+            },
+            output: self.matrix(Part::Output, width, shape.query_width())?,
+            norm_after_attention: match parts.norms_after {
+                true => Some(self.vector(Part::NormAfterAttention, width)?),
+                false => None,
+            },
+            inner_norm: self.vector(Part::InnerNorm, width)?,
+            feed: self.feed()?,
+            norm_after_inner: match parts.norms_after {
+                true => Some(self.vector(Part::NormAfterInner, width)?),
+                false => None,
+            },
         })
     }
 
-    fn stored(&mut self, name: &'static str) -> Result<Option<QTensor>, GgufError> {
-        match self.layer {
-            Some(layer) => self.file.tensor(&format!("blk.{layer}.{name}")),
-            None => self.file.tensor(name),
+    fn query_key_value(&mut self) -> Result<[Matrix; 3], ModelError> {
+        let width = self.shape.width;
+        let rows = [
+            self.shape.query_width(),
+            self.shape.kv_width(),
+            self.shape.kv_width(),
+        ];
+        if self.shape.parts.fused {
+            return self.split(Part::QueryKeyValue, rows, width);
+        }
+        Ok([
+            self.matrix(Part::Query, rows[0], width)?,
+            self.matrix(Part::Key, rows[1], width)?,
+            self.matrix(Part::Value, rows[2], width)?,
+        ])
+    }
+
+    fn feed(&mut self) -> Result<Feed, ModelError> {
+        let (width, inner) = (self.shape.width, self.shape.inner);
+        if let Some(experts) = self.shape.experts {
+            let router = self.matrix(Part::Router, experts.count, width)?;
+            let mut gates = self.experts(ExpertPart::Gate, experts.count, [inner, width])?;
+            let mut ups = self.experts(ExpertPart::Up, experts.count, [inner, width])?;
+            let mut downs = self.experts(ExpertPart::Down, experts.count, [width, inner])?;
+            let matrices = gates.drain(..).zip(ups.drain(..)).zip(downs.drain(..));
+            let experts = matrices.map(|((gate, up), down)| Inner { gate, up, down });
+            let experts = experts.collect();
+            return Ok(Feed::Experts { router, experts });
+        }
+        let (gate, up) = if self.shape.parts.fused {
+            let [gate, up] = self.split(Part::GateUp, [inner, inner], width)?;
+            (gate, up)
+        } else {
+            (
+                self.matrix(Part::Gate, inner, width)?,
+                self.matrix(Part::Up, inner, width)?,
+            )
+        };
+        let down = self.matrix(Part::Down, width, inner)?;
+        Ok(Feed::Dense(Inner { gate, up, down }))
+    }
+
+    /// The matrix of each expert.
+    fn experts(
+        &mut self,
+        part: ExpertPart,
+        count: usize,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Vec<Matrix>, ModelError> {
+        let name = part.name(self.naming);
+        let wrong = ModelError::Tensor { name };
+        match self.naming {
+            Naming::Gguf => {
+                let stored = self.stored(name)?.ok_or(wrong)?;
+                if stored.dims != [count, rows, columns] {
+                    return Err(wrong);
+                }
+                let bytes = stored.bytes.len().checked_div(count).unwrap_or(0).max(1);
+                let each = stored.bytes.chunks(bytes);
+                let packed = each.map(|bytes| Matrix::pack(stored.layout, bytes, rows, columns));
+                let packed = packed.collect::<Result<Vec<_>, _>>();
+                packed.map_err(|_| wrong)
+            }
+            Naming::Transformers => {
+                let mut matrices = Vec::with_capacity(count);
+                for expert in 0..count {
+                    let full = format!("mlp.experts.{expert}.{name}");
+                    let stored = self.stored(&full)?.ok_or(wrong)?;
+                    matrices.push(pack(&stored, wrong, rows, columns)?);
+                }
+                Ok(matrices)
+            }
         }
     }
 
-    fn matrix(
+    /// Matrices that are stored below each other as one.
+    fn split<const N: usize>(
         &mut self,
-        name: &'static str,
-        rows: usize,
+        part: Part,
+        rows: [usize; N],
         columns: usize,
-    ) -> Result<PackedMatrix, GgufError> {
-        let tensor = self.stored(name)?.ok_or(GgufError::Tensor { name })?;
-        pack(&tensor, name, rows, columns)
-    }
-
-    fn vector(&mut self, name: &'static str, width: usize) -> Result<Vec<f32>, GgufError> {
-        let wrong = GgufError::Tensor { name };
-        let tensor = self.stored(name)?.ok_or(wrong)?;
-        if tensor.shape().dims() != [width] {
+    ) -> Result<[Matrix; N], ModelError> {
+        let wrong = self.wrong(part);
+        let stored = self.stored(self.name(part))?.ok_or(wrong)?;
+        let total: usize = rows.iter().sum();
+        let row_bytes = stored.bytes.len().checked_div(total).unwrap_or(0);
+        if stored.dims != [total, columns] || row_bytes.saturating_mul(total) != stored.bytes.len()
+        {
             return Err(wrong);
         }
-        let floats = tensor
-            .dequantize(&Device::Cpu)
-            .and_then(|tensor| tensor.to_vec1::<f32>());
-        floats.map_err(|_| GgufError::Library)
+        let mut rest = stored.bytes.as_slice();
+        let mut matrices = Vec::with_capacity(N);
+        for rows in rows {
+            let (own, after) = rest
+                .split_at_checked(rows.saturating_mul(row_bytes))
+                .ok_or(wrong)?;
+            let packed = Matrix::pack(stored.layout, own, rows, columns);
+            matrices.push(packed.map_err(|_| wrong)?);
+            rest = after;
+        }
+        matrices.try_into().map_err(|_| wrong)
+    }
+
+    fn stored(&mut self, name: &str) -> Result<Option<Stored>, ModelError> {
+        let stored = match self.layer {
+            Some(layer) => self.source.read(&self.naming.within(layer, name))?,
+            None => self.source.read(name)?,
+        };
+        if stored.is_some() {
+            self.read = self.read.saturating_add(1);
+        }
+        Ok(stored)
+    }
+
+    fn optional_matrix(
+        &mut self,
+        part: Part,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Option<Matrix>, ModelError> {
+        let wrong = self.wrong(part);
+        let stored = self.stored(self.name(part))?;
+        let packed = stored.map(|stored| pack(&stored, wrong, rows, columns));
+        packed.transpose()
+    }
+
+    fn matrix(&mut self, part: Part, rows: usize, columns: usize) -> Result<Matrix, ModelError> {
+        let matrix = self.optional_matrix(part, rows, columns)?;
+        matrix.ok_or(self.wrong(part))
+    }
+
+    fn floats(
+        &mut self,
+        name: &str,
+        told: &'static str,
+        length: usize,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
+        let wrong = ModelError::Tensor { name: told };
+        let Some(stored) = self.stored(name)? else {
+            return Ok(None);
+        };
+        let wide = matches!(stored.layout, Layout::Wide(_));
+        if !wide || stored.dims != [length] {
+            return Err(wrong);
+        }
+        let matrix = pack(
+            &Stored {
+                dims: vec![1, length],
+                ..stored
+            },
+            wrong,
+            1,
+            length,
+        )?;
+        let mut floats = Vec::with_capacity(length);
+        matrix.read_row(0, &mut floats);
+        Ok(Some(floats))
+    }
+
+    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    fn vector(&mut self, part: Part, length: usize) -> Result<Vec<f32>, ModelError> {
+        let name = self.name(part);
+        let floats = self.floats(name, name, length)?;
+        let mut floats = floats.ok_or(ModelError::Tensor { name })?;
+        if self.shape.parts.norms_less_one && name.ends_with("norm.weight") {
+            floats.iter_mut().for_each(|weight| *weight += 1.0);
+        }
+        Ok(floats)
     }
 }
 
 fn pack(
-    tensor: &QTensor,
-    name: &'static str,
+    stored: &Stored,
+    wrong: ModelError,
     rows: usize,
     columns: usize,
-) -> Result<PackedMatrix, GgufError> {
-    let wrong = GgufError::Tensor { name };
-    if tensor.shape().dims() != [rows, columns] {
+) -> Result<Matrix, ModelError> {
+    if stored.dims != [rows, columns] {
         return Err(wrong);
     }
-    let layout = match tensor.dtype() {
-        GgmlDType::Q4_0 => StoredLayout::Q4_0,
-        GgmlDType::Q4_1 => StoredLayout::Q4_1,
-        GgmlDType::Q8_0 => StoredLayout::Q8_0,
-        GgmlDType::F32
-        | GgmlDType::F16
-        | GgmlDType::BF16
-        | GgmlDType::Q5_0
-        | GgmlDType::Q5_1
-        | GgmlDType::Q8_1
-        | GgmlDType::Q2K
-        | GgmlDType::Q3K
-        | GgmlDType::Q4K
-        | GgmlDType::Q5K
-        | GgmlDType::Q6K
-        | GgmlDType::Q8K => return Err(wrong),
-    };
-    let bytes = tensor.data().map_err(|_| GgufError::Library)?;
-    PackedMatrix::pack(layout, &bytes, rows, columns).map_err(|_| wrong)
+    Matrix::pack(stored.layout, &stored.bytes, rows, columns).map_err(|_| wrong)
+}
+
+/// Layout of floats of a file of transformers'.
+pub(crate) const fn wide(dtype: model_format::safetensors::Dtype) -> Option<Layout> {
+    use model_format::safetensors::Dtype;
+    match dtype {
+        Dtype::F32 => Some(Layout::Wide(WideLayout::F32)),
+        Dtype::F16 => Some(Layout::Wide(WideLayout::F16)),
+        Dtype::Bf16 => Some(Layout::Wide(WideLayout::Bf16)),
+        Dtype::Bool
+        | Dtype::U8
+        | Dtype::I8
+        | Dtype::F8E5M2
+        | Dtype::F8E4M3
+        | Dtype::F8E8M0
+        | Dtype::I16
+        | Dtype::U16
+        | Dtype::I32
+        | Dtype::U32
+        | Dtype::I64
+        | Dtype::U64
+        | Dtype::F64 => None,
+    }
 }

@@ -15,7 +15,8 @@ use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
-use crate::gguf::{GgufError, ModelFile};
+use crate::gguf::ModelFile;
+use crate::refusal::ModelError;
 #[cfg(test)]
 pub(crate) use bytes::name_of;
 use merge::Merges;
@@ -84,7 +85,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `Key` for a key that is missing, contradicts another, or names an unknown rule.
-    pub(crate) fn read(file: &ModelFile) -> Result<Self, GgufError> {
+    pub(crate) fn read(file: &ModelFile) -> Result<Self, ModelError> {
         if file.text("tokenizer.ggml.model")? != "gpt2" {
             return Err(key("tokenizer.ggml.model"));
         }
@@ -225,7 +226,7 @@ fn push(tokens: &mut Vec<u32>, token: u32, limit: usize) -> Result<(), EncodeErr
 type Texts = Vec<Option<Box<[u8]>>>;
 type Specials = HashMap<u8, Vec<(Box<str>, u32)>>;
 
-fn read_tokens(names: &[&str], kinds: &[i32]) -> Result<(Texts, Specials), GgufError> {
+fn read_tokens(names: &[&str], kinds: &[i32]) -> Result<(Texts, Specials), ModelError> {
     let mut texts = Vec::with_capacity(names.len());
     let mut specials: Specials = HashMap::new();
     let mut count = 0_usize;
@@ -265,7 +266,7 @@ fn read_ends(
     file: &ModelFile,
     ids: &HashMap<&str, u32>,
     kinds: &[i32],
-) -> Result<Vec<u32>, GgufError> {
+) -> Result<Vec<u32>, ModelError> {
     let kind = |id: u32| {
         usize::try_from(id)
             .ok()
@@ -274,7 +275,7 @@ fn read_ends(
     };
     let mut ends = Vec::new();
     for name in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
-        if let Some(id) = file.optional_number(name)? {
+        if let Some(id) = file.optional_number(name, name)? {
             kind(id).ok_or(key(name))?;
             ends.push(id);
         }
@@ -288,6 +289,6 @@ fn read_ends(
         .ok_or(key("tokenizer.ggml.eos_token_id"))
 }
 
-const fn key(key: &'static str) -> GgufError {
-    GgufError::Key { key }
+const fn key(key: &'static str) -> ModelError {
+    ModelError::Key { key }
 }
