@@ -1,5 +1,5 @@
-# Sourced after say.sh, key.sh, store.sh and wheels.sh: llama.cpp, built for this very machine, as the
-# peer of `ci/bench engine`. What it is and its hashes: ci/lib/peer.lock.
+# Sourced after say.sh, key.sh, store.sh and wheels.sh: llama.cpp, built for this very machine, as
+# the peer of `ci/bench engine`. What it is and its hashes: ci/lib/peer.lock.
 
 PEER_LOCK=ci/lib/peer.lock
 PEER_TARGETS=(llama-bench llama-batched-bench llama-quantize)
@@ -50,8 +50,9 @@ build_peer() {
 
 # peer: the directory of its programs, built when it is not there yet.
 peer() {
-  local path
-  path="$CACHE/peer-$(key_of "$PEER_LOCK" ci/lib/peer.sh "=$(processor)" "=$(cc --version | head -n 1)")"
+  local path key
+  key=$(key_of "$PEER_LOCK" ci/lib/peer.sh "=$(processor)" "=$(cc --version | sed 1q)")
+  path="$CACHE/peer-$key"
   [ -e "$path" ] || exclusively peer build_peer "$path" >&2
   printf '%s\n' "$path"
 }

@@ -19,7 +19,7 @@ const MAX_STREAMS: usize = 32;
 /// Memory of all caches together, in bytes.
 const CACHE_BYTES: usize = 512 << 20;
 /// Prompt rows of a step when nobody else waits for a token.
-const PROMPT_ROWS_ALONE: usize = 32;
+pub(crate) const PROMPT_ROWS_ALONE: usize = 32;
 /// Prompt rows of a step beside answers that are being written.
 const PROMPT_ROWS_BESIDE: usize = 8;
 /// Prompt tokens after which progress is reported before the prompt is done.
