@@ -14,12 +14,12 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_castsi256_ps, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps,
-    _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
-    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi32, _mm256_srli_epi16, _mm256_storeu_ps,
-    _mm256_storeu_si256, _mm256_sub_epi32,
+    __m256, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_abs_epi8, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cvtepi16_epi32,
+    _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi32,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::activation::{self, ActivationBlock};
@@ -28,6 +28,10 @@ use super::fine::{self, Dots, FineBlock};
 use super::float;
 use super::packed::{AffineBlock, ByteBlock, Chunk, NibbleBlock, TILE};
 use super::{ROWS, wide};
+
+/// Bytes of a cache line, and how far ahead of the block in hand lines are asked for.
+const LINE: usize = 64;
+const AHEAD: usize = 4096;
 
 /// Shows that this processor has AVX2 and FMA; made by [`Avx2::detect`] only.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +167,9 @@ fn nibble_tile<const N: usize>(
     let inputs = inputs.map(|input| &input[..tile.len()]);
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     for (at, block) in tile.iter().enumerate() {
+        if N == 1 {
+            ask_ahead(block);
+        }
         let dots = nibble_dots(&block.chunks, inputs, at);
         let scales = lowered(&block.scales);
         for row in 0..N {
@@ -187,6 +194,9 @@ fn affine_tile<const N: usize>(
     let inputs = inputs.map(|input| &input[..tile.len()]);
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     for (at, block) in tile.iter().enumerate() {
+        if N == 1 {
+            ask_ahead(block);
+        }
         let dots = nibble_dots(&block.chunks, inputs, at);
         let scales = lowered(&block.scales);
         let minimums = lowered(&block.minimums);
@@ -214,6 +224,9 @@ fn byte_tile<const N: usize>(
     let ones = _mm256_set1_epi16(1);
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     for (at, block) in tile.iter().enumerate() {
+        if N == 1 {
+            ask_ahead(block);
+        }
         let mut dots = [[_mm256_setzero_si256(); 2]; N];
         for (group, chunk) in block.chunks.iter().enumerate() {
             // `maddubs` wants one side without sign: |w| * (a with the sign of w). A pair is at
@@ -240,6 +253,18 @@ fn byte_tile<const N: usize>(
         }
     }
     sums.map(|sums| store(sums))
+}
+
+/// Asks for the cache lines that are [`AHEAD`] behind a block's. With one row of activations
+/// weights come from memory, and the processor's own prefetching ends at each page's end.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn ask_ahead<B>(block: &B) {
+    let start: *const i8 = std::ptr::from_ref(block).cast();
+    for line in 0..size_of::<B>().div_ceil(LINE) {
+        // Any address will do: nothing is read, and one that is not mapped is passed over.
+        _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(AHEAD + LINE * line));
+    }
 }
 
 /// The integer sums of block `at` of each input with 4-bit weights.
