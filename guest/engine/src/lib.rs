@@ -14,6 +14,8 @@ mod ipc;
 mod kernels;
 mod load;
 mod model;
+#[cfg(test)]
+mod published;
 mod refusal;
 #[cfg_attr(
     not(test),

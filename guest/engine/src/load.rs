@@ -32,7 +32,8 @@ impl Model {
         let mut file = ModelFile::open(file)?;
         let shape = Shape::read(&file)?;
         let tokenizer = Tokenizer::read(&file)?;
-        let template = Template::compile(file.text("tokenizer.chat_template")?)?;
+        let source = file.text("tokenizer.chat_template")?;
+        let template = Template::compile(source, tokenizer.frame())?;
         let weights = Weights::read(&mut file, shape)?;
         Ok(Self {
             weights,

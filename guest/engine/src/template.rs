@@ -44,11 +44,14 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Compiles a template.
+    /// Compiles a template that knows the tokens with which texts start and end by these names.
     ///
     /// # Errors
     /// `Key` when it is too large, does not compile, or contains a placeholder's characters.
-    pub(crate) fn compile(source: &str) -> Result<Self, ModelError> {
+    pub(crate) fn compile(
+        source: &str,
+        [start, end]: [Option<&str>; 2],
+    ) -> Result<Self, ModelError> {
         if source.len() > MAX_SOURCE || source.contains([OPEN, CLOSE, TRIMMED]) {
             return Err(KEY);
         }
@@ -66,6 +69,8 @@ impl Template {
             }
             minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
         });
+        environment.add_global("bos_token", start.unwrap_or_default());
+        environment.add_global("eos_token", end.unwrap_or_default());
         environment.add_function("raise_exception", |_: String| -> Result<(), Error> {
             Err(Error::from(ErrorKind::InvalidOperation))
         });
@@ -255,7 +260,9 @@ mod tests {
     fn render(source: &str, chat: &[(ChatRole, &str)]) -> Result<String, ChatRefused> {
         let roles: Vec<_> = chat.iter().map(|(role, _)| *role).collect();
         let contents: Vec<_> = chat.iter().map(|(_, content)| *content).collect();
-        let skeleton = Template::compile(source).unwrap().skeleton(&roles)?;
+        let skeleton = Template::compile(source, [Some("<s>"), Some("</s>")])
+            .unwrap()
+            .skeleton(&roles)?;
         let pieces = skeleton.pieces(&contents);
         Ok(pieces
             .iter()
@@ -336,9 +343,9 @@ mod tests {
         ] {
             assert_eq!(render(source, &user), Err(ChatRefused), "{source}");
         }
-        assert!(Template::compile("{% for").is_err());
-        assert!(Template::compile("\u{10f8f0}").is_err());
-        assert!(Template::compile(&"a".repeat(MAX_SOURCE + 1)).is_err());
+        assert!(Template::compile("{% for", [None; 2]).is_err());
+        assert!(Template::compile("\u{10f8f0}", [None; 2]).is_err());
+        assert!(Template::compile(&"a".repeat(MAX_SOURCE + 1), [None; 2]).is_err());
     }
 
     #[test]

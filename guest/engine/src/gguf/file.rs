@@ -116,6 +116,14 @@ impl ModelFile {
             .map_err(|_| ModelError::Key { key })
     }
 
+    /// A key's list of floats, none of them NaN.
+    pub(crate) fn floats(&self, key: &'static str) -> Result<Vec<f32>, ModelError> {
+        let values = self.value(key).and_then(|value| value.to_vec().ok());
+        let floats = values.ok_or(ModelError::Key { key })?.iter();
+        let floats = floats.map(|value| value.to_f32().ok().filter(|float| !float.is_nan()));
+        floats.collect::<Option<_>>().ok_or(ModelError::Key { key })
+    }
+
     /// A key's list of small numbers.
     pub(crate) fn numbers(&self, key: &'static str) -> Result<Vec<i32>, ModelError> {
         let values = self.value(key).and_then(|value| value.to_vec().ok());

@@ -24,6 +24,11 @@ struct Symbol {
 }
 
 impl Merges {
+    /// These rules.
+    pub(super) const fn of(rules: HashMap<(u32, u32), (u32, u32)>) -> Self {
+        Self { rules }
+    }
+
     /// Reads rules of the form `left right`; none when one of them makes no token.
     pub(super) fn read(merges: &[&str], ids: &HashMap<&str, u32>) -> Option<Self> {
         let mut rules = HashMap::with_capacity(merges.len());

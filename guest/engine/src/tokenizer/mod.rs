@@ -7,6 +7,7 @@
 
 mod bytes;
 mod merge;
+mod pieces;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::refusal::ModelError;
 #[cfg(test)]
 pub(crate) use bytes::name_of;
 use merge::Merges;
+use pieces::Pieces;
 use split::Splitter;
 
 /// Longest token, in bytes.
@@ -28,9 +30,11 @@ const MAX_TOKEN_BYTES: usize = 1024;
 const MAX_SPECIALS: usize = 4096;
 /// Kinds of tokens (`llama_token_type`).
 const NORMAL: i32 = 1;
+const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
+const BYTE: i32 = 6;
 
 /// Names under which models end a turn, beside the keys that say so.
 const END_NAMES: [&str; 6] = [
@@ -44,6 +48,8 @@ const END_NAMES: [&str; 6] = [
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const KINDS: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
+const SCORES: &str = "tokenizer.ggml.scores";
+const MODEL: &str = "tokenizer.ggml.model";
 
 /// A piece of a prompt.
 pub(crate) enum Piece<'a> {
@@ -73,11 +79,24 @@ pub(crate) struct Tokenizer {
     texts: Vec<Option<Box<[u8]>>>,
     /// Special tokens by the first byte of their text, longest first.
     specials: HashMap<u8, Vec<(Box<str>, u32)>>,
-    /// Token of each single byte.
-    single: [Option<u32>; 256],
+    letters: Letters,
     merges: Merges,
-    splitter: Splitter,
     ends: Vec<u32>,
+    /// Names of the tokens with which texts start and end.
+    frame: [Option<Box<str>>; 2],
+}
+
+/// Tokens before any are joined.
+enum Letters {
+    /// Of each single byte of a word.
+    Bytes {
+        single: [Option<u32>; 256],
+        splitter: Splitter,
+        /// Words that are tokens, where these are never split further.
+        whole: HashMap<Box<[u8]>, u32>,
+    },
+    /// Of each character of a text.
+    Pieces(Pieces),
 }
 
 impl Tokenizer {
@@ -86,18 +105,13 @@ impl Tokenizer {
     /// # Errors
     /// `Key` for a key that is missing, contradicts another, or names an unknown rule.
     pub(crate) fn read(file: &ModelFile) -> Result<Self, ModelError> {
-        if file.text("tokenizer.ggml.model")? != "gpt2" {
-            return Err(key("tokenizer.ggml.model"));
-        }
-        let splitter =
-            Splitter::named(file.text("tokenizer.ggml.pre")?).ok_or(key("tokenizer.ggml.pre"))?;
-        for unsupported in [
-            "tokenizer.ggml.add_bos_token",
-            "tokenizer.ggml.add_eos_token",
-        ] {
-            if file.is_set(unsupported)? {
-                return Err(key(unsupported));
-            }
+        let spelling = match file.text(MODEL)? {
+            "gpt2" => Spelling::Letters,
+            "llama" => Spelling::Pieces,
+            _ => return Err(key(MODEL)),
+        };
+        if file.is_set("tokenizer.ggml.add_eos_token")? {
+            return Err(key("tokenizer.ggml.add_eos_token"));
         }
         let names = file.texts(TOKENS)?;
         let kinds = file.numbers(KINDS)?;
@@ -110,20 +124,32 @@ impl Tokenizer {
         if kinds.len() != names.len() {
             return Err(key(KINDS));
         }
-        let (texts, specials) = read_tokens(&names, &kinds)?;
-        let mut single = [None; 256];
-        for (byte, slot) in (0..=u8::MAX).zip(&mut single) {
-            let name = bytes::name_of(byte);
-            *slot = ids.get(&*name.encode_utf8(&mut [0; 4])).copied();
-        }
+        let (texts, specials) = read_tokens(&names, &kinds, spelling)?;
+        let (letters, merges) = match spelling {
+            Spelling::Letters => read_letters(file, &ids, &texts)?,
+            Spelling::Pieces => read_pieces(file, &names, &kinds)?,
+        };
+        let named = |key_name: &'static str| {
+            let id = file.optional_number(key_name, key_name)?;
+            let name = id.map(|id| {
+                let name = usize::try_from(id).ok().and_then(|at| names.get(at));
+                name.map(|name| Box::from(*name)).ok_or(key(key_name))
+            });
+            name.transpose()
+        };
         Ok(Self {
             texts,
             specials,
-            single,
-            merges: Merges::read(&file.texts(MERGES)?, &ids).ok_or(key(MERGES))?,
-            splitter,
+            letters,
+            merges,
             ends: read_ends(file, &ids, &kinds)?,
+            frame: [named(START)?, named(END)?],
         })
+    }
+
+    /// What the template knows as `bos_token` and `eos_token`.
+    pub(crate) fn frame(&self) -> [Option<&str>; 2] {
+        self.frame.each_ref().map(Option::as_deref)
     }
 
     /// The bytes of a token; none for special ones and for numbers outside the vocabulary.
@@ -202,10 +228,28 @@ impl Tokenizer {
         limit: usize,
     ) -> Result<(), EncodeError> {
         let mut word = Zeroizing::new(Vec::new());
-        self.splitter.for_each(run, |part| {
+        let (single, splitter, whole) = match &self.letters {
+            Letters::Bytes {
+                single,
+                splitter,
+                whole,
+            } => (single, splitter, whole),
+            Letters::Pieces(pieces) => {
+                let letters = pieces.letters(run, &mut word);
+                letters.map_err(|_| EncodeError::Inexpressible)?;
+                self.merges.apply(&mut word);
+                return word
+                    .iter()
+                    .try_for_each(|token| push(tokens, *token, limit));
+            }
+        };
+        splitter.for_each(run, |part| {
+            if let Some(token) = whole.get(part.as_bytes()) {
+                return push(tokens, *token, limit);
+            }
             word.clear();
             for byte in part.bytes() {
-                let single = self.single.get(usize::from(byte)).copied().flatten();
+                let single = single.get(usize::from(byte)).copied().flatten();
                 word.push(single.ok_or(EncodeError::Inexpressible)?);
             }
             self.merges.apply(&mut word);
@@ -213,6 +257,73 @@ impl Tokenizer {
                 .try_for_each(|token| push(tokens, *token, limit))
         })
     }
+}
+
+/// How names of tokens say their text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    /// A letter for each byte.
+    Letters,
+    /// As it is, but for spaces; bytes by number.
+    Pieces,
+}
+
+const START: &str = "tokenizer.ggml.bos_token_id";
+const END: &str = "tokenizer.ggml.eos_token_id";
+const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+
+fn read_letters(
+    file: &ModelFile,
+    ids: &HashMap<&str, u32>,
+    texts: &Texts,
+) -> Result<(Letters, Merges), ModelError> {
+    let pre = "tokenizer.ggml.pre";
+    let splitter = Splitter::named(file.text(pre)?).ok_or(key(pre))?;
+    let mut single = [None; 256];
+    for (byte, slot) in (0..=u8::MAX).zip(&mut single) {
+        let name = bytes::name_of(byte);
+        *slot = ids.get(&*name.encode_utf8(&mut [0; 4])).copied();
+    }
+    let merges = Merges::read(&file.texts(MERGES)?, ids).ok_or(key(MERGES))?;
+    let mut whole = HashMap::new();
+    if splitter.keeps_words {
+        let named = texts.iter().zip(0_u32..);
+        whole.extend(named.filter_map(|(text, id)| Some((text.clone()?, id))));
+    }
+    let letters = Letters::Bytes {
+        single,
+        splitter,
+        whole,
+    };
+    Ok((letters, merges))
+}
+
+fn read_pieces(
+    file: &ModelFile,
+    names: &[&str],
+    kinds: &[i32],
+) -> Result<(Letters, Merges), ModelError> {
+    let scores = file.floats(SCORES)?;
+    if scores.len() != names.len() {
+        return Err(key(SCORES));
+    }
+    let mut bytes = [None; 256];
+    let mut words = Vec::with_capacity(names.len());
+    for ((id, name), (kind, score)) in (0_u32..).zip(names).zip(kinds.iter().zip(scores)) {
+        match *kind {
+            NORMAL | UNUSED => words.push((*name, id, score)),
+            BYTE => {
+                let byte = pieces::byte_of(name).ok_or(key(TOKENS))?;
+                if let Some(slot) = bytes.get_mut(usize::from(byte)) {
+                    *slot = Some(id);
+                }
+            }
+            _ => {}
+        }
+    }
+    let prefix = !file.has(PREFIX) || file.is_set(PREFIX)?;
+    let (pieces, merges) = Pieces::read(&words, bytes, prefix);
+    Ok((Letters::Pieces(pieces), merges))
 }
 
 fn push(tokens: &mut Vec<u32>, token: u32, limit: usize) -> Result<(), EncodeError> {
@@ -226,20 +337,30 @@ fn push(tokens: &mut Vec<u32>, token: u32, limit: usize) -> Result<(), EncodeErr
 type Texts = Vec<Option<Box<[u8]>>>;
 type Specials = HashMap<u8, Vec<(Box<str>, u32)>>;
 
-fn read_tokens(names: &[&str], kinds: &[i32]) -> Result<(Texts, Specials), ModelError> {
+fn read_tokens(
+    names: &[&str],
+    kinds: &[i32],
+    spelling: Spelling,
+) -> Result<(Texts, Specials), ModelError> {
     let mut texts = Vec::with_capacity(names.len());
     let mut specials: Specials = HashMap::new();
     let mut count = 0_usize;
     for ((id, name), kind) in (0_u32..).zip(names).zip(kinds) {
-        match *kind {
-            NORMAL | UNUSED => {
+        match (*kind, spelling) {
+            (NORMAL | UNUSED, Spelling::Pieces) => texts.push(Some(pieces::text_of(name))),
+            (BYTE, Spelling::Pieces) => {
+                let byte = pieces::byte_of(name).ok_or(key(TOKENS))?;
+                texts.push(Some(Box::new([byte])));
+            }
+            (UNKNOWN, Spelling::Pieces) => texts.push(None),
+            (NORMAL | UNUSED, Spelling::Letters) => {
                 let text = name
                     .chars()
                     .map(bytes::byte_of)
                     .collect::<Option<Vec<u8>>>();
                 texts.push(Some(text.ok_or(key(TOKENS))?.into_boxed_slice()));
             }
-            CONTROL | USER_DEFINED => {
+            (CONTROL | USER_DEFINED, _) => {
                 count = count.saturating_add(1);
                 let first = name.bytes().next().ok_or(key(TOKENS))?;
                 specials
@@ -250,7 +371,7 @@ fn read_tokens(names: &[&str], kinds: &[i32]) -> Result<(Texts, Specials), Model
                 let text = (*kind == USER_DEFINED).then(|| name.as_bytes().into());
                 texts.push(text);
             }
-            _ => return Err(key(KINDS)),
+            (_, _) => return Err(key(KINDS)),
         }
     }
     if count > MAX_SPECIALS {

@@ -9,6 +9,16 @@ use super::EncodeError;
 
 /// The expression of the GPT-2 encoder.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+/// That of Llama 3: up to three numerals stand together.
+const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+/// That of Qwen 2 and 3: each numeral stands alone.
+const QWEN2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
 /// Steps back that an expression may take in one search.
 const BACKTRACK_LIMIT: usize = 2_000_000;
 
@@ -16,6 +26,8 @@ const BACKTRACK_LIMIT: usize = 2_000_000;
 pub(super) struct Splitter {
     words: Regex,
     digits: Digits,
+    /// Whether a word that is a token is never split further.
+    pub(super) keeps_words: bool,
 }
 
 /// What happens to numerals before words are looked for.
@@ -30,16 +42,22 @@ enum Digits {
 impl Splitter {
     /// The rule of that name; none for unknown ones.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let digits = match name {
-            "gpt-2" => Digits::InWords,
-            "smollm" => Digits::Single,
+        let (expression, digits) = match name {
+            "gpt-2" => (GPT2, Digits::InWords),
+            "smollm" => (GPT2, Digits::Single),
+            "llama-bpe" => (LLAMA3, Digits::InWords),
+            "qwen2" => (QWEN2, Digits::InWords),
             _ => return None,
         };
-        let words = RegexBuilder::new(GPT2)
+        let words = RegexBuilder::new(expression)
             .backtrack_limit(BACKTRACK_LIMIT)
             .build()
             .ok()?;
-        Some(Self { words, digits })
+        Some(Self {
+            words,
+            digits,
+            keeps_words: name == "llama-bpe",
+        })
     }
 
     /// Calls `take` with each word in order; together they are the text.
