@@ -10,6 +10,10 @@ pub(crate) const BLOCK: usize = 32;
 /// Groups of four values in a block: what one 32-bit broadcast carries.
 pub(crate) const GROUPS: usize = BLOCK / 4;
 
+/// Sums and greatest values are kept in so many lanes, so that loops become vectors; the order of
+/// neither matters.
+const LANES: usize = 8;
+
 /// 1.5 * 2^23: adding it rounds a float of at most 2^22 to the nearest integer, ties to even, and
 /// leaves that integer in the low bits. Same result on every processor, without a library call.
 const ROUND: f32 = 12_582_912.0;
@@ -45,7 +49,11 @@ impl Zeroize for ActivationBlock {
 #[inline(always)]
 pub(super) fn quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>) {
     let (chunks, _) = values.as_chunks::<BLOCK>();
-    blocks.extend(chunks.iter().map(quantize_block));
+    blocks.reserve(chunks.len());
+    // Not `extend`: its loop would be a function of its own, without the caller's vectors.
+    for chunk in chunks {
+        blocks.push(quantize_block(chunk));
+    }
 }
 
 #[allow(
@@ -55,9 +63,13 @@ pub(super) fn quantize(values: &[f32], blocks: &mut Vec<ActivationBlock>) {
 #[inline(always)]
 fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
     // As integers, so that NaN counts as the greatest and cannot be passed over.
-    let greatest = values.iter().fold(0, |greatest, value| {
-        (value.to_bits() & 0x7fff_ffff).max(greatest)
-    });
+    let mut lanes = [0_u32; LANES];
+    for eight in values.as_chunks::<LANES>().0 {
+        for (lane, value) in lanes.iter_mut().zip(eight) {
+            *lane = (value.to_bits() & 0x7fff_ffff).max(*lane);
+        }
+    }
+    let greatest = lanes.iter().fold(0, |greatest, lane| greatest.max(*lane));
     if greatest >= TOO_GREAT_BITS {
         return ActivationBlock {
             factor: f32::NAN,
@@ -71,16 +83,28 @@ fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
     } else {
         0.0
     };
+    let mut quants = [0_i32; BLOCK];
+    for (quant, value) in quants.iter_mut().zip(values) {
+        let bits = (value * inverse + ROUND).to_bits().cast_signed();
+        *quant = bits.wrapping_sub(ROUND.to_bits().cast_signed());
+    }
+    let mut lanes = [0_i32; LANES];
+    for eight in quants.as_chunks::<LANES>().0 {
+        for (lane, quant) in lanes.iter_mut().zip(eight) {
+            *lane = lane.wrapping_add(*quant);
+        }
+    }
+    let total = lanes
+        .iter()
+        .fold(0_i32, |total, lane| total.wrapping_add(*lane));
     let mut groups = [0_u32; GROUPS];
-    let mut total = 0_i32;
-    let (fours, _) = values.as_chunks::<4>();
-    for (group, four) in groups.iter_mut().zip(fours) {
-        let quants = four.map(|value| (value * inverse + ROUND).to_bits().cast_signed());
-        let quants = quants.map(|bits| bits.wrapping_sub(ROUND.to_bits().cast_signed()));
-        total = quants
-            .iter()
-            .fold(total, |total, quant| total.wrapping_add(*quant));
-        *group = u32::from_le_bytes(quants.map(|quant| quant.to_le_bytes()[0]));
+    let (fours, _) = quants.as_chunks::<4>();
+    for (group, [a, b, c, d]) in groups.iter_mut().zip(fours) {
+        // From -127 to 127: the low bytes say all.
+        *group = (a.cast_unsigned() & 0xff)
+            | (b.cast_unsigned() & 0xff) << 8
+            | (c.cast_unsigned() & 0xff) << 16
+            | d.cast_unsigned() << 24;
     }
     ActivationBlock {
         factor: scale * RAISE,

@@ -41,12 +41,13 @@ pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
 pub(super) fn normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>) {
     let mean = dot(values, values) / values.len() as f32;
     let factor = 1.0 / (mean + epsilon).sqrt();
-    out.extend(
-        values
-            .iter()
-            .zip(weights)
-            .map(|(value, weight)| value * factor * weight),
-    );
+    // Not `extend`: its loop would be a function of its own, without the caller's vectors.
+    let start = out.len();
+    out.resize(start + values.len(), 0.0);
+    let (_, out) = out.split_at_mut(start);
+    for (out, (value, weight)) in out.iter_mut().zip(values.iter().zip(weights)) {
+        *out = value * factor * weight;
+    }
 }
 
 /// `gate = gate / (1 + exp(-gate)) * up`.

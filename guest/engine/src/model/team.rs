@@ -42,10 +42,17 @@ pub(super) trait Work: Sync {
     fn perform(&self, task: Self::Task, part: Part);
 }
 
+/// What is handed out, and who sleeps until it is.
+struct Posted<T> {
+    /// The current task; none when the team is dissolved.
+    task: Option<T>,
+    /// Workers that sleep. Waking is a system call, and mostly nobody sleeps.
+    sleepers: usize,
+}
+
 /// Where tasks are handed out.
 struct Board<T> {
-    /// The current task; none when the team is dissolved.
-    task: Mutex<Option<T>>,
+    current: Mutex<Posted<T>>,
     posted: Condvar,
     /// Number of the current task.
     round: AtomicU64,
@@ -68,7 +75,10 @@ pub(super) fn with_team<W: Work, R>(
 ) -> R {
     let threads = threads.get();
     let board = Board {
-        task: Mutex::new(None),
+        current: Mutex::new(Posted {
+            task: None,
+            sleepers: 0,
+        }),
         posted: Condvar::new(),
         round: AtomicU64::new(0),
         busy: AtomicUsize::new(0),
@@ -119,12 +129,15 @@ impl<W: Work> Team<'_, W> {
 
 impl<T: Copy> Board<T> {
     fn post(&self, task: Option<T>) {
-        let mut current = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = task;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.task = task;
         // Under the lock, or a worker that is about to sleep would miss it.
         self.round.fetch_add(1, Ordering::Release);
+        let sleepers = current.sleepers;
         drop(current);
-        self.posted.notify_all();
+        if sleepers > 0 {
+            self.posted.notify_all();
+        }
     }
 
     /// Waits until the round is another than `seen`; none when the team is dissolved.
@@ -135,14 +148,17 @@ impl<T: Copy> Board<T> {
             }
             std::hint::spin_loop();
         }
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         while self.round.load(Ordering::Acquire) == seen {
-            task = self
+            current.sleepers = current.sleepers.saturating_add(1);
+            current = self
                 .posted
-                .wait(task)
+                .wait(current)
                 .unwrap_or_else(PoisonError::into_inner);
+            current.sleepers = current.sleepers.saturating_sub(1);
         }
-        (*task).map(|task| (self.round.load(Ordering::Acquire), task))
+        let round = self.round.load(Ordering::Acquire);
+        current.task.map(|task| (round, task))
     }
 }
 
