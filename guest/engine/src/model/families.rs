@@ -13,6 +13,8 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::{Row, Shape, TensorSource, Weights, with_runner};
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
@@ -185,4 +187,22 @@ fn a_tensor_without_a_place_and_a_missing_one_are_refused() {
     assert_eq!(refusal(&fewer), Some("model-tensors-left"));
     let biased = config.replace("\"model_type\": \"qwen3\"", "\"model_type\": \"qwen2\"");
     assert_eq!(refusal(&biased), Some("gguf-tensor"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn a_changed_byte_of_a_configuration_gives_a_shape_or_a_typed_error(
+        family in 0..8_usize, at in 0..2000_usize, value: u8, end in 0..4000_usize,
+    ) {
+        let families = ["llama", "smollm", "mistral", "qwen2", "qwen3", "qwen3-moe", "gemma3", "phi3"];
+        let mut text = std::fs::read(fixture(families[family], "config.json")).unwrap();
+        let at = at % text.len();
+        text[at] = value;
+        text.truncate(end);
+        match Shape::from_config(&text) {
+            Ok(shape) => prop_assert!(shape.frequencies().iter().all(|angle| angle.is_finite())),
+            Err(refused) => prop_assert_eq!(refused.code(), "model-config"),
+        }
+    }
 }
