@@ -195,12 +195,9 @@ const fn layout_of(kind: GgmlDType) -> Option<Layout> {
         GgmlDType::Q4K => Some(Layout::Superblocks(SuperLayout::Q4K)),
         GgmlDType::Q5K => Some(Layout::Superblocks(SuperLayout::Q5K)),
         GgmlDType::Q6K => Some(Layout::Superblocks(SuperLayout::Q6K)),
-        GgmlDType::Q5_0
-        | GgmlDType::Q5_1
-        | GgmlDType::Q8_1
-        | GgmlDType::Q2K
-        | GgmlDType::Q3K
-        | GgmlDType::Q8K => None,
+        GgmlDType::Q5_0 => Some(Layout::Superblocks(SuperLayout::Q5_0)),
+        GgmlDType::Q5_1 => Some(Layout::Superblocks(SuperLayout::Q5_1)),
+        GgmlDType::Q8_1 | GgmlDType::Q2K | GgmlDType::Q3K | GgmlDType::Q8K => None,
     }
 }
 

@@ -1,19 +1,16 @@
-//! Matrices of Q4_K, Q5_K and Q6_K.
+//! Matrices of Q4_K, Q5_K, Q6_K, Q5_0 and Q5_1.
 //!
 //! Q4_K becomes a matrix of [`AffineBlock`]s, as large as what is stored: their scales are f16, so
 //! the products of f16 and 6 bits are rounded, after a power of two has been taken out of the
 //! whole matrix so that the greatest is near the end of f16's range. That changes a weight by less
-//! than one part in a hundred of a step of its quant. Q5_K and Q6_K become [`FineBlock`]s: 8 bits,
+//! than one part in a hundred of a step of its quant. The others become [`FineBlock`]s: 8 bits,
 //! a float scale for each sixteen columns, a minimum; exact.
 
 use super::activation::{ActivationBlock, BLOCK, RAISE};
 use super::attention::to_half;
 use super::packed::{AffineBlock, Blocks, Chunk, PackedMatrix, ShapeMismatch, TILE};
-use super::superblock::{SUPERBLOCK, SubBlock, SuperLayout};
+use super::superblock::{SubBlock, SuperLayout};
 use super::{Kernels, in_groups};
-
-/// Blocks of a superblock.
-const BLOCKS: usize = SUPERBLOCK / BLOCK;
 
 /// 32 columns of a tile: weight = scale * quant + minimum.
 #[derive(Debug, Clone)]
@@ -40,22 +37,24 @@ pub(crate) struct FineMatrix {
 pub(crate) enum FromSuperblocks {
     /// From Q4_K, and what its products are multiplied with.
     Scaled(PackedMatrix, f32),
-    /// From Q5_K and Q6_K.
+    /// From the others.
     Fine(FineMatrix),
 }
 
 /// Repacks a stored matrix. Rows missing from the last tile weigh nothing.
 ///
 /// # Errors
-/// `ShapeMismatch` when columns are no multiple of 256 or the bytes are too few or too many.
+/// `ShapeMismatch` when columns do not fill whole blocks or the bytes are too few or too many.
 pub(crate) fn pack_superblocks(
     layout: SuperLayout,
     bytes: &[u8],
     rows: usize,
     columns: usize,
 ) -> Result<FromSuperblocks, ShapeMismatch> {
-    let row_bytes = (columns / SUPERBLOCK).saturating_mul(layout.bytes());
-    let whole = rows > 0 && columns > 0 && columns.is_multiple_of(SUPERBLOCK);
+    let weights = layout.weights();
+    let blocks = columns.checked_div(weights).unwrap_or(0);
+    let row_bytes = blocks.saturating_mul(layout.bytes());
+    let whole = rows > 0 && columns > 0 && columns.is_multiple_of(weights);
     if !whole || rows.checked_mul(row_bytes) != Some(bytes.len()) {
         return Err(ShapeMismatch);
     }
@@ -106,8 +105,10 @@ struct Stored<'a> {
 
 impl Stored<'_> {
     fn block(&self, row: &[u8], at: usize) -> Option<SubBlock> {
-        let superblock = row.chunks_exact(self.layout.bytes()).nth(at / BLOCKS)?;
-        self.layout.read(superblock, at % BLOCKS)
+        let blocks = self.layout.weights() / BLOCK;
+        let mut stored = row.chunks_exact(self.layout.bytes());
+        let stored = stored.nth(at.checked_div(blocks)?)?;
+        self.layout.read(stored, at.checked_rem(blocks)?)
     }
 
     /// A power of two with which the greatest scale or minimum is between 2^14 and 2^15.

@@ -1,17 +1,19 @@
-//! The stored superblocks of 256 weights, read as eight blocks of 32.
+//! The stored superblocks of 256 weights, read as eight blocks of 32; and blocks of five bits.
 //!
-//! Source of the layouts: ggml `block_q4_K`, `block_q5_K`, `block_q6_K` (`ggml-common.h`), where
+//! Source of the layouts: ggml `block_q5_0`, `block_q5_1`, `block_q4_K`, `block_q5_K`, `block_q6_K`
+//! (`ggml-common.h`), where
 //! scales of a superblock are integers of 6 or 8 bits times one f16. A weight is
 //! `scale * quant + minimum`; products `f16 * integer` fit a float exactly.
 
 use super::packed::half_to_float;
 
-/// Weights of a superblock.
-pub(crate) const SUPERBLOCK: usize = 256;
-
 /// Which superblocks a stored matrix has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SuperLayout {
+    /// `block_q5_0`, of 32 weights: what stands for Q4_K where rows do not fill superblocks.
+    Q5_0,
+    /// `block_q5_1`, of 32 weights.
+    Q5_1,
     /// `block_q4_K`.
     Q4K,
     /// `block_q5_K`.
@@ -32,9 +34,19 @@ pub(super) struct SubBlock {
 }
 
 impl SuperLayout {
-    /// Bytes of a superblock.
+    /// Weights of a stored block.
+    pub(super) const fn weights(self) -> usize {
+        match self {
+            Self::Q5_0 | Self::Q5_1 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
+        }
+    }
+
+    /// Bytes of a stored block.
     pub(super) const fn bytes(self) -> usize {
         match self {
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
@@ -44,11 +56,37 @@ impl SuperLayout {
     /// Block `at`, below 8, of a stored superblock; none when it is too short.
     pub(super) fn read(self, stored: &[u8], at: usize) -> Option<SubBlock> {
         match self {
+            Self::Q5_0 => five_bits(stored.get(2..)?, half(stored)?, half(stored)? * -16.0),
+            Self::Q5_1 => five_bits(stored.get(4..)?, half(stored)?, half(stored.get(2..)?)?),
             Self::Q4K => affine(stored, at, 16, None),
             Self::Q5K => affine(stored, at, 48, Some(stored.get(16..48)?)),
             Self::Q6K => signed(stored, at),
         }
     }
+}
+
+fn half(bytes: &[u8]) -> Option<f32> {
+    Some(half_to_float(*bytes.first_chunk()?))
+}
+
+/// The fifth bits of 32 weights, then the other four: low halves, then high ones.
+#[allow(clippy::arithmetic_side_effects, reason = "places below 32")]
+fn five_bits(bits: &[u8], scale: f32, minimum: f32) -> Option<SubBlock> {
+    let (fifths, nibbles) = bits.split_first_chunk::<4>()?;
+    let fifths = u32::from_le_bytes(*fifths);
+    let nibbles = nibbles.first_chunk::<16>()?;
+    let lows = nibbles.iter().map(|byte| byte & 15);
+    let highs = nibbles.iter().map(|byte| byte >> 4);
+    let mut quants = [0; 32];
+    for (place, (quant, nibble)) in quants.iter_mut().zip(lows.chain(highs)).enumerate() {
+        let fifth = if fifths >> place & 1 == 1 { 16 } else { 0 };
+        *quant = (nibble | fifth).cast_signed();
+    }
+    Some(SubBlock {
+        scales: [scale; 2],
+        minimum,
+        quants,
+    })
 }
 
 /// Four bits of each weight from byte `low`, a fifth from `high`.

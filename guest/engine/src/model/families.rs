@@ -195,7 +195,9 @@ proptest! {
     fn a_changed_byte_of_a_configuration_gives_a_shape_or_a_typed_error(
         family in 0..8_usize, at in 0..2000_usize, value: u8, end in 0..4000_usize,
     ) {
-        let families = ["llama", "smollm", "mistral", "qwen2", "qwen3", "qwen3-moe", "gemma3", "phi3"];
+        let families = [
+            "llama", "smollm", "mistral", "qwen2", "qwen3", "qwen3-moe", "gemma3", "phi3",
+        ];
         let mut text = std::fs::read(fixture(families[family], "config.json")).unwrap();
         let at = at % text.len();
         text[at] = value;

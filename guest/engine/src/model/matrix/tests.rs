@@ -17,7 +17,9 @@ use candle_core::{Device, Tensor};
 use super::*;
 use crate::fixture::Seeded;
 
-const FORMATS: [(GgmlDType, Layout); 9] = [
+const FORMATS: [(GgmlDType, Layout); 11] = [
+    (GgmlDType::Q5_0, Layout::Superblocks(SuperLayout::Q5_0)),
+    (GgmlDType::Q5_1, Layout::Superblocks(SuperLayout::Q5_1)),
     (GgmlDType::F32, Layout::Wide(WideLayout::F32)),
     (GgmlDType::F16, Layout::Wide(WideLayout::F16)),
     (GgmlDType::BF16, Layout::Wide(WideLayout::Bf16)),
