@@ -195,7 +195,7 @@ fn recharge(receipt: &mut Receipt) {
 #[tokio::test]
 async fn refuses_a_receipt_that_lies_in_any_member() {
     type Lie = fn(&mut Receipt);
-    let lies: [(Lie, &str); 20] = [
+    let lies: [(Lie, &str); 22] = [
         (|r| r.network = NetworkId(-239), "receipt-network"),
         (
             |r| r.statement = StatementDigest([1; 32]),
@@ -209,6 +209,8 @@ async fn refuses_a_receipt_that_lies_in_any_member() {
         (|r| r.response = ResponseDigest([1; 32]), "receipt-response"),
         (|r| r.model = ModelDigest([1; 32]), "receipt-model"),
         (|r| r.sampling.temperature_milli = 1, "receipt-sampling"),
+        (|r| r.sampling.top_k = 1, "receipt-sampling"),
+        (|r| r.sampling.presence_milli = 1, "receipt-sampling"),
         (|r| r.sampling.seed = 2, "receipt-sampling"),
         (|r| r.sampling.max_tokens = 17, "receipt-sampling"),
         (

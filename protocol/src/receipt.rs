@@ -108,6 +108,15 @@ pub struct Sampling {
     pub temperature_milli: u32,
     /// Nucleus probability in thousandths, 1 to 1000.
     pub top_p_milli: u32,
+    /// How many of the likeliest tokens are drawn from; 0 for all.
+    pub top_k: u32,
+    /// Probability below which a token is not drawn, in thousandths of the likeliest one's; 0 to
+    /// 1000.
+    pub min_p_milli: u32,
+    /// Taken from the logit of a token that the answer has, in thousandths, -2000 to 2000.
+    pub presence_milli: i32,
+    /// Taken from it for each time that the answer has it, in thousandths, -2000 to 2000.
+    pub frequency_milli: i32,
     /// Seed of the sampler.
     pub seed: u64,
     /// Completion tokens at most.
@@ -115,27 +124,54 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Writes 20 bytes.
+    /// Greedy, up to so many tokens.
+    #[must_use]
+    pub const fn greedy(max_tokens: u32) -> Self {
+        Self {
+            temperature_milli: 0,
+            top_p_milli: 1000,
+            top_k: 0,
+            min_p_milli: 0,
+            presence_milli: 0,
+            frequency_milli: 0,
+            seed: 0,
+            max_tokens,
+        }
+    }
+
+    /// Writes 36 bytes.
     pub fn write(&self, out: &mut Writer) {
         out.u32(self.temperature_milli)
             .u32(self.top_p_milli)
+            .u32(self.top_k)
+            .u32(self.min_p_milli)
+            .u32(self.presence_milli.cast_unsigned())
+            .u32(self.frequency_milli.cast_unsigned())
             .u64(self.seed)
             .u32(self.max_tokens);
     }
 
-    /// Reads 20 bytes.
+    /// Reads 36 bytes.
     ///
     /// # Errors
-    /// `OutOfRange` for a temperature above 2, a probability outside its range, or no tokens.
+    /// `OutOfRange` for a temperature above 2, a probability or a penalty outside its range, or no
+    /// tokens.
     pub fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let sampling = Self {
             temperature_milli: from.u32()?,
             top_p_milli: from.u32()?,
+            top_k: from.u32()?,
+            min_p_milli: from.u32()?,
+            presence_milli: from.u32()?.cast_signed(),
+            frequency_milli: from.u32()?.cast_signed(),
             seed: from.u64()?,
             max_tokens: from.u32()?,
         };
         let in_range = sampling.temperature_milli <= 2000
             && matches!(sampling.top_p_milli, 1..=1000)
+            && sampling.min_p_milli <= 1000
+            && (-2000..=2000).contains(&sampling.presence_milli)
+            && (-2000..=2000).contains(&sampling.frequency_milli)
             && sampling.max_tokens > 0;
         in_range
             .then_some(sampling)
@@ -399,12 +435,7 @@ mod tests {
                 minor: 1,
                 patch: 0,
             },
-            sampling: Sampling {
-                temperature_milli: 0,
-                top_p_milli: 1000,
-                seed: 0,
-                max_tokens: 16,
-            },
+            sampling: Sampling::greedy(16),
             tokens: TokenCounts {
                 prompt: 42,
                 cached: 0,
@@ -456,6 +487,40 @@ mod tests {
                     "byte {at}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn refuses_sampling_outside_its_ranges() {
+        let good = receipt().sampling;
+        let read = |sampling: Sampling| {
+            let mut out = Writer::new();
+            sampling.write(&mut out);
+            let bytes = out.finish();
+            assert_eq!(bytes.len(), 36);
+            Sampling::read(&mut Reader::new(&bytes))
+        };
+        let least = Sampling {
+            presence_milli: -2000,
+            frequency_milli: 2000,
+            min_p_milli: 1000,
+            ..good
+        };
+        assert_eq!(read(least), Ok(least));
+        let changes: [fn(&mut Sampling); 7] = [
+            |sampling| sampling.temperature_milli = 2001,
+            |sampling| sampling.top_p_milli = 0,
+            |sampling| sampling.top_p_milli = 1001,
+            |sampling| sampling.min_p_milli = 1001,
+            |sampling| sampling.presence_milli = -2001,
+            |sampling| sampling.frequency_milli = 2001,
+            |sampling| sampling.max_tokens = 0,
+        ];
+        for change in changes {
+            let mut sampling = good;
+            change(&mut sampling);
+            let refused = DecodeError::OutOfRange { field: "sampling" };
+            assert_eq!(read(sampling), Err(refused), "{sampling:?}");
         }
     }
 

@@ -145,8 +145,15 @@ impl ChatRequest {
                 .transpose()?,
         };
         let sampling = RequestedSampling {
-            temperature_milli: thousandths(&object, "temperature")?,
-            top_p_milli: thousandths(&object, "top_p")?,
+            temperature_milli: share(&object, "temperature")?.unwrap_or(1000),
+            top_p_milli: share(&object, "top_p")?.unwrap_or(1000),
+            top_k: match optional(&object, "top_k") {
+                Some(value) => top_k(value).ok_or(member("top_k"))?,
+                None => 0,
+            },
+            min_p_milli: share(&object, "min_p")?.unwrap_or(0),
+            presence_milli: thousandths(&object, "presence_penalty")?.unwrap_or(0),
+            frequency_milli: thousandths(&object, "frequency_penalty")?.unwrap_or(0),
             seed: optional(&object, "seed")
                 .map(|value| seed(value).ok_or(member("seed")))
                 .transpose()?,
@@ -198,6 +205,14 @@ fn count(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|count| u32::try_from(count).ok())
 }
 
+/// -1 stands for all tokens, as 0 does.
+fn top_k(value: &Value) -> Option<u32> {
+    match value.as_i64() {
+        Some(-1) => Some(0),
+        Some(_) | None => count(value),
+    }
+}
+
 /// OpenAI's seeds are signed; both ranges of 64 bits are taken.
 fn seed(value: &Value) -> Option<u64> {
     value
@@ -205,21 +220,30 @@ fn seed(value: &Value) -> Option<u64> {
         .or_else(|| value.as_i64().map(i64::cast_unsigned))
 }
 
+/// What is not negative, in thousandths.
+fn share(
+    object: &Map<String, Value>,
+    member: &'static str,
+) -> Result<Option<u32>, ChatRequestError> {
+    let milli = thousandths(object, member)?.map(u32::try_from).transpose();
+    milli.map_err(|_| ChatRequestError::Member { member })
+}
+
 /// A small number as thousandths, half rounded away from zero: as receipts state it.
 fn thousandths(
     object: &Map<String, Value>,
     member: &'static str,
-) -> Result<Option<u32>, ChatRequestError> {
+) -> Result<Option<i32>, ChatRequestError> {
     let Some(value) = optional(object, member) else {
         return Ok(None);
     };
     let refused = ChatRequestError::Member { member };
     let number = value.as_f64().ok_or(refused)?;
-    if !(0.0..=2.0).contains(&number) {
+    if !(-2.0..=2.0).contains(&number) {
         return Err(refused);
     }
     // No lossless cast from floats exists; the text of a whole number is exact.
-    let text = format!("{:.0}", (number * 1000.0).round().abs());
+    let text = format!("{:.0}", (number * 1000.0).round());
     text.parse().map(Some).map_err(|_| refused)
 }
 
@@ -236,7 +260,7 @@ mod tests {
         let text = r#"{ "model":"m", "stream":true, "messages":[],"temperature":0.7005 }"#;
         let request = openai(text).unwrap();
         assert_eq!(request.body().as_ref(), text.as_bytes());
-        assert_eq!(request.sampling().temperature_milli, Some(701));
+        assert_eq!(request.sampling().temperature_milli, 701);
         assert_eq!(request.delivery(), Delivery::Streamed);
     }
 
@@ -252,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn knows_what_the_receipt_must_say_of_the_sampler() {
+        let request = openai(
+            r#"{"model":"m","messages":[],"top_k":-1,"min_p":0.05,"presence_penalty":-2,
+                "frequency_penalty":0.0005,"top_p":null}"#,
+        );
+        let sampling = *request.unwrap().sampling();
+        assert_eq!((sampling.top_k, sampling.min_p_milli), (0, 50));
+        assert_eq!(sampling.presence_milli, -2000);
+        assert_eq!(sampling.frequency_milli, 1);
+        assert_eq!(sampling.top_p_milli, 1000);
+    }
+
+    #[test]
     fn refuses_what_money_or_the_receipt_could_not_be_checked_against() {
         let code = |text: &str| openai(text).unwrap_err().code();
         assert_eq!(code("[]"), "request-malformed");
@@ -263,6 +300,9 @@ mod tests {
         for member in [
             "\"max_tokens\":-1",
             "\"temperature\":2.1",
+            "\"temperature\":-0.1",
+            "\"frequency_penalty\":-2.1",
+            "\"top_k\":-2",
             "\"temperature\":\"0\"",
             "\"seed\":1.5",
         ] {
@@ -287,6 +327,6 @@ mod tests {
         };
         let request = ChatRequest::of_question(&question).unwrap();
         assert!(!format!("{question:?}{request:?}").contains("secret"));
-        assert_eq!(request.sampling().temperature_milli, Some(0));
+        assert_eq!(request.sampling().temperature_milli, 0);
     }
 }

@@ -18,13 +18,22 @@ use protocol::ton::{NetworkId, TonAddress};
 
 use super::account::StreamAccount;
 
-/// What a request asked of the sampler; `None` where it left the choice to the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a request asked of the sampler, with the defaults of `docs/spec/serving.md` §4; `None`
+/// where those leave the choice to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestedSampling {
     /// Temperature in thousandths.
-    pub temperature_milli: Option<u32>,
+    pub temperature_milli: u32,
     /// Nucleus probability in thousandths.
-    pub top_p_milli: Option<u32>,
+    pub top_p_milli: u32,
+    /// How many of the likeliest tokens are drawn from; 0 for all.
+    pub top_k: u32,
+    /// Least probability in thousandths of the likeliest one's.
+    pub min_p_milli: u32,
+    /// Penalty of a token that the answer has, in thousandths.
+    pub presence_milli: i32,
+    /// Penalty for each time that it has it, in thousandths.
+    pub frequency_milli: i32,
     /// Seed.
     pub seed: Option<u64>,
     /// Completion tokens at most.
@@ -283,11 +292,17 @@ fn check_account(receipt: &Receipt, expected: &Expected<'_>) -> Result<(), Recei
 
 impl RequestedSampling {
     fn is_met_by(&self, sampling: &Sampling) -> bool {
-        let met = |asked: Option<u32>, used: u32| asked.is_none_or(|asked| asked == used);
-        met(self.temperature_milli, sampling.temperature_milli)
-            && met(self.top_p_milli, sampling.top_p_milli)
-            && met(self.max_tokens, sampling.max_tokens)
-            && self.seed.is_none_or(|seed| seed == sampling.seed)
+        let asked = Sampling {
+            temperature_milli: self.temperature_milli,
+            top_p_milli: self.top_p_milli,
+            top_k: self.top_k,
+            min_p_milli: self.min_p_milli,
+            presence_milli: self.presence_milli,
+            frequency_milli: self.frequency_milli,
+            seed: self.seed.unwrap_or(sampling.seed),
+            max_tokens: self.max_tokens.unwrap_or(sampling.max_tokens),
+        };
+        asked == *sampling
     }
 }
 

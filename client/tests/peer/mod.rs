@@ -422,10 +422,8 @@ impl Peer {
             model: configuration().models[0].verity.model_digest(),
             image: IMAGE,
             sampling: Sampling {
-                temperature_milli: 0,
-                top_p_milli: 1000,
                 seed: 1,
-                max_tokens: 16,
+                ..Sampling::greedy(16)
             },
             tokens,
             prices: PRICES,

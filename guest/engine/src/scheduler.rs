@@ -5,7 +5,9 @@
 //! so that a long prompt stalls nobody. An answer without a grant keeps its hidden state and
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
-use messages::engine_ipc::{ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest};
+use messages::engine_ipc::{
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, TokenBias,
+};
 use protocol::receipt::{FinishReason, Sampling};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -49,7 +51,8 @@ struct Stream {
     max_tokens: u32,
     sampler: Sampler,
     grant: u32,
-    completion: u32,
+    /// The tokens of the answer so far.
+    written: Zeroizing<Vec<u32>>,
     characters: Utf8Holder,
     stops: StopHolder,
     next: Next,
@@ -113,6 +116,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                 grant,
                 mut messages,
                 stops,
+                biases,
             } => {
                 if self.find(request).is_some() {
                     return Err(RepeatedRequest);
@@ -121,13 +125,17 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                     .into_iter()
                     .map(|stop| Zeroizing::new(stop.0))
                     .collect();
-                let admitted = self.admit(&sampling, &messages);
+                let admitted = self.admit(&sampling, &messages, &biases);
+                let sampler = Sampler::new(sampling, biases);
                 messages
                     .iter_mut()
                     .for_each(|message| message.content.0.zeroize());
                 Ok(Some(match admitted {
                     Err(refusal) => EngineEvent::Refused { request, refusal },
-                    Ok(prompt) => self.start((request, &sampling, grant), prompt, stops),
+                    Ok(prompt) => {
+                        let most = sampling.max_tokens;
+                        self.start((request, most, grant), sampler, prompt, stops)
+                    }
                 }))
             }
             EngineRequest::Grant { request, tokens } => {
@@ -137,7 +145,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                 Ok(None)
             }
             EngineRequest::Cancel { request } => {
-                let tokens = self.find(request).map(|stream| stream.completion);
+                let tokens = self.find(request).map(|stream| count(stream.written.len()));
                 self.close(request);
                 Ok(tokens.map(|completion_tokens| EngineEvent::Finished {
                     request,
@@ -159,6 +167,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         &self,
         sampling: &Sampling,
         messages: &[ChatMessage],
+        biases: &[TokenBias],
     ) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
         if self.streams.len() >= MAX_STREAMS {
             return Err(EngineRefusal::Busy);
@@ -168,6 +177,14 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         let room = room
             .filter(|room| *room > 0)
             .ok_or(EngineRefusal::ContextTooLong)?;
+        // In the order of their tokens: the last is the greatest.
+        let vocabulary = self.model.weights.shape.vocabulary;
+        let known = biases
+            .last()
+            .is_none_or(|bias| usize::try_from(bias.token).is_ok_and(|token| token < vocabulary));
+        if !known {
+            return Err(EngineRefusal::Bias);
+        }
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
         let contents: Vec<_> = messages
             .iter()
@@ -198,11 +215,12 @@ impl<'a, 'w> Scheduler<'a, 'w> {
 
     fn start(
         &mut self,
-        (request, sampling, grant): (u64, &Sampling, u32),
+        (request, max_tokens, grant): (u64, u32, u32),
+        sampler: Sampler,
         prompt: Zeroizing<Vec<u32>>,
         stops: Vec<Zeroizing<String>>,
     ) -> EngineEvent {
-        let completion = usize::try_from(sampling.max_tokens).unwrap_or(usize::MAX);
+        let completion = usize::try_from(max_tokens).unwrap_or(usize::MAX);
         let pages = pages_for(prompt.len().saturating_add(completion));
         self.reserved = self.reserved.saturating_add(pages);
         let prompt_tokens = count(prompt.len());
@@ -212,10 +230,11 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             prompt,
             reported: 0,
             pages,
-            max_tokens: sampling.max_tokens,
-            sampler: Sampler::of(sampling),
+            max_tokens,
+            sampler,
             grant,
-            completion: 0,
+            // As long as it can become: a vector that grows leaves copies behind.
+            written: Zeroizing::new(Vec::with_capacity(completion)),
             characters: Utf8Holder::default(),
             stops: StopHolder::new(stops),
             next: Next::Prompt { computed: 0 },
@@ -261,7 +280,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                     events.push(EngineEvent::Finished {
                         request,
                         reason,
-                        completion_tokens: stream.completion,
+                        completion_tokens: count(stream.written.len()),
                     });
                     ended.push(request);
                 }
@@ -369,10 +388,9 @@ impl Stream {
 
     /// Position of the token that was sampled last.
     fn position(&self) -> usize {
-        let completion = usize::try_from(self.completion).unwrap_or(usize::MAX);
         self.prompt
             .len()
-            .saturating_add(completion)
+            .saturating_add(self.written.len())
             .saturating_sub(1)
     }
 
@@ -382,16 +400,16 @@ impl Stream {
         logits: &[f32],
         events: &mut Vec<EngineEvent>,
     ) -> Outcome {
-        let Ok(token) = self.sampler.sample(logits, self.completion) else {
+        let Ok(token) = self.sampler.sample(logits, &self.written) else {
             return Outcome::Failed;
         };
         self.grant = self.grant.saturating_sub(1);
-        self.completion = self.completion.saturating_add(1);
+        self.written.push(token);
         self.next = Next::Compute(token);
         let ended = if model.tokenizer.is_end(token) {
             Some(FinishReason::Stop)
         } else {
-            (self.completion >= self.max_tokens).then_some(FinishReason::Length)
+            (count(self.written.len()) >= self.max_tokens).then_some(FinishReason::Length)
         };
         let mut text = self.characters.push(model.tokenizer.text(token));
         if ended.is_some() {

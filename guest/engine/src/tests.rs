@@ -141,7 +141,7 @@ fn sampling(temperature_milli: u32, max_tokens: u32) -> Sampling {
         temperature_milli,
         top_p_milli: 900,
         seed: 42,
-        max_tokens,
+        ..Sampling::greedy(max_tokens)
     }
 }
 
@@ -164,6 +164,7 @@ fn start_with(
             .iter()
             .map(|stop| Content((*stop).to_owned()))
             .collect(),
+        biases: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use protocol::launch_configuration::Limits;
 
 use crate::errors::{Refusal, repeatable_name};
 use crate::json::{self, Json};
+use crate::sampling::{Drawing, whole};
 
 /// Completion tokens at most when the request does not say.
 const DEFAULT_MAX_TOKENS: u32 = 1024;
@@ -22,14 +23,10 @@ pub struct ChatRequest {
     pub model: String,
     /// The chat, in order; at least one message.
     pub messages: Vec<ChatMessage>,
-    /// Temperature in thousandths, 0 to 2000.
-    pub temperature_milli: u32,
-    /// Nucleus probability in thousandths, 1 to 1000.
-    pub top_p_milli: u32,
+    /// How tokens are drawn.
+    pub drawing: Drawing,
     /// Completion tokens at most.
     pub max_tokens: u32,
-    /// Seed of the sampler, if the client chose one.
-    pub seed: Option<u64>,
     /// Strings that end the answer.
     pub stops: Vec<Content>,
     /// Whether the last chunk carries the usage.
@@ -58,10 +55,8 @@ impl ChatRequest {
 struct Fields {
     model: Option<String>,
     messages: Option<Vec<ChatMessage>>,
-    temperature: Option<u32>,
-    top_p: Option<u32>,
+    drawing: Drawing,
     max_tokens: Option<u32>,
-    seed: Option<u64>,
     stops: Vec<Content>,
     stream: bool,
     include_usage: bool,
@@ -69,16 +64,14 @@ struct Fields {
 
 impl Fields {
     fn take(&mut self, name: &str, value: Json, limits: &Limits) -> Result<(), Refusal> {
+        let Some(value) = self.drawing.take(name, value)? else {
+            return Ok(());
+        };
         match name {
             "model" => self.model = Some(text(value, "model")?),
             "messages" => self.messages = Some(messages(value)?),
-            "temperature" => {
-                self.temperature = optional(value, |v| thousandths(&v, "temperature", 0, 2.0))?;
-            }
-            "top_p" => self.top_p = optional(value, |v| thousandths(&v, "top_p", 1, 1.0))?,
             "max_tokens" => self.limit(value, "max_tokens", limits)?,
             "max_completion_tokens" => self.limit(value, "max_completion_tokens", limits)?,
-            "seed" => self.seed = optional(value, |v| seed(&v))?,
             "stop" => self.stops = optional(value, stops)?.unwrap_or_default(),
             "stream" => self.stream = matches!(value, Json::Bool(true)),
             "stream_options" => {
@@ -114,10 +107,8 @@ impl Fields {
         Ok(ChatRequest {
             model: self.model.ok_or_else(|| missing("model"))?,
             messages: self.messages.ok_or_else(|| missing("messages"))?,
-            temperature_milli: self.temperature.unwrap_or(1000),
-            top_p_milli: self.top_p.unwrap_or(1000),
+            drawing: self.drawing,
             max_tokens: self.max_tokens.unwrap_or(quarter.min(DEFAULT_MAX_TOKENS)),
-            seed: self.seed,
             stops: self.stops,
             include_usage: self.include_usage,
         })
@@ -145,45 +136,6 @@ fn text(value: Json, member: &'static str) -> Result<String, Refusal> {
         return Ok(text);
     }
     Err(Refusal::InvalidMember { member })
-}
-
-fn whole(value: &Json, member: &'static str) -> Result<i128, Refusal> {
-    if let Json::Whole(number) = value {
-        return Ok(*number);
-    }
-    Err(Refusal::InvalidMember { member })
-}
-
-/// A number from 0 to `most` as thousandths, half rounded away from zero, not below `least`.
-fn thousandths(value: &Json, member: &'static str, least: u32, most: f64) -> Result<u32, Refusal> {
-    let refused = || Refusal::InvalidMember { member };
-    let number = match value {
-        // Whole numbers in range are small: no digit is lost.
-        Json::Whole(number) => f64::from(i32::try_from(*number).map_err(|_| refused())?),
-        Json::Real(number) => *number,
-        Json::Null | Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => {
-            return Err(refused());
-        }
-    };
-    if !(0.0..=most).contains(&number) {
-        return Err(refused());
-    }
-    let rounded = (number * 1000.0).round().abs();
-    let milli: u32 = format!("{rounded:.0}").parse().map_err(|_| refused())?;
-    if milli < least {
-        return Err(refused());
-    }
-    Ok(milli)
-}
-
-fn seed(value: &Json) -> Result<u64, Refusal> {
-    let number = whole(value, "seed")?;
-    let refused = Refusal::InvalidMember { member: "seed" };
-    // OpenAI's seeds are signed; both ranges of 64 bits are taken.
-    i64::try_from(number)
-        .map(i64::cast_unsigned)
-        .or_else(|_| u64::try_from(number))
-        .map_err(|_| refused)
 }
 
 fn stops(value: Json) -> Result<Vec<Content>, Refusal> {

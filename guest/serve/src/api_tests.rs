@@ -42,21 +42,42 @@ fn takes_what_an_sdk_sends_for_a_plain_chat() {
     .unwrap();
     assert_eq!(request.model, "m");
     assert_eq!(request.messages[0].content.0, "hi");
-    assert_eq!((request.temperature_milli, request.top_p_milli), (700, 950));
-    assert_eq!((request.max_tokens, request.seed), (16, Some(u64::MAX)));
+    let drawing = &request.drawing;
+    assert_eq!((drawing.temperature_milli, drawing.top_p_milli), (700, 950));
+    assert_eq!((request.max_tokens, drawing.seed), (16, Some(u64::MAX)));
     assert_eq!(request.stops.len(), 2);
     assert!(request.include_usage);
 }
 
 #[test]
 fn the_defaults_are_those_of_the_specification() {
-    let request = with(r#""temperature":null,"stop":null"#).unwrap();
+    let request = with(r#""temperature":null,"stop":null,"logit_bias":null"#).unwrap();
+    assert_eq!(request.drawing, Drawing::default());
+    let drawing = &request.drawing;
     assert_eq!(
-        (request.temperature_milli, request.top_p_milli),
+        (drawing.temperature_milli, drawing.top_p_milli),
         (1000, 1000)
     );
-    assert_eq!((request.max_tokens, request.seed), (512, None));
+    assert_eq!((request.max_tokens, drawing.seed), (512, None));
     assert!(request.stops.is_empty() && !request.include_usage);
+}
+
+#[test]
+fn takes_what_shapes_the_distribution() {
+    let request = with(
+        r#""top_k":40,"min_p":0.05,"presence_penalty":-2,"frequency_penalty":0.0005,
+           "logit_bias":{"50256":-100,"7":0.5}"#,
+    )
+    .unwrap();
+    let drawing = &request.drawing;
+    assert_eq!((drawing.top_k, drawing.min_p_milli), (40, 50));
+    assert_eq!(
+        (drawing.presence_milli, drawing.frequency_milli),
+        (-2000, 1)
+    );
+    let biases: Vec<_> = drawing.biases.iter().map(|b| (b.token, b.milli)).collect();
+    assert_eq!(biases, [(7, 500), (50256, -100_000)]);
+    assert_eq!(with(r#""top_k":-1"#).unwrap().drawing.top_k, 0);
 }
 
 #[test]
@@ -111,6 +132,22 @@ fn refuses_values_outside_their_range_by_the_members_name() {
             &["0", "-1", "9223372036854775808", "2049", "1.5", "\"1\""],
         ),
         ("max_completion_tokens", &["0", "18446744073709551616"]),
+        ("top_k", &["-2", "1.5", "4294967296", "\"1\""]),
+        ("min_p", &["-0.1", "1.001", "{}"]),
+        ("presence_penalty", &["-2.1", "2.001", "\"0\""]),
+        ("frequency_penalty", &["2.5", "1e300", "[]"]),
+        (
+            "logit_bias",
+            &[
+                "[]",
+                "{\"07\":1}",
+                "{\"-1\":1}",
+                "{\"4294967296\":1}",
+                "{\"7\":100.1}",
+                "{\"7\":\"1\"}",
+                "{\"the\":1}",
+            ],
+        ),
         ("seed", &["1.5", "18446744073709551616", "\"x\""]),
         (
             "stop",

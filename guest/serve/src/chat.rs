@@ -8,7 +8,7 @@ use http::{HeaderMap, Response};
 use messages::engine_ipc::ChatMessage;
 use protocol::digest::{Salt, parse_hex};
 use protocol::launch_configuration::ModelEntry;
-use protocol::receipt::{Sampling, request_digest};
+use protocol::receipt::request_digest;
 use protocol::serving::SALT_HEADER;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use crate::api::ChatRequest;
 use crate::body::{self, Answered};
 use crate::connection::{Attested, Busy};
 use crate::delivery::{Delivery, Order};
-use crate::engine::{Answer, AnswerEvent};
+use crate::engine::{Answer, AnswerEvent, Wanted};
 use crate::errors::Refusal;
 use crate::service::Service;
 use crate::sse::Chunks;
@@ -50,12 +50,17 @@ pub(crate) async fn begin(
     let permit = permit.map_err(|_| Refusal::TooManyStreams)?;
     let key = vouchers::admit(service, &voucher).await?;
     let seat = service.ledger.open(key, model.prices)?;
-    let sampling = sampling(&request)?;
+    let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
+    let drawn = u64::from_le_bytes(drawn);
+    let sampling = request.drawing.sampling(drawn, request.max_tokens);
     let most = most_prompt_tokens(&request.messages);
     let include_usage = request.include_usage;
-    let mut answer = service
-        .engine
-        .begin(sampling, request.messages, request.stops)?;
+    let wanted = Wanted {
+        messages: request.messages,
+        stops: request.stops,
+        biases: request.drawing.biases,
+    };
+    let mut answer = service.engine.begin(sampling, wanted)?;
     let prompt_tokens = admitted(&mut answer, service, most).await?;
     let (events_in, events) = mpsc::channel(EVENTS);
     let order = Order {
@@ -81,16 +86,6 @@ fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
     parse_hex(text)
         .map(Salt)
         .map_err(|_| Refusal::HeaderInvalid { header })
-}
-
-fn sampling(request: &ChatRequest) -> Result<Sampling, Refusal> {
-    let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
-    Ok(Sampling {
-        temperature_milli: request.temperature_milli,
-        top_p_milli: request.top_p_milli,
-        seed: request.seed.unwrap_or(u64::from_le_bytes(drawn)),
-        max_tokens: request.max_tokens,
-    })
 }
 
 /// No tokenizer makes more tokens than bytes.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME,
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME, TokenBias,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -35,6 +35,17 @@ pub(crate) enum AnswerEvent {
     Finished(FinishReason, u32),
     /// It was refused or given up.
     Refused(EngineRefusal),
+}
+
+/// What an answer is made from, besides how it samples.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The chat, in order.
+    pub(crate) messages: Vec<ChatMessage>,
+    /// Strings that end the answer.
+    pub(crate) stops: Vec<Content>,
+    /// Shifts of logits.
+    pub(crate) biases: Vec<TokenBias>,
 }
 
 /// Where the engine stands.
@@ -95,12 +106,7 @@ impl Engine {
     }
 
     /// Begins an answer; nothing beyond the prompt is computed before a grant.
-    pub(crate) fn begin(
-        &self,
-        sampling: Sampling,
-        messages: Vec<ChatMessage>,
-        stops: Vec<Content>,
-    ) -> Result<Answer, Refusal> {
+    pub(crate) fn begin(&self, sampling: Sampling, wanted: Wanted) -> Result<Answer, Refusal> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (events_in, events) = mpsc::channel(self.event_room);
         lock(&self.answers).insert(id, events_in);
@@ -119,8 +125,9 @@ impl Engine {
             request: id,
             sampling,
             grant: 0,
-            messages,
-            stops,
+            messages: wanted.messages,
+            stops: wanted.stops,
+            biases: wanted.biases,
         };
         self.requests
             .send(start)

@@ -155,7 +155,7 @@ impl Refusal {
             Self::TooManyStreams => (429, LIMIT, "too-many-streams"),
             Self::EngineUnavailable => (503, SERVER, "engine-unavailable"),
             Self::Engine(refusal) => match refusal {
-                EngineRefusal::ContextTooLong | EngineRefusal::Chat => {
+                EngineRefusal::ContextTooLong | EngineRefusal::Chat | EngineRefusal::Bias => {
                     (400, INVALID, refusal.code())
                 }
                 EngineRefusal::Busy => (429, LIMIT, refusal.code()),
@@ -197,6 +197,7 @@ impl Refusal {
             Self::InvalidMember { member } | Self::MissingMember { member } => Some(member),
             Self::UnknownModel => Some("model"),
             Self::Engine(EngineRefusal::ContextTooLong | EngineRefusal::Chat) => Some("messages"),
+            Self::Engine(EngineRefusal::Bias) => Some("logit_bias"),
             Self::Engine(EngineRefusal::Busy | EngineRefusal::Numeric)
             | Self::AttestFirst
             | Self::ChallengeMalformed

@@ -22,6 +22,7 @@ mod ledger;
 mod listener;
 mod quotes;
 mod receipts;
+pub mod sampling;
 mod service;
 pub mod sse;
 mod tls;

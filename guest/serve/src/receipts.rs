@@ -79,12 +79,7 @@ mod tests {
                 minor: 1,
                 patch: 0,
             },
-            sampling: Sampling {
-                temperature_milli: 0,
-                top_p_milli: 1000,
-                seed: 0,
-                max_tokens: 1,
-            },
+            sampling: Sampling::greedy(1),
             tokens: TokenCounts::default(),
             prices: TokenPrices {
                 prompt: 1,

@@ -20,6 +20,10 @@ pub const MAX_MESSAGES: usize = 128;
 pub const MAX_STOPS: usize = 4;
 /// One stop string, in bytes.
 pub const MAX_STOP_BYTES: usize = 256;
+/// Tokens of one request whose logits are shifted.
+pub const MAX_BIASES: usize = 300;
+/// Greatest shift of a logit, in thousandths.
+pub const MAX_BIAS_MILLI: i32 = 100_000;
 /// One piece of answer text, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// Descriptor under which serve inherits its end of this socket.
@@ -88,6 +92,22 @@ pub struct ChatMessage {
     pub content: Content,
 }
 
+/// A shift of one token's logit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenBias {
+    /// The token's number.
+    pub token: u32,
+    /// What is added, in thousandths.
+    pub milli: i32,
+}
+
+/// Part of what a client asked: prints nothing of it.
+impl fmt::Debug for TokenBias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenBias")
+    }
+}
+
 /// What serve sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineRequest {
@@ -103,6 +123,8 @@ pub enum EngineRequest {
         messages: Vec<ChatMessage>,
         /// Strings that end the answer; their text is not returned.
         stops: Vec<Content>,
+        /// Shifts of logits, no token twice.
+        biases: Vec<TokenBias>,
     },
     /// So many further completion tokens may be produced.
     Grant {
@@ -130,6 +152,7 @@ impl EngineRequest {
                 grant,
                 messages,
                 stops,
+                biases,
             } => {
                 out.u8(1).u64(*request);
                 sampling.write(&mut out);
@@ -142,6 +165,7 @@ impl EngineRequest {
                 for stop in stops {
                     out.blob(stop.0.as_bytes());
                 }
+                write_biases(biases, &mut out);
             }
             Self::Grant { request, tokens } => {
                 out.u8(2).u64(*request).u32(*tokens);
@@ -194,14 +218,45 @@ impl EngineRequest {
         let stops = (0..stops)
             .map(|_| read_text(from, "stop", MAX_STOP_BYTES))
             .collect::<Result<_, _>>()?;
+        let biases = read_biases(from)?;
         Ok(Self::Start {
             request,
             sampling,
             grant,
             messages,
             stops,
+            biases,
         })
     }
+}
+
+fn write_biases(biases: &[TokenBias], out: &mut Writer) {
+    out.u16(u16::try_from(biases.len()).unwrap_or(u16::MAX));
+    for bias in biases {
+        out.u32(bias.token).u32(bias.milli.cast_unsigned());
+    }
+}
+
+/// In the order of their tokens, so that none occurs twice.
+fn read_biases(from: &mut Reader<'_>) -> Result<Vec<TokenBias>, DecodeError> {
+    let refused = DecodeError::OutOfRange { field: "biases" };
+    let count = usize::from(from.u16()?);
+    if count > MAX_BIASES {
+        return Err(refused);
+    }
+    let mut biases: Vec<TokenBias> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let bias = TokenBias {
+            token: from.u32()?,
+            milli: from.u32()?.cast_signed(),
+        };
+        let in_order = biases.last().is_none_or(|last| last.token < bias.token);
+        if !in_order || !(-MAX_BIAS_MILLI..=MAX_BIAS_MILLI).contains(&bias.milli) {
+            return Err(refused);
+        }
+        biases.push(bias);
+    }
+    Ok(biases)
 }
 
 fn read_text(
@@ -225,6 +280,8 @@ pub enum EngineRefusal {
     Busy,
     /// The computation left the range of numbers.
     Numeric,
+    /// A logit is to be shifted whose token the model does not have.
+    Bias,
 }
 
 impl EngineRefusal {
@@ -234,6 +291,7 @@ impl EngineRefusal {
             Self::Chat => 2,
             Self::Busy => 3,
             Self::Numeric => 4,
+            Self::Bias => 5,
         }
     }
 
@@ -243,6 +301,7 @@ impl EngineRefusal {
             2 => Ok(Self::Chat),
             3 => Ok(Self::Busy),
             4 => Ok(Self::Numeric),
+            5 => Ok(Self::Bias),
             _ => Err(DecodeError::OutOfRange {
                 field: "engine refusal",
             }),
@@ -257,6 +316,7 @@ impl EngineRefusal {
             Self::Chat => "chat_not_supported",
             Self::Busy => "engine_busy",
             Self::Numeric => "engine_numeric",
+            Self::Bias => "logit_bias_token",
         }
     }
 }
@@ -399,18 +459,52 @@ mod tests {
     fn start(text: &str) -> EngineRequest {
         EngineRequest::Start {
             request: 1,
-            sampling: Sampling {
-                temperature_milli: 0,
-                top_p_milli: 1000,
-                seed: 0,
-                max_tokens: 16,
-            },
+            sampling: Sampling::greedy(16),
             grant: 64,
             messages: std::vec![ChatMessage {
                 role: ChatRole::User,
                 content: Content(text.to_string()),
             }],
             stops: std::vec![Content("\n".to_string())],
+            biases: std::vec![shift(7, -100_000), shift(9, 1)],
+        }
+    }
+
+    fn shift(token: u32, milli: i32) -> TokenBias {
+        TokenBias { token, milli }
+    }
+
+    #[test]
+    fn refuses_shifts_out_of_order_out_of_range_and_too_many() {
+        for bad in [
+            std::vec![shift(7, 1), shift(7, 2)],
+            std::vec![shift(8, 1), shift(7, 2)],
+            std::vec![shift(7, 100_001)],
+            std::vec![shift(7, i32::MIN)],
+            (0..301).map(|token| shift(token, 1)).collect(),
+        ] {
+            let EngineRequest::Start {
+                request,
+                sampling,
+                grant,
+                messages,
+                stops,
+                ..
+            } = start("hello")
+            else {
+                unreachable!()
+            };
+            let biases = bad;
+            let start = EngineRequest::Start {
+                request,
+                sampling,
+                grant,
+                messages,
+                stops,
+                biases,
+            };
+            let refused = DecodeError::OutOfRange { field: "biases" };
+            assert_eq!(EngineRequest::decode(&start.encode()), Err(refused));
         }
     }
 

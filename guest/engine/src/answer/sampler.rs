@@ -1,10 +1,11 @@
-//! Choosing a token: greedy, or by temperature and nucleus with an own generator.
+//! Choosing a token: greedy, or drawn with an own generator from what the request leaves.
 //!
-//! The draw for a position depends on seed and position alone, so an answer can be computed again
-//! from its receipt. Method: weights `exp((logit - greatest) / temperature)`; with a nucleus
-//! below 1 the heaviest tokens, ties by number, until their sum reaches that share; then the
-//! token at which the running sum passes `uniform * sum`.
+//! The draw for a position depends on the request, the answer so far and that position alone, so an
+//! answer can be computed again from its receipt and request. The method is
+//! `docs/spec/engine-ipc.md`, Sampling: shifts and penalties, temperature, the likeliest `top_k`,
+//! those not below `min_p` of the likeliest, the nucleus of `top_p`, then the draw.
 
+use messages::engine_ipc::TokenBias;
 use protocol::receipt::Sampling;
 use zeroize::Zeroizing;
 
@@ -18,58 +19,119 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct NotFinite;
 
 /// How one answer samples.
-#[derive(Debug, Clone, Copy)]
 pub(crate) struct Sampler {
-    temperature_milli: u32,
-    top_p_milli: u32,
-    seed: u64,
+    sampling: Sampling,
+    biases: Vec<TokenBias>,
 }
+
+type Weights = Zeroizing<Vec<(f32, u32)>>;
 
 impl Sampler {
     /// As the request wants it.
-    pub(crate) const fn of(sampling: &Sampling) -> Self {
-        Self {
-            temperature_milli: sampling.temperature_milli,
-            top_p_milli: sampling.top_p_milli,
-            seed: sampling.seed,
-        }
+    pub(crate) const fn new(sampling: Sampling, biases: Vec<TokenBias>) -> Self {
+        Self { sampling, biases }
     }
 
-    /// The token at completion position `position`, counted from 0.
+    /// The token that follows `written`, the answer so far.
     ///
     /// # Errors
     /// `NotFinite` when any logit is infinite or not a number.
-    pub(crate) fn sample(&self, logits: &[f32], position: u32) -> Result<u32, NotFinite> {
+    pub(crate) fn sample(&self, logits: &[f32], written: &[u32]) -> Result<u32, NotFinite> {
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return Err(NotFinite);
+        }
+        let shifted = self.shifted(logits, written);
+        let logits = shifted.as_ref().map_or(logits, |shifted| shifted);
         let mut best = (f32::NEG_INFINITY, 0);
         for (token, logit) in (0_u32..).zip(logits) {
-            if !logit.is_finite() {
-                return Err(NotFinite);
-            }
             if *logit > best.0 {
                 best = (*logit, token);
             }
         }
-        if self.temperature_milli == 0 || logits.is_empty() {
+        if self.sampling.temperature_milli == 0 || logits.is_empty() {
             return Ok(best.1);
         }
-        Ok(self.draw(logits, best, uniform(self.seed, position.into())))
+        let position = u64::try_from(written.len()).unwrap_or(u64::MAX);
+        Ok(self.draw(logits, best, uniform(self.sampling.seed, position)))
+    }
+
+    /// The logits with their shifts and penalties, where there are any.
+    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    fn shifted(&self, logits: &[f32], written: &[u32]) -> Option<Zeroizing<Vec<f32>>> {
+        let Sampling {
+            presence_milli: presence,
+            frequency_milli: frequency,
+            ..
+        } = self.sampling;
+        let penalised = presence != 0 || frequency != 0;
+        if self.biases.is_empty() && !penalised {
+            return None;
+        }
+        let mut shifted = Zeroizing::new(logits.to_vec());
+        let mut add = |token: u32, milli: i32| {
+            let at = usize::try_from(token).unwrap_or(usize::MAX);
+            if let Some(logit) = shifted.get_mut(at) {
+                *logit += milli as f32 / 1000.0;
+            }
+        };
+        for bias in &self.biases {
+            add(bias.token, bias.milli);
+        }
+        if penalised {
+            let mut tokens = Zeroizing::new(written.to_vec());
+            tokens.sort_unstable();
+            for alike in tokens.chunk_by(|left, right| left == right) {
+                let times = i32::try_from(alike.len()).unwrap_or(i32::MAX);
+                let penalty = presence.saturating_add(frequency.saturating_mul(times));
+                if let Some(token) = alike.first() {
+                    add(*token, penalty.saturating_neg());
+                }
+            }
+        }
+        Some(shifted)
     }
 
     #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
     fn draw(&self, logits: &[f32], (greatest, best): (f32, u32), uniform: f64) -> u32 {
-        let factor = 1000.0 / self.temperature_milli as f32;
+        let factor = 1000.0 / self.sampling.temperature_milli as f32;
         let weights = (0_u32..).zip(logits);
         let weights = weights.map(|(token, logit)| (exp((logit - greatest) * factor), token));
-        let mut weights: Zeroizing<Vec<(f32, u32)>> = Zeroizing::new(weights.collect());
-        let sum = |weights: &[(f32, u32)]| -> f64 {
-            weights.iter().map(|(weight, _)| f64::from(*weight)).sum()
-        };
-        let mut total = sum(&weights);
-        if self.top_p_milli < 1000 {
-            weights.sort_unstable_by(|left, right| {
-                right.0.total_cmp(&left.0).then(left.1.cmp(&right.1))
-            });
-            let wanted = total * f64::from(self.top_p_milli) / 1000.0;
+        let mut weights: Weights = Zeroizing::new(weights.collect());
+        self.narrow(&mut weights);
+        let target = uniform * sum(&weights);
+        let mut reached = 0.0;
+        let passed = weights.iter().find(|(weight, _)| {
+            reached += f64::from(*weight);
+            reached > target
+        });
+        passed.map_or(best, |(_, token)| *token)
+    }
+
+    /// Leaves the tokens that may be drawn; the likeliest one's weight is 1.
+    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    fn narrow(&self, weights: &mut Weights) {
+        let Sampling {
+            top_k,
+            min_p_milli: min_p,
+            top_p_milli: top_p,
+            ..
+        } = self.sampling;
+        if min_p > 0 {
+            let least = min_p as f32 / 1000.0;
+            weights.retain(|(weight, _)| *weight >= least);
+        }
+        let most = usize::try_from(top_k).unwrap_or(usize::MAX);
+        let cut = top_k > 0 && most < weights.len();
+        if !cut && top_p == 1000 {
+            return;
+        }
+        weights
+            .sort_unstable_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+        if cut {
+            weights.truncate(most);
+        }
+        if top_p < 1000 {
+            let wanted = sum(weights) * f64::from(top_p) / 1000.0;
             let mut reached = 0.0;
             let kept = weights.iter().take_while(|(weight, _)| {
                 let before = reached;
@@ -78,16 +140,12 @@ impl Sampler {
             });
             let kept = kept.count();
             weights.truncate(kept);
-            total = sum(&weights);
         }
-        let target = uniform * total;
-        let mut reached = 0.0;
-        let passed = weights.iter().find(|(weight, _)| {
-            reached += f64::from(*weight);
-            reached > target
-        });
-        passed.map_or(best, |(_, token)| *token)
     }
+}
+
+fn sum(weights: &[(f32, u32)]) -> f64 {
+    weights.iter().map(|(weight, _)| f64::from(*weight)).sum()
 }
 
 /// A number in [0, 1) from seed and position: two rounds of SplitMix64's mixer, upper 53 bits.
@@ -112,24 +170,33 @@ mod tests {
     use super::*;
 
     fn sampler(temperature_milli: u32, top_p_milli: u32, seed: u64) -> Sampler {
-        Sampler {
-            temperature_milli,
-            top_p_milli,
-            seed,
-        }
+        with(|sampling| {
+            sampling.temperature_milli = temperature_milli;
+            sampling.top_p_milli = top_p_milli;
+            sampling.seed = seed;
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut Sampling)) -> Sampler {
+        let mut sampling = Sampling::greedy(64);
+        change(&mut sampling);
+        Sampler::new(sampling, Vec::new())
     }
 
     fn shares(sampler: impl Fn(u64) -> Sampler, logits: &[f32]) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
         for seed in 0..20_000 {
-            counts[sampler(seed).sample(logits, 3).unwrap() as usize] += 1.0 / 20_000.0;
+            counts[sampler(seed).sample(logits, &[0; 3]).unwrap() as usize] += 1.0 / 20_000.0;
         }
         counts
     }
 
     #[test]
     fn temperature_zero_takes_the_greatest_and_the_first_among_equals() {
-        assert_eq!(sampler(0, 1000, 9).sample(&[0.5, 2.0, 2.0, -1.0], 0), Ok(1));
+        assert_eq!(
+            sampler(0, 1000, 9).sample(&[0.5, 2.0, 2.0, -1.0], &[]),
+            Ok(1)
+        );
     }
 
     #[test]
@@ -152,11 +219,75 @@ mod tests {
     }
 
     #[test]
+    fn the_likeliest_k_and_no_others_are_drawn() {
+        let of = |top_k| {
+            let draws = move |seed| {
+                with(|sampling| {
+                    sampling.temperature_milli = 1000;
+                    sampling.top_k = top_k;
+                    sampling.seed = seed;
+                })
+            };
+            shares(draws, &[0.0, 1.0, 2.0])
+        };
+        assert_eq!(of(2)[0], 0.0);
+        assert!((of(2)[1] - 0.2689).abs() < 0.02);
+        assert_eq!(of(1)[..2], [0.0, 0.0]);
+        assert!((of(3)[0] - 0.0900).abs() < 0.02);
+        assert_eq!(of(3), of(0));
+    }
+
+    #[test]
+    fn what_is_far_less_likely_than_the_likeliest_is_not_drawn() {
+        // Beside the likeliest, the others have e^-1 = 0.368 and e^-2 = 0.135 of its weight.
+        let of = |min_p_milli| {
+            let draws = move |seed| {
+                with(|sampling| {
+                    sampling.temperature_milli = 1000;
+                    sampling.min_p_milli = min_p_milli;
+                    sampling.seed = seed;
+                })
+            };
+            shares(draws, &[0.0, 1.0, 2.0])
+        };
+        assert!((of(135)[0] - 0.0900).abs() < 0.02);
+        assert_eq!(of(136)[0], 0.0);
+        assert!((of(136)[1] - 0.2689).abs() < 0.02);
+        assert_eq!(of(1000)[..2], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn penalties_count_what_was_written() {
+        let presence = with(|sampling| sampling.presence_milli = 600);
+        let logits = [1.0, 0.5, 0.0];
+        assert_eq!(presence.sample(&logits, &[]), Ok(0));
+        assert_eq!(presence.sample(&logits, &[0]), Ok(1));
+        assert_eq!(presence.sample(&logits, &[0, 0, 0, 1]), Ok(0));
+        let frequency = with(|sampling| sampling.frequency_milli = 300);
+        assert_eq!(frequency.sample(&logits, &[0]), Ok(0));
+        assert_eq!(frequency.sample(&logits, &[0, 1, 0]), Ok(0));
+        assert_eq!(frequency.sample(&logits, &[0, 0]), Ok(1));
+        assert_eq!(frequency.sample(&logits, &[0, 0, 0, 0, 1, 1]), Ok(2));
+        let wanted = with(|sampling| sampling.presence_milli = -2000);
+        assert_eq!(wanted.sample(&logits, &[2]), Ok(2));
+    }
+
+    #[test]
+    fn a_shift_forbids_or_forces_a_token() {
+        let biased =
+            |token, milli| Sampler::new(Sampling::greedy(1), vec![TokenBias { token, milli }]);
+        let logits = [1.0, 0.5, 0.0];
+        assert_eq!(biased(0, -100_000).sample(&logits, &[]), Ok(1));
+        assert_eq!(biased(2, 1001).sample(&logits, &[]), Ok(2));
+        assert_eq!(biased(2, 999).sample(&logits, &[]), Ok(0));
+    }
+
+    #[test]
     fn a_draw_depends_on_seed_and_position_and_on_nothing_else() {
         let logits: Vec<f32> = (0..100).map(|at| (at as f32 * 0.7).sin()).collect();
         let tokens = |seed| -> Vec<_> {
             (0..50)
-                .map(|position| sampler(1500, 900, seed).sample(&logits, position))
+                .map(|position| sampler(1500, 900, seed).sample(&logits, &vec![0; position]))
                 .collect()
         };
         assert_eq!(tokens(1), tokens(1));
@@ -166,7 +297,7 @@ mod tests {
     #[test]
     fn a_logit_that_is_not_finite_is_an_error() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(sampler(0, 1000, 0).sample(&[0.0, bad], 0), Err(NotFinite));
+            assert_eq!(sampler(0, 1000, 0).sample(&[0.0, bad], &[]), Err(NotFinite));
         }
     }
 }
