@@ -8,7 +8,7 @@ use p384::ecdsa::VerifyingKey;
 use sha2::{Digest as _, Sha256};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
-use super::ecdsa;
+use super::ecdsa::Signatures;
 use super::ocsp::{Answers, judged};
 use crate::anchors::CertificateDigest;
 use crate::appraise::Terms;
@@ -46,6 +46,7 @@ pub(super) struct Chain<'c> {
 pub(super) struct ChainVerifier<'v> {
     pub(super) terms: Terms<'v>,
     answers: Answers<'v>,
+    pub(super) signatures: Signatures,
     /// What was found of a certificate, its issuer and everything above.
     links: BTreeMap<[u8; 32], Link>,
 }
@@ -88,10 +89,11 @@ pub(super) fn plan(of: Subject, terms: Terms<'_>, checks: &mut Checks) {
 }
 
 impl<'v> ChainVerifier<'v> {
-    pub(super) const fn new(terms: Terms<'v>, answers: Answers<'v>) -> Self {
+    pub(super) fn new(terms: Terms<'v>, answers: Answers<'v>) -> Self {
         Self {
             terms,
             answers,
+            signatures: Signatures::default(),
             links: BTreeMap::new(),
         }
     }
@@ -146,16 +148,16 @@ impl<'v> ChainVerifier<'v> {
 
     /// What is known of each certificate but the root.
     fn links(&mut self, certificates: &[ParsedCertificate<'_>], ders: &[Vec<u8>]) -> Vec<Link> {
-        let (profile, at) = (self.terms.anchors.profile(), self.terms.at);
+        let terms = (self.terms.anchors.profile(), self.terms.at);
         let pairs = certificates.windows(2).enumerate();
         let links = pairs.filter_map(|(number, pair)| {
             let ([subject, issuer], Some(above)) = (pair, ders.get(number..)) else {
                 return None;
             };
-            let answers = &self.answers;
+            let (answers, signatures) = (&self.answers, &mut self.signatures);
             let link = self.links.entry(name(above)).or_insert_with(|| Link {
-                issued: ecdsa::check_issued_by(subject, issuer),
-                answered: answers.check(subject, issuer, profile, at),
+                issued: signatures.check_issued_by(subject, issuer),
+                answered: answers.check(subject, issuer, terms, signatures),
             });
             Some(*link)
         });

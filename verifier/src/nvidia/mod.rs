@@ -24,7 +24,9 @@ mod version;
 mod xml;
 
 use protocol::digest::{BootId, GpuNonce, OcspNonce};
-use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode, device_nonce};
+use protocol::gpu_evidence::{
+    DeviceEvidence, DeviceKind, GpuEndorsements, GpuEvidence, GpuMode, device_nonce,
+};
 use protocol::reference_values::DeviceSet;
 
 use crate::anchors::TrustAnchors;
@@ -113,13 +115,7 @@ pub(crate) fn appraise(
     terms: Terms<'_>,
     checks: &mut Checks,
 ) -> Option<Vec<DeviceFacts>> {
-    let devices = evidence.devices.iter().zip(0..);
-    let places: Vec<_> = devices
-        .map(|(device, number)| Place {
-            kind: device.kind,
-            number,
-        })
-        .collect();
+    let places = places(evidence);
     plan(&places, terms, checks);
     let Some(sets) = rules::matching_sets(evidence, expected.sets, checks) else {
         // The shape bounds what is worth looking at: a crowd of devices is not.
@@ -129,13 +125,30 @@ pub(crate) fn appraise(
     let (rule, nonce) = (terms.policy.nvidia.ocsp, expected.ocsp_nonce);
     let answers = Answers::parse(ANSWERS, &endorsements.ocsp, rule, nonce, checks);
     let mut chains = ChainVerifier::new(terms, answers);
+    let expected = DeviceExpectations {
+        sets: &sets,
+        ..*expected
+    };
+    appraise_each(evidence, endorsements, &expected, &mut chains, checks)
+}
+
+/// Every device, for itself and beside the others. The sets are those that the devices may be.
+fn appraise_each(
+    evidence: &GpuEvidence,
+    endorsements: &GpuEndorsements,
+    expected: &DeviceExpectations<'_>,
+    chains: &mut ChainVerifier<'_>,
+    checks: &mut Checks,
+) -> Option<Vec<DeviceFacts>> {
+    let places = places(evidence);
     let mut devices = Vec::new();
     for (place, device) in places.iter().zip(&evidence.devices) {
         let nonce = expected.nonces.of(evidence.round, place.number);
-        let read = ReadDevice::read(*place, device, nonce, &mut chains, checks);
+        let read = ReadDevice::read(*place, device, nonce, chains, checks);
         devices.extend(read);
     }
-    rules::check_together(&places, &devices, &sets, checks);
+    rules::check_together(&places, &devices, expected.sets, checks);
+    let policy = &chains.terms.policy.nvidia;
     let mut shelf = Shelf::new(endorsements);
     let mut facts = Vec::new();
     for place in &places {
@@ -145,11 +158,20 @@ pub(crate) fn appraise(
             continue;
         };
         rules::plan_minimum(*place, checks);
-        rules::check_minimum(device, &terms.policy.nvidia, checks);
-        let end = shelf.check(device, &mut chains, checks);
+        rules::check_minimum(device, policy, checks);
+        let end = shelf.check(device, chains, checks);
         facts.extend(end.map(|end| facts_of(device, end)));
     }
     (facts.len() == places.len()).then_some(facts)
+}
+
+fn places(evidence: &GpuEvidence) -> Vec<Place> {
+    let devices = evidence.devices.iter().zip(0..);
+    let place = |(device, number): (&DeviceEvidence, u16)| Place {
+        kind: device.kind,
+        number,
+    };
+    devices.map(place).collect()
 }
 
 fn plan(places: &[Place], terms: Terms<'_>, checks: &mut Checks) {

@@ -14,7 +14,7 @@ use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-use super::ecdsa;
+use super::ecdsa::Signatures;
 use super::policy::OcspRule;
 use crate::certificate::{ParsedCertificate, signed_part};
 use crate::checks::{Checks, Subject};
@@ -166,14 +166,15 @@ impl<'a> Answers<'a> {
         &self,
         subject: &ParsedCertificate<'_>,
         issuer: &ParsedCertificate<'_>,
-        profile: Profile,
-        at: UnixTime,
+        (profile, at): (Profile, UnixTime),
+        signatures: &mut Signatures,
     ) -> Result<Option<UnixTime>, Rejection> {
         let mut end = None;
+        let names = Names::of(subject, issuer);
         for answer in &self.answers {
             let about = answer.basic.data.responses.iter().zip(&answer.statuses);
-            for (single, status) in about.filter(|(of, _)| of.certificate.names(subject, issuer)) {
-                answer.check_signature(issuer, profile, at)?;
+            for (single, status) in about.filter(|(of, _)| names.are_of(&of.certificate)) {
+                answer.check_signature(issuer, (profile, at), signatures)?;
                 let until = single.check_dates(at, self.rule)?;
                 self.check_nonce(answer)?;
                 status.check()?;
@@ -236,16 +237,16 @@ impl<'a> Answer<'a> {
     fn check_signature(
         &self,
         issuer: &ParsedCertificate<'_>,
-        profile: Profile,
-        at: UnixTime,
+        (profile, at): (Profile, UnixTime),
+        signatures: &mut Signatures,
     ) -> Result<(), Rejection> {
         let key = match self.responders.first() {
             None => issuer.p384_key(),
-            Some(der) => responder_key(der, issuer, profile, at),
+            Some(der) => responder_key(der, issuer, (profile, at), signatures),
         };
         let key = key.map_err(|_| Rejection::OcspResponder)?;
         let (algorithm, signature) = (&self.basic.algorithm, self.basic.signature.as_bytes());
-        match ecdsa::verifies(&key, algorithm, self.signed, signature) {
+        match signatures.verifies(&key, algorithm, self.signed, signature) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Rejection::OcspSignature),
         }
@@ -318,22 +319,37 @@ impl Status {
     }
 }
 
-impl CertificateId<'_> {
-    fn names(&self, subject: &ParsedCertificate<'_>, issuer: &ParsedCertificate<'_>) -> bool {
-        if self.serial != subject.parsed.tbs_certificate.serial_number {
-            return false;
-        }
+/// How answers name a certificate: by its issuer's name and key, hashed, and its serial number.
+/// Hashed once, as a host may staple thousands of answers that have the serial number in common.
+struct Names<'c> {
+    serial: &'c SerialNumber,
+    sha256: [Vec<u8>; 2],
+    sha384: [Vec<u8>; 2],
+}
+
+impl<'c> Names<'c> {
+    fn of(subject: &'c ParsedCertificate<'_>, issuer: &ParsedCertificate<'_>) -> Self {
         let tbs = &issuer.parsed.tbs_certificate;
         let key = tbs.subject_public_key_info.subject_public_key.raw_bytes();
-        let Ok(name) = tbs.subject.to_der() else {
-            return false;
-        };
-        let (name, key) = match self.hash.oid {
-            SHA256 => (Sha256::digest(name).to_vec(), Sha256::digest(key).to_vec()),
-            SHA384 => (Sha384::digest(name).to_vec(), Sha384::digest(key).to_vec()),
+        // What was read can be written.
+        let name = tbs.subject.to_der().unwrap_or_default();
+        let parts = [name.as_slice(), key];
+        Self {
+            serial: &subject.parsed.tbs_certificate.serial_number,
+            sha256: parts.map(|part| Sha256::digest(part).to_vec()),
+            sha384: parts.map(|part| Sha384::digest(part).to_vec()),
+        }
+    }
+
+    fn are_of(&self, found: &CertificateId<'_>) -> bool {
+        let [name, key] = match found.hash.oid {
+            SHA256 => &self.sha256,
+            SHA384 => &self.sha384,
             _ => return false,
         };
-        self.issuer_name.as_bytes() == name && self.issuer_key.as_bytes() == key
+        found.serial == *self.serial
+            && found.issuer_name.as_bytes() == name
+            && found.issuer_key.as_bytes() == key
     }
 }
 
@@ -341,8 +357,8 @@ impl CertificateId<'_> {
 fn responder_key(
     der: &[u8],
     issuer: &ParsedCertificate<'_>,
-    profile: Profile,
-    at: UnixTime,
+    (profile, at): (Profile, UnixTime),
+    signatures: &mut Signatures,
 ) -> Result<VerifyingKey, Rejection> {
     let responder = ParsedCertificate::parse(der)?;
     if responder.parsed == issuer.parsed {
@@ -360,7 +376,7 @@ fn responder_key(
     if !authorised || !signs {
         return Err(Rejection::OcspResponder);
     }
-    ecdsa::check_issued_by(&responder, issuer)?;
+    signatures.check_issued_by(&responder, issuer)?;
     responder.p384_key()
 }
 

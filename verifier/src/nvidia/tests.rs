@@ -8,11 +8,14 @@
 )]
 
 mod comparison;
+mod edges;
+mod signatures;
 
 use mock_tee::nvidia::Board;
 use protocol::gpu_evidence::{DeviceEvidence, NamedRim};
 
 use super::canonical::canonical;
+use super::ecdsa::Signatures;
 use super::golden::RimIds;
 use super::rim::Rim;
 use super::signature::XmlSignature;
@@ -404,7 +407,7 @@ fn simulated() -> (NamedRim, TrustAnchors) {
     };
     let root = mock_tee::nvidia::manifest_root_certificate().unwrap();
     let nvidia = NvidiaRoots {
-        device: none,
+        device: CertificateDigest::of(&mock_tee::nvidia::device_root_certificate().unwrap()),
         rim: CertificateDigest::of(&root),
     };
     (
@@ -450,7 +453,8 @@ fn every_prefix_and_every_flipped_byte_of_an_answer_is_refused() {
     let check = |answer: &[u8]| {
         let (stapled, rule) = ([answer.to_vec()], OcspRule::AgeSeconds(86_400));
         let answers = Answers::parse(ANSWERS, &stapled, rule, None, &mut Checks::default());
-        let end = answers.check(&subject, &issuer, Profile::Research, NOW)?;
+        let terms = (Profile::Research, NOW);
+        let end = answers.check(&subject, &issuer, terms, &mut Signatures::default())?;
         end.ok_or(Rejection::OcspMissing)
     };
     // The first is about the device's read-only firmware, by a responder of its own.
