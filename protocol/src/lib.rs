@@ -23,6 +23,7 @@ pub mod nano;
 pub mod receipt;
 pub mod reference_values;
 pub mod serving;
+mod signature;
 pub mod statement;
 pub mod tee;
 pub mod ton;

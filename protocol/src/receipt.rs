@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use ed25519_dalek::{Signature as DalekSignature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -337,7 +337,7 @@ impl Receipt {
     /// Signs the receipt.
     #[must_use]
     pub fn sign(self, key: &SigningKey) -> SignedReceipt {
-        let signature = Signature(key.sign(&self.signing_hash()).to_bytes());
+        let signature = Signature::by(key, &self.signing_hash());
         SignedReceipt {
             receipt: self,
             signature,
@@ -379,10 +379,10 @@ impl SignedReceipt {
     /// # Errors
     /// See [`ReceiptError`].
     pub fn verify(&self, key: &ReceiptKey) -> Result<&Receipt, ReceiptError> {
-        let key = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| ReceiptError::Signature)?;
-        let signature = DalekSignature::from_bytes(self.signature.as_bytes());
-        key.verify_strict(&self.receipt.signing_hash(), &signature)
-            .map_err(|_| ReceiptError::Signature)?;
+        let message = self.receipt.signing_hash();
+        if !self.signature.holds(key.as_bytes(), &message) {
+            return Err(ReceiptError::Signature);
+        }
         if self.receipt.prices.cost(&self.receipt.tokens) != Ok(self.receipt.charged) {
             return Err(ReceiptError::Amount);
         }

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use ed25519_dalek::{Signature as DalekSignature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -82,11 +82,10 @@ impl Voucher {
     /// Signs the voucher.
     #[must_use]
     pub fn sign(self, key: &SigningKey) -> SignedVoucher {
-        let signature = key.sign(&self.representation_hash());
         SignedVoucher {
             voucher: self,
             payer_key: PayerKey(key.verifying_key().to_bytes()),
-            signature: Signature(signature.to_bytes()),
+            signature: Signature::by(key, &self.representation_hash()),
         }
     }
 }
@@ -98,12 +97,11 @@ impl SignedVoucher {
     /// # Errors
     /// `VoucherSignatureInvalid`, also for a key or signature that is no curve point.
     pub fn verify(&self) -> Result<&Voucher, VoucherSignatureInvalid> {
-        let key = VerifyingKey::from_bytes(self.payer_key.as_bytes())
-            .map_err(|_| VoucherSignatureInvalid)?;
-        let signature = DalekSignature::from_bytes(self.signature.as_bytes());
-        key.verify_strict(&self.voucher.representation_hash(), &signature)
-            .map_err(|_| VoucherSignatureInvalid)?;
-        Ok(&self.voucher)
+        let message = self.voucher.representation_hash();
+        let holds = self.signature.holds(self.payer_key.as_bytes(), &message);
+        holds
+            .then_some(&self.voucher)
+            .ok_or(VoucherSignatureInvalid)
     }
 
     /// The encoded voucher, [`SIGNED_BYTES`] long.
