@@ -9,5 +9,5 @@ mod list;
 mod score;
 
 pub use kernel::{CommandLine, Configuration};
-pub use list::{Grade, ListError, Row, Source, Wish, parse};
+pub use list::{Grade, ListError, Row, Source, Wish, except, parse};
 pub use score::{Finding, LEAST_PERCENT, Report, judge};

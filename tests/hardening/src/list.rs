@@ -91,6 +91,14 @@ pub enum ListError {
     /// There is no row at all.
     #[error("the list is empty")]
     Empty,
+    /// An exception from what no `must` row asks for.
+    #[error("exceptions, line {line}: no `must` row asks for `{item}`")]
+    NoSuchRow {
+        /// Which line.
+        line: usize,
+        /// What is excepted.
+        item: String,
+    },
 }
 
 /// Reads the list: `grade source item wish reason…`; empty lines and those with `#` say nothing.
@@ -117,6 +125,29 @@ pub fn parse(text: &str) -> Result<Vec<Row>, ListError> {
         return Err(ListError::Empty);
     }
     Ok(rows)
+}
+
+/// Calls rows missed that a flavour cannot hold: `item reason…`, one `must` row each. A row that holds
+/// all the same is then stale like any other.
+///
+/// # Errors
+/// On the first line that is not understood or excepts from nothing.
+pub fn except(rows: &mut [Row], exceptions: &str) -> Result<(), ListError> {
+    for (line, text) in (1..).zip(exceptions.lines()) {
+        if text.trim().is_empty() || text.starts_with('#') {
+            continue;
+        }
+        let (item, reason) = text
+            .split_once(char::is_whitespace)
+            .ok_or(ListError::Columns { line })?;
+        let mut of_item = rows.iter_mut().filter(|row| row.item == item);
+        let row = of_item.find(|row| row.grade == Grade::Must);
+        let item = item.to_owned();
+        let row = row.ok_or(ListError::NoSuchRow { line, item })?;
+        row.grade = Grade::Missed;
+        row.reason = reason.trim().to_owned();
+    }
+    Ok(())
 }
 
 fn parse_row(line: usize, text: &str) -> Result<Row, ListError> {
@@ -202,6 +233,29 @@ mod tests {
             assert_eq!(refused(text), ListError::Word { line: 1, word });
         }
         assert_eq!(refused("# nothing"), ListError::Empty);
+    }
+
+    #[test]
+    fn an_exception_calls_one_must_row_missed_and_says_why() {
+        let text = "must kspp CONFIG_A =y why\nshould kspp CONFIG_B =y because\n";
+        let mut rows = parse(text).unwrap();
+        except(
+            &mut rows,
+            "# said before\n\nCONFIG_A  the driver needs it so\n",
+        )
+        .unwrap();
+        assert_eq!(rows[0].grade, Grade::Missed);
+        assert_eq!(rows[0].reason, "the driver needs it so");
+        assert_eq!(rows[1].grade, Grade::Should);
+        for (line, item) in [("CONFIG_A twice", "CONFIG_A"), ("CONFIG_B why", "CONFIG_B")] {
+            let item = item.to_owned();
+            let refused = ListError::NoSuchRow { line: 1, item };
+            assert_eq!(except(&mut rows, line), Err(refused));
+        }
+        assert_eq!(
+            except(&mut rows, "CONFIG_A"),
+            Err(ListError::Columns { line: 1 })
+        );
     }
 
     #[test]

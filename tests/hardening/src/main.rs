@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
-use hardening::{CommandLine, Configuration, Finding, ListError, Report, judge, parse};
+use hardening::{CommandLine, Configuration, Finding, ListError, Report, except, judge, parse};
 use thiserror::Error;
 
-const USAGE: &str = "usage: hardening LIST CONFIGURATION COMMAND-LINE";
+const USAGE: &str = "usage: hardening LIST CONFIGURATION COMMAND-LINE [EXCEPTIONS]";
 /// A resolved configuration has about 60 KiB.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -44,10 +44,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(String, bool), JudgeError> {
-    let [list, configuration_path, line] = arguments else {
-        return Err(JudgeError::Usage);
+    let (list, configuration_path, line, exceptions) = match arguments {
+        [list, configuration, line] => (list, configuration, line, None),
+        [list, configuration, line, exceptions] => (list, configuration, line, Some(exceptions)),
+        _ => return Err(JudgeError::Usage),
     };
-    let rows = parse(&read(list)?)?;
+    let mut rows = parse(&read(list)?)?;
+    if let Some(exceptions) = exceptions {
+        except(&mut rows, &read(exceptions)?)?;
+    }
     let configuration = Configuration::read(&read(configuration_path)?);
     if configuration.is_empty() {
         return Err(JudgeError::NoConfiguration(configuration_path.clone()));
