@@ -127,8 +127,8 @@ pub fn parse(text: &str) -> Result<Vec<Row>, ListError> {
     Ok(rows)
 }
 
-/// Calls rows missed that a flavour cannot hold: `item reason…`, one `must` row each. A row that holds
-/// all the same is then stale like any other.
+/// Calls rows missed that a flavour cannot hold: `item reason…`, one `must` row each. A row that
+/// holds all the same is then stale like any other.
 ///
 /// # Errors
 /// On the first line that is not understood or excepts from nothing.
