@@ -47,6 +47,7 @@ impl PinsError {
         match self {
             Self::File(ReferenceValuesError::TooLong) => "reference-values-too-long",
             Self::File(ReferenceValuesError::Malformed { .. }) => "reference-values-malformed",
+            Self::File(ReferenceValuesError::DeviceSet) => "reference-values-device-set",
             Self::File(ReferenceValuesError::Version { .. }) => "reference-values-version",
             Self::Release(error) => error.code(),
             Self::Profile { .. } => "reference-values-profile",

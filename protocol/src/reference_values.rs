@@ -291,6 +291,19 @@ pub struct DeviceSet {
     pub mode: GpuMode,
 }
 
+impl DeviceSet {
+    /// Whether a machine can have it: at least one GPU, and switches where the mode protects the
+    /// links to them. Without, nothing would say what stands on those links.
+    #[must_use]
+    pub const fn is_possible(&self) -> bool {
+        let linked = match self.mode {
+            GpuMode::ProtectedPcie => self.switches > 0,
+            GpuMode::MultiPass | GpuMode::SinglePass => true,
+        };
+        self.architecture.is_gpu() && self.gpus > 0 && linked
+    }
+}
+
 /// One machine shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -348,6 +361,9 @@ pub enum ReferenceValuesError {
         /// Column of the first offence.
         column: usize,
     },
+    /// A set of devices that no machine can have.
+    #[error("a set of devices has no GPU, or protects links to switches and has none")]
+    DeviceSet,
     /// Another version of the document.
     #[error("reference values of version {found}; this program reads version 1")]
     Version {
@@ -374,6 +390,10 @@ impl ReferenceValues {
             return Err(ReferenceValuesError::Version {
                 found: values.version,
             });
+        }
+        let mut sets = values.shapes.iter().flat_map(|shape| &shape.devices);
+        if !sets.all(DeviceSet::is_possible) {
+            return Err(ReferenceValuesError::DeviceSet);
         }
         Ok(values)
     }
@@ -465,6 +485,38 @@ mod tests {
             assert_ne!(with, text);
             assert!(ReferenceValues::parse(with.as_bytes()).is_err(), "{member}");
         }
+    }
+
+    #[test]
+    fn refuses_a_set_of_devices_that_no_machine_can_have() {
+        let set = values().shapes[1].devices[0];
+        let ls10 = DeviceKind::Ls10;
+        for (what, set) in [
+            ("links to no switch", DeviceSet { switches: 0, ..set }),
+            ("no GPU", DeviceSet { gpus: 0, ..set }),
+            (
+                "switches for GPUs",
+                DeviceSet {
+                    architecture: ls10,
+                    ..set
+                },
+            ),
+        ] {
+            let mut changed = values();
+            changed.shapes[1].devices.push(set);
+            let text = changed.to_json().unwrap();
+            let refused = ReferenceValues::parse(text.as_bytes());
+            assert_eq!(refused, Err(ReferenceValuesError::DeviceSet), "{what}");
+        }
+        let mode = GpuMode::MultiPass;
+        let mut changed = values();
+        changed.shapes[1].devices.push(DeviceSet {
+            switches: 0,
+            mode,
+            ..set
+        });
+        let text = changed.to_json().unwrap();
+        assert_eq!(ReferenceValues::parse(text.as_bytes()), Ok(changed));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn parse_device_set(text: &str) -> Result<DeviceSet, DeviceSetError> 
         mode: *mode.ok_or(DeviceSetError)?,
     };
     match parts.next() {
-        None if set.gpus > 0 => Ok(set),
+        None if set.is_possible() => Ok(set),
         None | Some(_) => Err(DeviceSetError),
     }
 }
@@ -56,6 +56,7 @@ mod tests {
             "hopper,8,4",
             "hopper,0,0,single-pass",
             "hopper,8,4,protected-pcie,",
+            "hopper,8,0,protected-pcie",
             "ls10,8,4,protected-pcie",
             "hopper,256,4,protected-pcie",
             "hopper,-1,4,protected-pcie",

@@ -72,7 +72,8 @@ fn matching(evidence: &GpuEvidence, sets: &[DeviceSet]) -> Result<Vec<DeviceSet>
         (!kept.is_empty()).then_some(kept).ok_or(refused)
     };
     let all_of = |set: &DeviceSet| gpus.iter().all(|kind| *kind == set.architecture);
-    let kept = keep(sets.to_vec(), &all_of, Rejection::GpuArchitecture)?;
+    let possible = sets.iter().filter(|set| set.is_possible()).copied();
+    let kept = keep(possible.collect(), &all_of, Rejection::GpuArchitecture)?;
     let enough = |set: &DeviceSet| gpus.len() == usize::from(set.gpus);
     let kept = keep(kept, &enough, Rejection::GpuCount)?;
     let connected = |set: &DeviceSet| switches.len() == usize::from(set.switches);

@@ -131,11 +131,21 @@ pub(crate) const CHANGES: &[Change] = &[
         Rejection::GpuArchitecture,
         |w| change_set(w, |set| set.architecture = DeviceKind::Blackwell),
     ),
+    (
+        "a shape whose GPUs protect links to no switch",
+        Rejection::GpuArchitecture,
+        |w| {
+            let mut evidence = GpuEvidence::decode(&w.gpu_evidence).unwrap();
+            evidence.devices.pop();
+            w.set_gpu_evidence(evidence.encode());
+            change_set(w, |set| set.switches = 0);
+        },
+    ),
     ("a shape with a GPU more", Rejection::GpuCount, |w| {
         change_set(w, |set| set.gpus += 1);
     }),
-    ("a shape with no switch", Rejection::SwitchCount, |w| {
-        change_set(w, |set| set.switches = 0);
+    ("a shape with a switch more", Rejection::SwitchCount, |w| {
+        change_set(w, |set| set.switches += 1);
     }),
     ("an empty list of minima", Rejection::GpuUnlisted, |w| {
         w.policy.nvidia.minima.clear();
