@@ -26,9 +26,9 @@ use crate::checks::{Checks, Subject};
 use crate::devices;
 use crate::event_log;
 use crate::nvidia::DeviceFacts;
-use crate::policy::AppraisalPolicy;
+use crate::policy::{AppraisalPolicy, ChipRules};
 use crate::rejection::Rejection;
-use crate::result::{AttestationResult, ChipIdentity};
+use crate::result::{AttestationResult, ReportedChip};
 use crate::snp;
 use crate::tdx;
 use crate::time::UnixTime;
@@ -85,7 +85,7 @@ pub(crate) struct HardwareClaims {
     pub(crate) configuration: ConfigurationRegister,
     pub(crate) registers: MeasuredRegisters,
     /// `None` when the endorsement that names the chip could not be read.
-    pub(crate) chip: Option<ChipIdentity>,
+    pub(crate) chip: Option<ReportedChip>,
     /// End of the endorsements' validity; `None` when one could not be read.
     pub(crate) not_after: Option<UnixTime>,
 }
@@ -218,10 +218,9 @@ pub(crate) fn appraise_hardware(
         TeeKind::SevSnp => snp::appraise_report(report, endorsements, terms, checks),
         TeeKind::Tdx => tdx::appraise_quote(report, endorsements, terms, checks),
     };
-    checks.plan(CHIP, &[Rejection::ChipNotAccepted]);
+    ChipRules::plan(CHIP, checks);
     if let Some(chip) = claims.as_ref().and_then(|claims| claims.chip) {
-        let accepted = terms.policy.chips.accepts(&chip);
-        checks.expect(CHIP, Rejection::ChipNotAccepted, chip, accepted);
+        terms.policy.chips.check(CHIP, &chip, checks);
     }
     claims
 }

@@ -15,7 +15,7 @@ use crate::appraise::{ChannelBinding, Terms, appraise_into};
 use crate::checks::{Checks, Subject};
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
-use crate::result::{AttestationResult, ChipIdentity};
+use crate::result::{AttestationResult, ReportedChip};
 use crate::time::UnixTime;
 use crate::verdict::{DocumentDigest, Inputs, Kind, Verdict};
 
@@ -182,9 +182,9 @@ impl BundleResult {
         self.0.shape()
     }
 
-    /// Identity of the processor.
+    /// The processor, and whether a certificate names it.
     #[must_use]
-    pub const fn chip(&self) -> &ChipIdentity {
+    pub const fn chip(&self) -> &ReportedChip {
         self.0.chip()
     }
 

@@ -40,7 +40,7 @@ pub use policy::{
     ChipRules, MrSeam, PolicyError, SeamRule, SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
 };
 pub use rejection::Rejection;
-pub use result::{AttestationResult, ChipIdentity};
+pub use result::{AttestationResult, ChipIdentity, ReportedChip};
 pub use snp::{Product, Tcb, TcbMinimum};
 pub use time::{TimeError, UnixTime};
 pub use verdict::{Binding, Decision, DocumentDigest, Kind, Machine, Verdict};

@@ -136,6 +136,7 @@ rejections! {
     TdxSmt = "tdx-smt": "simultaneous multithreading is on and not tolerated";
 
     // Either vendor.
+    ChipNotCertified = "chip-not-certified": "no certificate names the chip that a list must know";
     ChipNotAccepted = "chip-not-accepted": "the chip is not on the policy's list, or is denied";
 
     // What the report binds.

@@ -10,7 +10,36 @@ use protocol::tee::TeeKind;
 use crate::nvidia::DeviceFacts;
 use crate::time::UnixTime;
 
-/// Identity of the processor, as its endorsement names it.
+/// The processor that reports, and whether anybody vouches for which one that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportedChip {
+    /// A certificate of its vendor's names it.
+    Certified(ChipIdentity),
+    /// The report's own word: whoever holds the key that signed it may sign for any chip. It may
+    /// refuse; nothing may be accepted because of it.
+    Uncertified(ChipIdentity),
+}
+
+impl ReportedChip {
+    /// The chip that a certificate names.
+    #[must_use]
+    pub const fn certified(&self) -> Option<&ChipIdentity> {
+        match self {
+            Self::Certified(chip) => Some(chip),
+            Self::Uncertified(_) => None,
+        }
+    }
+
+    /// The chip that is named, by whomever.
+    #[must_use]
+    pub const fn claimed(&self) -> &ChipIdentity {
+        match self {
+            Self::Certified(chip) | Self::Uncertified(chip) => chip,
+        }
+    }
+}
+
+/// Identity of a processor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChipIdentity {
     /// CHIP_ID of an AMD processor.
@@ -41,7 +70,7 @@ pub struct AttestationResult {
     pub(crate) launch_configuration: LaunchConfiguration,
     pub(crate) models: Vec<ModelDigest>,
     pub(crate) shape: String,
-    pub(crate) chip: ChipIdentity,
+    pub(crate) chip: ReportedChip,
     pub(crate) measurement_key: MeasurementKey,
     pub(crate) devices: Vec<DeviceFacts>,
     pub(crate) not_after: UnixTime,
@@ -78,9 +107,9 @@ impl AttestationResult {
         self.statement.tee
     }
 
-    /// Identity of the processor.
+    /// The processor, and whether a certificate names it.
     #[must_use]
-    pub const fn chip(&self) -> &ChipIdentity {
+    pub const fn chip(&self) -> &ReportedChip {
         &self.chip
     }
 

@@ -113,6 +113,8 @@ pub struct Machine {
     pub measurement: MeasurementKey,
     /// The processor.
     pub chip: String,
+    /// Whether a certificate names it.
+    pub chip_certified: bool,
     /// The loaded models.
     pub models: Vec<ModelDigest>,
     /// The launch configuration.
@@ -233,7 +235,8 @@ impl Machine {
             image: references.image,
             shape: result.shape.clone(),
             measurement: result.measurement_key,
-            chip: result.chip.to_string(),
+            chip: result.chip.claimed().to_string(),
+            chip_certified: result.chip.certified().is_some(),
             models: result.models.clone(),
             launch_configuration: result.statement.configuration,
             boot_id: result.statement.boot_id,

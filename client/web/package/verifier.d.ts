@@ -32,6 +32,8 @@ export interface Machine {
   shape: string;
   measurement: string;
   chip: string;
+  /** Whether a certificate names the chip; a provider's shared key (VLEK) leaves that open. */
+  chip_certified: boolean;
   models: string[];
   launch_configuration: string;
   boot_id: string;

@@ -191,7 +191,9 @@ function facts(verdict, account) {
   const claimed = machine === null ? " (claimed)" : "";
   const nearest = account.release.shapes.find((shape) => shape.registers.every((one) => one.equal));
   const kind = verdict.tee === "tdx" ? "Intel TDX" : "AMD SEV-SNP";
-  const chip = machine?.chip ?? verdict.checks.find((check) => check.of === "chip")?.found ?? "";
+  const named = (code) => verdict.checks.find((check) => check.of === "chip" && check.check === code);
+  const chip = machine?.chip ?? named("chip-not-accepted")?.found ?? "";
+  const vouched = named("chip-not-certified")?.outcome === "passed" ? "" : " (no certificate names it)";
   const registers = verdict.checks.find((check) => check.of === "registers");
   const terms = account.launch_configuration.terms;
   const models = account.release.models.map((model) => {
@@ -201,7 +203,7 @@ function facts(verdict, account) {
   return [
     card(`Machine${claimed}`, [
       ["Kind", kind],
-      ["Chip", mono(chip === "" ? "not known" : chip)],
+      ["Chip", chip === "" ? mono("not known") : element("span", {}, mono(chip), vouched)],
       ["Shape", machine?.shape ?? nearest?.shape ?? "none of the release's"],
       ["Boot", mono(account.boot_id)],
       ["Host's clock", moment(account.host_time)],

@@ -7,7 +7,9 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::written_as_text;
-use crate::result::ChipIdentity;
+use crate::checks::{Checks, Subject};
+use crate::rejection::Rejection;
+use crate::result::{ChipIdentity, ReportedChip};
 
 /// Accepted and refused processors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,36 @@ pub enum AllowedChips {
 }
 
 impl ChipRules {
-    pub(crate) fn accepts(&self, chip: &ChipIdentity) -> bool {
+    pub(crate) fn plan(of: Subject, checks: &mut Checks) {
+        checks.plan(
+            of,
+            &[Rejection::ChipNotCertified, Rejection::ChipNotAccepted],
+        );
+    }
+
+    /// An allow list takes a chip that a certificate names; the deny list refuses by anyone's word.
+    pub(crate) fn check(&self, of: Subject, chip: &ReportedChip, checks: &mut Checks) {
+        let step = Rejection::ChipNotCertified;
+        match (chip, &self.allowed) {
+            (ReportedChip::Certified(_), _) => {
+                checks.expect(of, step, "named by its certificate", true);
+            }
+            (ReportedChip::Uncertified(_), AllowedChips::Only(_)) => {
+                checks.expect(of, step, "named by no certificate", false);
+            }
+            (ReportedChip::Uncertified(_), AllowedChips::Every) => {
+                checks.not_needed(
+                    of,
+                    &[step],
+                    "named by no certificate; every chip is allowed",
+                );
+            }
+        }
+        let (chip, step) = (chip.claimed(), Rejection::ChipNotAccepted);
+        checks.expect(of, step, chip, self.accepts(chip));
+    }
+
+    fn accepts(&self, chip: &ChipIdentity) -> bool {
         let named = |list: &[ChipName]| list.iter().any(|name| name.0 == *chip);
         let allowed = match &self.allowed {
             AllowedChips::Every => true,

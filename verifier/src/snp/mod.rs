@@ -17,7 +17,6 @@ use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, 
 use crate::checks::{Checks, Subject};
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
-use crate::result::ChipIdentity;
 
 use vcek::Signer;
 
@@ -63,7 +62,7 @@ pub(crate) fn appraise_report(
         report_data: report.report_data,
         configuration: ConfigurationRegister::SevSnp(report.host_data),
         registers: MeasuredRegisters::SevSnp(report.measurement),
-        chip: Some(ChipIdentity::SevSnp(report.chip_id)),
+        chip: Some(signer.chip(report.chip_id)),
         not_after: chain.not_after,
     })
 }

@@ -13,6 +13,7 @@ use super::tcb::TcbVersion;
 use crate::certificate::ParsedCertificate;
 use crate::checks::{Checks, Hex, Subject};
 use crate::rejection::Rejection;
+use crate::result::{ChipIdentity, ReportedChip};
 
 const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
 const HARDWARE_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");
@@ -59,6 +60,15 @@ impl Signer {
         match self {
             Self::Vcek => Subject::of("vcek-key"),
             Self::Vlek => Subject::of("vlek-key"),
+        }
+    }
+
+    /// The chip that a report names. A VLEK is a cloud provider's, for whichever of its chips.
+    pub(super) const fn chip(self, chip: ChipId) -> ReportedChip {
+        let chip = ChipIdentity::SevSnp(chip);
+        match self {
+            Self::Vcek => ReportedChip::Certified(chip),
+            Self::Vlek => ReportedChip::Uncertified(chip),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::anchors::CertificateDigest;
 use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
 use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
-use crate::result::ChipIdentity;
+use crate::result::{ChipIdentity, ReportedChip};
 use crate::time::UnixTime;
 
 const QUOTE: Subject = Subject::of("quote");
@@ -70,7 +70,8 @@ pub(crate) fn appraise_quote(
     }
     let ppid = |claims: &QuoteClaims| {
         let ppid = claims.platform.pck.ppid.as_slice().try_into();
-        ppid.ok().map(ChipIdentity::Tdx)
+        ppid.ok()
+            .map(|ppid| ReportedChip::Certified(ChipIdentity::Tdx(ppid)))
     };
     Some(HardwareClaims {
         report_data: quote.report.report_data,

@@ -1,5 +1,6 @@
 //! What a genuine report binds: question, connection, configuration, models, registers.
 
+use mock_tee::Lie;
 use protocol::digest::{
     ConfigDigest, EventLogDigest, Exporter, GpuEvidenceDigest, ModelDigest, ModelsDigest, Nonce,
     SpkiDigest,
@@ -98,7 +99,7 @@ pub(crate) const CHANGES: &[Change] = &[
         "a chip that is allowed and denied",
         Rejection::ChipNotAccepted,
         |w| {
-            let chip = ChipName(*w.appraise().unwrap().chip());
+            let chip = ChipName(*w.appraise().unwrap().chip().claimed());
             w.policy.chips.allowed = AllowedChips::Only(vec![chip]);
             w.policy.chips.denied.push(chip);
         },
@@ -121,9 +122,27 @@ pub(crate) const CHANGES: &[Change] = &[
         w.policy.chips.allowed = AllowedChips::Only(Vec::new());
     }),
     ("a denied chip", Rejection::ChipNotAccepted, |w| {
-        let chip = *w.appraise().unwrap().chip();
+        let chip = *w.appraise().unwrap().chip().claimed();
         w.policy.chips.denied.push(ChipName(chip));
     }),
+    (
+        "an allow list, and a key that is of no chip",
+        Rejection::ChipNotCertified,
+        |w| {
+            under_a_vlek(w);
+            let chip = ChipName(*w.appraise().unwrap().chip().claimed());
+            w.policy.chips.allowed = AllowedChips::Only(vec![chip]);
+        },
+    ),
+    (
+        "a denied chip, by nobody's word but the report's",
+        Rejection::ChipNotAccepted,
+        |w| {
+            under_a_vlek(w);
+            let chip = *w.appraise().unwrap().chip().claimed();
+            w.policy.chips.denied.push(ChipName(chip));
+        },
+    ),
     ("another nonce", Rejection::FreshnessMismatch, |w| {
         w.channel.nonce = Nonce([0x12; 32]);
     }),
@@ -214,6 +233,12 @@ pub(crate) const CHANGES: &[Change] = &[
         },
     ),
 ];
+
+/// The machine reports under a VLEK, and the policy tolerates that by name.
+pub(crate) fn under_a_vlek(world: &mut World) {
+    world.machine = world.machine.clone().with(Lie::Vlek);
+    world.policy.tolerated.push(Weakness::SnpVlek);
+}
 
 fn forbid(world: &mut World, weakness: Weakness) {
     world.policy.tolerated.retain(|named| *named != weakness);

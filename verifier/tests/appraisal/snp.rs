@@ -5,7 +5,7 @@ use mock_tee::snp::Product;
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::reference_values::{Profile, snp_measurement_key};
 use protocol::tee::TeeKind;
-use verifier::{ChipIdentity, Outcome, Rejection, TrustAnchors, UnixTime, Weakness};
+use verifier::{ChipIdentity, Outcome, Rejection, ReportedChip, TrustAnchors, UnixTime, Weakness};
 
 use crate::world::{MEASUREMENT, NOW, World};
 
@@ -79,7 +79,7 @@ fn accepts_an_honest_genoa_with_a_report_of_version_3() {
 #[test]
 fn accepts_an_honest_turin_with_a_report_of_version_5() {
     let result = World::of(Product::Turin).appraise().unwrap();
-    let ChipIdentity::SevSnp(chip) = result.chip() else {
+    let Some(ChipIdentity::SevSnp(chip)) = result.chip().certified() else {
         panic!("an AMD chip");
     };
     assert!(chip.as_bytes()[8..].iter().all(|byte| *byte == 0));
@@ -179,11 +179,9 @@ fn the_clock_decides_at_both_ends_of_a_revocation_list() {
     }
 }
 
-/// A machine that reports under a VLEK, and a policy that tolerates that by name.
 fn under_a_vlek() -> World {
     let mut world = World::genoa();
-    world.machine = world.machine.with(Lie::Vlek);
-    world.policy.tolerated.push(Weakness::SnpVlek);
+    crate::binding::under_a_vlek(&mut world);
     world
 }
 
@@ -204,8 +202,27 @@ fn a_report_under_a_vlek_is_accepted_only_where_the_policy_names_it() {
     assert_eq!(outcome("vlek", signed), Some(Outcome::Passed));
     let chip = Rejection::SnpChipMismatch;
     assert_eq!(outcome("vlek", chip), Some(Outcome::NotNeeded));
+    let certified = Rejection::ChipNotCertified;
+    assert_eq!(outcome("chip", certified), Some(Outcome::NotNeeded));
     world.policy.tolerated.pop();
     assert_eq!(world.appraise(), Err(Rejection::SnpVlek));
+}
+
+#[test]
+fn result_and_verdict_say_whether_a_certificate_names_the_chip() {
+    let own = World::genoa();
+    let appraisal = own.appraise_in_full(&own.evidence());
+    let chip = *appraisal.result.unwrap().chip();
+    assert!(matches!(chip, ReportedChip::Certified(_)));
+    assert!(appraisal.verdict.machine().unwrap().chip_certified);
+    let shared = under_a_vlek();
+    let appraisal = shared.appraise_in_full(&shared.evidence());
+    let found = *appraisal.result.unwrap().chip();
+    assert_eq!(found, ReportedChip::Uncertified(*chip.claimed()));
+    assert_eq!(found.certified(), None);
+    let machine = appraisal.verdict.machine().unwrap().clone();
+    assert!(!machine.chip_certified);
+    assert_eq!(machine.chip, chip.claimed().to_string());
 }
 
 #[test]

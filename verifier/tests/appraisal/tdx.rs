@@ -151,7 +151,10 @@ fn accepts_honest_machines_with_quotes_of_both_versions() {
         let result = World::tdx(version).appraise().unwrap();
         assert_eq!(result.tee(), TeeKind::Tdx);
         assert_eq!(result.shape(), "cpu-2x2048");
-        assert!(matches!(result.chip(), ChipIdentity::Tdx(_)));
+        assert!(matches!(
+            result.chip().certified(),
+            Some(ChipIdentity::Tdx(_))
+        ));
         let [rtmr0, rtmr1, rtmr2] = REGISTERS.rtmrs;
         let key = tdx_measurement_key(&REGISTERS.mrtd, &rtmr0, &rtmr1, &rtmr2);
         assert_eq!(*result.measurement_key(), key);

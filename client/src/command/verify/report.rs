@@ -1,6 +1,6 @@
 //! A verdict for people: what was decided, about what, and every check with what was found.
 
-use verifier::{Binding, Decision, Outcome, Verdict};
+use verifier::{Binding, Decision, Machine, Outcome, Verdict};
 
 pub(super) fn readable(verdict: &Verdict) -> String {
     let mut lines = vec![match (verdict.decision(), verdict.rejection()) {
@@ -18,7 +18,7 @@ pub(super) fn readable(verdict: &Verdict) -> String {
             ("image", machine.image.to_string()),
             ("shape", machine.shape.clone()),
             ("measurement", machine.measurement.to_string()),
-            ("chip", machine.chip.clone()),
+            ("chip", chip(machine)),
             ("models", models.join(" ")),
             ("boot", machine.boot_id.to_string()),
             ("statement", machine.statement.to_string()),
@@ -44,4 +44,11 @@ pub(super) fn readable(verdict: &Verdict) -> String {
         lines.push(line);
     }
     lines.join("\n")
+}
+
+fn chip(machine: &Machine) -> String {
+    match machine.chip_certified {
+        true => machine.chip.clone(),
+        false => format!("{} (no certificate names it)", machine.chip),
+    }
 }
