@@ -111,7 +111,7 @@ fn without_answers_about_revocation_they_are_refused_unless_that_is_tolerated_by
 
 #[test]
 fn a_broken_signature_is_refused() {
-    let set = one(GpuMode::ProtectedPcie);
+    let set = one(GpuMode::SinglePass);
     let refused = without_manifests(BAD_SIGNATURE, SINGLE_NONCE, set, &tolerant());
     assert_eq!(refused, Err(Rejection::GpuSignatureInvalid));
     // One bit of a good one.
