@@ -152,6 +152,8 @@ byte_strings! {
     EpochKey(32);
     /// Ed25519 public key with which a client signs vouchers.
     PayerKey(32);
+    /// Ed25519 public key with which a provider grants its machines.
+    ProviderKey(32);
     /// An Ed25519 signature, 64 bytes `R || S`.
     Signature(64);
     /// SEV-SNP launch measurement, SHA-384.
@@ -160,6 +162,8 @@ byte_strings! {
     HostData(32);
     /// SEV-SNP CHIP_ID.
     ChipId(64);
+    /// Name of an Intel platform, as its PCK certificate has it.
+    Ppid(16);
     /// TDX MRTD, SHA-384.
     Mrtd(48);
     /// A TDX run-time measurement register, SHA-384.

@@ -28,6 +28,8 @@ pub enum EndorsementKind {
     /// Reference manifests and revocation answers of NVIDIA's devices, see
     /// [`crate::gpu_evidence::GpuEndorsements`].
     Nvidia,
+    /// The provider's word that the machine is its own, see [`crate::machine_grant`].
+    MachineGrant,
 }
 
 impl EndorsementKind {
@@ -39,6 +41,7 @@ impl EndorsementKind {
             Self::SnpCrl => 4,
             Self::TdxCollateral => 16,
             Self::Nvidia => 32,
+            Self::MachineGrant => 48,
         }
     }
 
@@ -50,6 +53,7 @@ impl EndorsementKind {
             4 => Ok(Self::SnpCrl),
             16 => Ok(Self::TdxCollateral),
             32 => Ok(Self::Nvidia),
+            48 => Ok(Self::MachineGrant),
             _ => Err(DecodeError::OutOfRange {
                 field: "endorsement kind",
             }),

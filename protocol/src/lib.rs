@@ -18,6 +18,7 @@ pub mod event_log;
 pub mod evidence;
 pub mod gpu_evidence;
 pub mod launch_configuration;
+pub mod machine_grant;
 pub mod merkle;
 pub mod nano;
 pub mod receipt;

@@ -25,6 +25,7 @@ use crate::anchors::TrustAnchors;
 use crate::checks::{Checks, Subject};
 use crate::devices;
 use crate::event_log;
+use crate::grant::{self, Granted, Ownership};
 use crate::nvidia::DeviceFacts;
 use crate::policy::{AppraisalPolicy, ChipRules};
 use crate::rejection::Rejection;
@@ -181,18 +182,19 @@ pub(crate) fn appraise_into(
     check_question(evidence, references, terms, checks);
     let (report, stapled) = (&evidence.report, &evidence.endorsements);
     let claims = appraise_hardware(evidence.statement.tee, report, stapled, terms, checks);
-    plan_binding(evidence, checks);
+    plan_binding(evidence, terms.policy, checks);
     let found =
         claims.map(|claims| check_binding(evidence, channel, references, claims, (terms, checks)));
     checks.outcome()?;
     // Every check passed, so everything was read: this refuses only if the two ever disagree.
     let unread = Rejection::RegistersUnknown;
-    let (claims, configuration, shape, devices) = found.flatten().ok_or(unread)?;
+    let (claims, configuration, shape, devices, owner) = found.flatten().ok_or(unread)?;
     let lifetime = u64::from(terms.policy.result_lifetime_seconds);
     let endorsed = claims.not_after.ok_or(unread)?;
     let ends = devices.iter().map(|device| device.not_after);
     let end = ends
         .chain([endorsed, terms.at.plus_seconds(lifetime)])
+        .chain(owner.map(|owner| owner.not_after))
         .min();
     Ok(AttestationResult {
         statement: evidence.statement.clone(),
@@ -200,6 +202,7 @@ pub(crate) fn appraise_into(
         launch_configuration: configuration,
         shape: shape.shape.clone(),
         chip: claims.chip.ok_or(unread)?,
+        provider: owner.map(|owner| owner.provider),
         measurement_key: shape.registers.key(),
         devices,
         not_after: end.ok_or(unread)?,
@@ -244,8 +247,8 @@ fn check_question(
     checks.expect(HOST_TIME, Rejection::HostTimeImplausible, host_time, holds);
 }
 
-/// §6.4 to §6.8, in their order.
-fn plan_binding(evidence: &Evidence, checks: &mut Checks) {
+/// §6.4 to §6.9, in their order.
+fn plan_binding(evidence: &Evidence, policy: &AppraisalPolicy, checks: &mut Checks) {
     checks.plan(STATEMENT, &[Rejection::ReportDataMismatch]);
     let channel = [Rejection::FreshnessMismatch, Rejection::TlsKeyMismatch];
     checks.plan(CHANNEL, &channel);
@@ -269,15 +272,17 @@ fn plan_binding(evidence: &Evidence, checks: &mut Checks) {
         ],
     };
     checks.plan(EVENT_LOG, log);
+    grant::plan(policy, checks);
     devices::plan(checks);
 }
 
-/// What came of a report, its configuration, its shape and the devices of that.
+/// What came of a report, its configuration, its shape, the devices of that, and whose all is.
 type Bound<'r> = (
     HardwareClaims,
     LaunchConfiguration,
     &'r ShapeReference,
     Vec<DeviceFacts>,
+    Option<Ownership>,
 );
 
 /// Whatever the report's claims are held against; `None` unless something came of every part.
@@ -296,7 +301,14 @@ fn check_binding<'r>(
     let shape = matching_shape(&claims.registers, references, checks);
     check_event_log(evidence, &claims.registers, checks);
     let devices = shape.and_then(|shape| devices::check(evidence, channel, shape, terms, checks));
-    Some((claims, configuration?, shape?, devices?))
+    let machine = Granted {
+        chip: claims.chip,
+        configuration: configuration.as_ref(),
+        digest: evidence.statement.configuration,
+        devices: devices.as_deref(),
+    };
+    let owner = grant::check(&evidence.endorsements, &machine, terms, checks);
+    Some((claims, configuration?, shape?, devices?, owner))
 }
 
 /// §6.4: the Statement is the one that the hardware signed, and is meant for this connection.

@@ -27,7 +27,7 @@ const STAPLES: &[Rejection] = &[
     Rejection::GpuEndorsementsMissing,
     Rejection::GpuEndorsementsMalformed,
 ];
-/// `docs/spec/evidence.md` §6.9, whatever the shape turns out to be.
+/// `docs/spec/evidence.md` §6.10, whatever the shape turns out to be.
 pub(crate) fn plan(checks: &mut Checks) {
     checks.plan(EVIDENCE, &[Rejection::GpuEvidenceUnexpected]);
 }

@@ -16,6 +16,7 @@ mod checks;
 mod crl;
 mod devices;
 mod event_log;
+mod grant;
 mod hardware;
 mod nvidia;
 mod policy;
@@ -36,11 +37,11 @@ pub use nvidia::{
     DriverVersion, FirmwareVersion, NvidiaPolicy, OcspRule, appraise_devices,
 };
 pub use policy::{
-    Abi, AcceptedClass, AcceptedLevel, Advisory, AllowedChips, AppraisalPolicy, ChipName,
+    Abi, AcceptedClass, AcceptedLevel, Advisory, Allowed, AllowedProviders, AppraisalPolicy,
     ChipRules, MrSeam, PolicyError, SeamRule, SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
 };
 pub use rejection::Rejection;
-pub use result::{AttestationResult, ChipIdentity, ReportedChip};
+pub use result::{AttestationResult, ReportedChip};
 pub use snp::{Product, Tcb, TcbMinimum};
 pub use time::{TimeError, UnixTime};
 pub use verdict::{Binding, Decision, DocumentDigest, Kind, Machine, Verdict};

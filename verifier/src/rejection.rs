@@ -159,6 +159,17 @@ rejections! {
     GpuEndorsementsMissing = "gpu-endorsements-missing": "nothing was stapled for the GPUs";
     GpuEndorsementsMalformed = "gpu-endorsements-malformed": "what was stapled for GPUs is broken";
 
+    // Whose machine it is.
+    GrantMissing = "grant-missing": "the policy names providers, and no grant was stapled";
+    GrantMalformed = "grant-malformed": "the machine grant is not of the specified form";
+    GrantProvider = "grant-provider": "the machine is granted by a provider whom nobody named";
+    GrantSignature = "grant-signature": "the machine grant's signature does not verify";
+    GrantNetwork = "grant-network": "the machine is granted for another network";
+    GrantChip = "grant-chip": "another chip is granted than the one that reports";
+    GrantDevices = "grant-devices": "other devices are granted than those that report";
+    GrantConfiguration = "grant-configuration": "another launch configuration is granted";
+    GrantExpired = "grant-expired": "the machine grant does not hold any more";
+
     // NVIDIA's devices: which, how many.
     GpuArchitecture = "gpu-architecture": "a GPU of an architecture that the shape does not have";
     GpuCount = "gpu-count": "another number of GPUs than the shape has";

@@ -1,9 +1,8 @@
 //! What an appraisal found. Only `appraise` makes one, so whoever holds one holds a verdict.
 
-use core::fmt;
-
-use protocol::digest::{ChipId, MeasurementKey, ModelDigest, write_hex};
+use protocol::digest::{MeasurementKey, ModelDigest, ProviderKey};
 use protocol::launch_configuration::LaunchConfiguration;
+use protocol::machine_grant::ChipIdentity;
 use protocol::statement::Statement;
 use protocol::tee::TeeKind;
 
@@ -39,30 +38,6 @@ impl ReportedChip {
     }
 }
 
-/// Identity of a processor.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ChipIdentity {
-    /// CHIP_ID of an AMD processor.
-    SevSnp(ChipId),
-    /// PPID of an Intel platform.
-    Tdx([u8; 16]),
-}
-
-impl fmt::Display for ChipIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SevSnp(chip) => write_hex(chip.as_bytes(), f),
-            Self::Tdx(ppid) => write_hex(ppid, f),
-        }
-    }
-}
-
-impl fmt::Debug for ChipIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChipIdentity({self})")
-    }
-}
-
 /// Accepted evidence, for one connection and until one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestationResult {
@@ -71,6 +46,7 @@ pub struct AttestationResult {
     pub(crate) models: Vec<ModelDigest>,
     pub(crate) shape: String,
     pub(crate) chip: ReportedChip,
+    pub(crate) provider: Option<ProviderKey>,
     pub(crate) measurement_key: MeasurementKey,
     pub(crate) devices: Vec<DeviceFacts>,
     pub(crate) not_after: UnixTime,
@@ -111,6 +87,12 @@ impl AttestationResult {
     #[must_use]
     pub const fn chip(&self) -> &ReportedChip {
         &self.chip
+    }
+
+    /// The provider who granted the machine; `None` where the policy takes every provider.
+    #[must_use]
+    pub const fn provider(&self) -> Option<&ProviderKey> {
+        self.provider.as_ref()
     }
 
     /// The key by which the registry contract names these registers.

@@ -5,7 +5,9 @@
 
 use core::fmt;
 
-use protocol::digest::{BootId, ConfigDigest, MeasurementKey, ModelDigest, StatementDigest};
+use protocol::digest::{
+    BootId, ConfigDigest, MeasurementKey, ModelDigest, ProviderKey, StatementDigest,
+};
 use protocol::reference_values::{ImageVersion, Profile, ReferenceValues};
 use protocol::tee::TeeKind;
 use serde::Serialize;
@@ -115,6 +117,8 @@ pub struct Machine {
     pub chip: String,
     /// Whether a certificate names it.
     pub chip_certified: bool,
+    /// The provider who granted the machine, where the policy names providers.
+    pub provider: Option<ProviderKey>,
     /// The loaded models.
     pub models: Vec<ModelDigest>,
     /// The launch configuration.
@@ -237,6 +241,7 @@ impl Machine {
             measurement: result.measurement_key,
             chip: result.chip.claimed().to_string(),
             chip_certified: result.chip.certified().is_some(),
+            provider: result.provider,
             models: result.models.clone(),
             launch_configuration: result.statement.configuration,
             boot_id: result.statement.boot_id,

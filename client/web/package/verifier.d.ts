@@ -34,6 +34,8 @@ export interface Machine {
   chip: string;
   /** Whether a certificate names the chip; a provider's shared key (VLEK) leaves that open. */
   chip_certified: boolean;
+  /** The provider's key that granted the machine, where the policy names providers. */
+  provider: string | null;
   models: string[];
   launch_configuration: string;
   boot_id: string;

@@ -204,6 +204,7 @@ function facts(verdict, account) {
     card(`Machine${claimed}`, [
       ["Kind", kind],
       ["Chip", chip === "" ? mono("not known") : element("span", {}, mono(chip), vouched)],
+      ...(machine?.provider ? [["Granted by", mono(machine.provider)]] : []),
       ["Shape", machine?.shape ?? nearest?.shape ?? "none of the release's"],
       ["Boot", mono(account.boot_id)],
       ["Host's clock", moment(account.host_time)],

@@ -10,13 +10,14 @@ use protocol::endorsements::{EndorsementKind, Endorsements, MAX_BYTES};
 use crate::launch::configuration::{ConfigurationError, read_bounded};
 
 /// Every file that is looked for, and what it holds.
-pub const FILES: [(&str, EndorsementKind); 6] = [
+pub const FILES: [(&str, EndorsementKind); 7] = [
     ("vcek.der", EndorsementKind::SnpVcek),
     ("ask.der", EndorsementKind::SnpAsk),
     ("ark.der", EndorsementKind::SnpArk),
     ("crl.der", EndorsementKind::SnpCrl),
     ("tdx-collateral.json", EndorsementKind::TdxCollateral),
     ("gpu-endorsements.bin", EndorsementKind::Nvidia),
+    ("machine-grant.bin", EndorsementKind::MachineGrant),
 ];
 
 /// The endorsements cannot be used.

@@ -2,8 +2,8 @@
 //! that `strict` refuses. `cocoon verify policy` prints both in full.
 
 use super::{
-    Abi, AcceptedClass, AcceptedLevel, AllowedChips, AppraisalPolicy, ChipRules, SeamRule,
-    SnpPolicy, TdxPolicy, TdxStatus, Weakness, Xfam,
+    Abi, AcceptedClass, AcceptedLevel, Allowed, AppraisalPolicy, ChipRules, SeamRule, SnpPolicy,
+    TdxPolicy, TdxStatus, Weakness, Xfam,
 };
 use crate::nvidia::NvidiaPolicy;
 use crate::snp::{Product, Tcb, TcbMinimum};
@@ -49,9 +49,10 @@ impl AppraisalPolicy {
             result_lifetime_seconds: 3600,
             host_time_tolerance_seconds: 3600,
             chips: ChipRules {
-                allowed: AllowedChips::Every,
+                allowed: Allowed::Every,
                 denied: Vec::new(),
             },
+            providers: Allowed::Every,
             tolerated: USUAL.to_vec(),
             snp: SnpPolicy::strict(),
             tdx: TdxPolicy::strict(),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::nvidia::NvidiaPolicy;
 use crate::snp::TcbMinimum;
 
-pub use chips::{AllowedChips, ChipName, ChipRules};
+pub use chips::{Allowed, AllowedProviders, ChipRules};
 pub use tdx::{AcceptedLevel, Advisory, MrSeam, SeamRule, TdxPolicy, TdxStatus, Xfam};
 pub use weakness::Weakness;
 
@@ -36,6 +36,9 @@ pub struct AppraisalPolicy {
     pub host_time_tolerance_seconds: u32,
     /// Accepted processors.
     pub chips: ChipRules,
+    /// Accepted providers: whoever is named here granted the machine. Where every one is taken, no
+    /// grant is looked at.
+    pub providers: AllowedProviders,
     /// Weaknesses that are tolerated.
     pub tolerated: Vec<Weakness>,
     /// Rules for AMD SEV-SNP.

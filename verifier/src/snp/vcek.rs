@@ -5,6 +5,7 @@ use der::Decode as _;
 use der::asn1::{Ia5StringRef, ObjectIdentifier};
 use p384::ecdsa::VerifyingKey;
 use protocol::digest::ChipId;
+use protocol::machine_grant::ChipIdentity;
 
 use super::product::Product;
 use super::report::Report;
@@ -13,7 +14,7 @@ use super::tcb::TcbVersion;
 use crate::certificate::ParsedCertificate;
 use crate::checks::{Checks, Hex, Subject};
 use crate::rejection::Rejection;
-use crate::result::{ChipIdentity, ReportedChip};
+use crate::result::ReportedChip;
 
 const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
 const HARDWARE_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");

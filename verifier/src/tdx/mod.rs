@@ -12,7 +12,9 @@ mod rules;
 use dcap_qvl::configs::RustCryptoConfig;
 use dcap_qvl::verify::QuoteVerifier;
 use dcap_qvl::{QuoteClaims, QuotePolicy};
+use protocol::digest::Ppid;
 use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::machine_grant::ChipIdentity;
 
 use self::collateral::Collateral;
 use self::quote::Quote;
@@ -20,7 +22,7 @@ use crate::anchors::CertificateDigest;
 use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
 use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
-use crate::result::{ChipIdentity, ReportedChip};
+use crate::result::ReportedChip;
 use crate::time::UnixTime;
 
 const QUOTE: Subject = Subject::of("quote");
@@ -71,7 +73,7 @@ pub(crate) fn appraise_quote(
     let ppid = |claims: &QuoteClaims| {
         let ppid = claims.platform.pck.ppid.as_slice().try_into();
         ppid.ok()
-            .map(|ppid| ReportedChip::Certified(ChipIdentity::Tdx(ppid)))
+            .map(|ppid| ReportedChip::Certified(ChipIdentity::Tdx(Ppid(ppid))))
     };
     Some(HardwareClaims {
         report_data: quote.report.report_data,

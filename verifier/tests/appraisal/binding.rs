@@ -8,7 +8,7 @@ use protocol::digest::{
 use protocol::launch_configuration::config_digest;
 use protocol::reference_values::Profile;
 use protocol::tee::EvidenceClass;
-use verifier::{AllowedChips, ChipName, Rejection, Weakness};
+use verifier::{Allowed, Rejection, Weakness};
 
 use crate::world::{NOW, World};
 
@@ -99,8 +99,8 @@ pub(crate) const CHANGES: &[Change] = &[
         "a chip that is allowed and denied",
         Rejection::ChipNotAccepted,
         |w| {
-            let chip = ChipName(*w.appraise().unwrap().chip().claimed());
-            w.policy.chips.allowed = AllowedChips::Only(vec![chip]);
+            let chip = *w.appraise().unwrap().chip().claimed();
+            w.policy.chips.allowed = Allowed::Only(vec![chip]);
             w.policy.chips.denied.push(chip);
         },
     ),
@@ -119,19 +119,19 @@ pub(crate) const CHANGES: &[Change] = &[
         },
     ),
     ("an empty list of chips", Rejection::ChipNotAccepted, |w| {
-        w.policy.chips.allowed = AllowedChips::Only(Vec::new());
+        w.policy.chips.allowed = Allowed::Only(Vec::new());
     }),
     ("a denied chip", Rejection::ChipNotAccepted, |w| {
         let chip = *w.appraise().unwrap().chip().claimed();
-        w.policy.chips.denied.push(ChipName(chip));
+        w.policy.chips.denied.push(chip);
     }),
     (
         "an allow list, and a key that is of no chip",
         Rejection::ChipNotCertified,
         |w| {
             under_a_vlek(w);
-            let chip = ChipName(*w.appraise().unwrap().chip().claimed());
-            w.policy.chips.allowed = AllowedChips::Only(vec![chip]);
+            let chip = *w.appraise().unwrap().chip().claimed();
+            w.policy.chips.allowed = Allowed::Only(vec![chip]);
         },
     ),
     (
@@ -140,7 +140,7 @@ pub(crate) const CHANGES: &[Change] = &[
         |w| {
             under_a_vlek(w);
             let chip = *w.appraise().unwrap().chip().claimed();
-            w.policy.chips.denied.push(ChipName(chip));
+            w.policy.chips.denied.push(chip);
         },
     ),
     ("another nonce", Rejection::FreshnessMismatch, |w| {

@@ -6,7 +6,7 @@ use mock_tee::Lie;
 use mock_tee::nvidia::DeviceLie;
 use verifier::Rejection;
 
-use crate::{binding, nvidia, snp, tdx};
+use crate::{binding, grant, nvidia, snp, tdx};
 
 /// Provoked by a test of its own rather than by a row of a table.
 const BY_A_TEST_OF_ITS_OWN: &[Rejection] = &[
@@ -34,7 +34,7 @@ fn every_rejection_is_provoked_by_a_fixture() {
     let lies = snp::LIES.iter().chain(tdx::LIES).map(|(_, reason)| *reason);
     let devices = nvidia::LIES.iter().map(|(_, reason)| *reason);
     let changes = binding::CHANGES.iter().chain(tdx::CHANGES);
-    let changes = changes.chain(nvidia::CHANGES);
+    let changes = changes.chain(nvidia::CHANGES).chain(grant::CHANGES);
     let changes = changes.map(|(_, reason, _)| *reason);
     let own = BY_A_TEST_OF_ITS_OWN.iter().copied();
     let provoked: BTreeSet<_> = lies.chain(devices).chain(changes).chain(own).collect();

@@ -98,6 +98,7 @@ fn matches(pattern: &Value, text: &str) -> bool {
     };
     match pattern.as_str().unwrap() {
         "^[0-9a-f]{16}$" => hex(16),
+        "^[0-9a-f]{64}$" => hex(64),
         "^[0-9a-f]{96}$" => hex(96),
         "^([0-9a-f]{32}|[0-9a-f]{128})$" => hex(32) || hex(128),
         "^INTEL-SA-[0-9]{5}$" => text.strip_prefix("INTEL-SA-").is_some_and(|number| {
@@ -124,6 +125,7 @@ fn full() -> Value {
     let mut policy: Value = serde_json::from_str(&text).unwrap();
     policy["chips"]["allowed"] = json!({"only": ["0a".repeat(64), "0b".repeat(16)]});
     policy["chips"]["denied"] = json!(["0c".repeat(16)]);
+    policy["providers"] = json!({"only": ["0e".repeat(32)]});
     policy["tdx"]["levels"][0]["advisories"] = json!(["INTEL-SA-00837"]);
     policy["tdx"]["modules"] = json!({"only": ["0d".repeat(48)]});
     policy["snp"]["tcb_minima"][0]["model"] = json!(17);
@@ -208,6 +210,7 @@ fn both_say_the_same_of_every_value_put_in_every_place() {
         json!("0a".repeat(8)),
         json!("0A".repeat(8)),
         json!("0a".repeat(16)),
+        json!("0a".repeat(32)),
         json!("0a".repeat(48)),
         json!([]),
         json!({}),

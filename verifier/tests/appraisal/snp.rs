@@ -3,9 +3,10 @@
 use mock_tee::Lie;
 use mock_tee::snp::Product;
 use protocol::endorsements::{EndorsementKind, Endorsements};
+use protocol::machine_grant::ChipIdentity;
 use protocol::reference_values::{Profile, snp_measurement_key};
 use protocol::tee::TeeKind;
-use verifier::{ChipIdentity, Outcome, Rejection, ReportedChip, TrustAnchors, UnixTime, Weakness};
+use verifier::{Outcome, Rejection, ReportedChip, TrustAnchors, UnixTime, Weakness};
 
 use crate::world::{MEASUREMENT, NOW, World};
 

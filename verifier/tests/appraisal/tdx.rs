@@ -4,12 +4,11 @@ use mock_tee::Lie;
 use mock_tee::tdx::QuoteVersion;
 use protocol::digest::{EventLogDigest, Rtmr};
 use protocol::event_log::{Algorithm, EventLog};
+use protocol::machine_grant::ChipIdentity;
 use protocol::reference_values::{Profile, tdx_measurement_key};
 use protocol::tee::TeeKind;
 use sha2::{Digest as _, Sha256};
-use verifier::{
-    AcceptedLevel, ChipIdentity, Rejection, SeamRule, TdxStatus, TrustAnchors, UnixTime, Weakness,
-};
+use verifier::{AcceptedLevel, Rejection, SeamRule, TdxStatus, TrustAnchors, UnixTime, Weakness};
 
 use crate::binding::Change;
 use crate::world::{NOW, REGISTERS, World};

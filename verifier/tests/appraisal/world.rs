@@ -92,6 +92,8 @@ pub(crate) struct World {
     pub(crate) gpu_evidence: Vec<u8>,
     /// What the host staples for GPUs.
     pub(crate) gpu_endorsements: Option<Vec<u8>>,
+    /// What the host staples as the provider's grant.
+    pub(crate) grant: Option<Vec<u8>>,
     pub(crate) channel: ChannelBinding,
     pub(crate) references: ReferenceValues,
     pub(crate) policy: AppraisalPolicy,
@@ -177,6 +179,7 @@ impl World {
             event_log: Vec::new(),
             gpu_evidence: Vec::new(),
             gpu_endorsements: None,
+            grant: None,
             channel,
             references: references(&configuration),
             policy: AppraisalPolicy::strict(),
@@ -210,6 +213,10 @@ impl World {
         if let Some(stapled) = &self.gpu_endorsements {
             let kind = EndorsementKind::Nvidia;
             endorsements.insert(kind, stapled.clone()).unwrap();
+        }
+        if let Some(grant) = &self.grant {
+            let kind = EndorsementKind::MachineGrant;
+            endorsements.insert(kind, grant.clone()).unwrap();
         }
         Evidence {
             statement: self.statement.clone(),

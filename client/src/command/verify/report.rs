@@ -13,12 +13,14 @@ pub(super) fn readable(verdict: &Verdict) -> String {
         Binding::NotChecked => "channel binding not checked".to_owned(),
     });
     if let Some(machine) = verdict.machine() {
+        let provider = machine.provider.map(|key| key.to_string());
         let models: Vec<_> = machine.models.iter().map(ToString::to_string).collect();
         for (name, value) in [
             ("image", machine.image.to_string()),
             ("shape", machine.shape.clone()),
             ("measurement", machine.measurement.to_string()),
             ("chip", chip(machine)),
+            ("provider", provider.unwrap_or_else(|| "any".to_owned())),
             ("models", models.join(" ")),
             ("boot", machine.boot_id.to_string()),
             ("statement", machine.statement.to_string()),
