@@ -14,7 +14,7 @@
 
 use std::hint::black_box;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dcap_qvl::QuotePolicy;
 use dcap_qvl::configs::RustCryptoConfig;
@@ -28,6 +28,7 @@ use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode};
 use protocol::reference_values::DeviceSet;
 use serde_json::json;
 
+mod clock;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/appraisal/world.rs"]
 mod world;
@@ -110,15 +111,10 @@ fn main() {
     }
 }
 
-/// The median: other programs on the machine only ever add, but so does an unlucky first round.
+/// The median of what the thread ran: other programs on the machine only ever add, but so does an
+/// unlucky first round.
 fn median(mut run: impl FnMut()) -> Duration {
-    let mut times: Vec<_> = (0..ROUNDS)
-        .map(|_| {
-            let began = Instant::now();
-            run();
-            began.elapsed()
-        })
-        .collect();
+    let mut times: Vec<_> = (0..ROUNDS).map(|_| clock::measure(&mut run).1).collect();
     times.sort_unstable();
     times[ROUNDS / 2]
 }

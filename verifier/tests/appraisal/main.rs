@@ -14,6 +14,7 @@ mod binding;
 mod bundle;
 mod coverage;
 mod devices;
+mod edges;
 mod grant;
 mod nvidia;
 mod policy_schema;
