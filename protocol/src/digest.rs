@@ -2,7 +2,6 @@
 //!
 //! Each type prints as lower-case hex and parses only that. Secrets do not live here.
 
-use alloc::string::String;
 use core::fmt;
 
 /// Text that is not the hex form of the expected length.
@@ -52,6 +51,25 @@ const fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
+/// Types whose text is their form in documents: read only as they are written.
+macro_rules! written_as_text {
+    ($($name:ident),*) => {$(
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <::alloc::string::String as ::serde::Deserialize>::deserialize(from)?;
+                text.parse().map_err(::serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+pub(crate) use written_as_text;
+
 /// Declares a fixed-size byte string with its own type.
 macro_rules! byte_strings {
     ($($(#[$doc:meta])* $name:ident($length:literal);)*) => {$(
@@ -98,18 +116,7 @@ macro_rules! byte_strings {
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(from)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
+        written_as_text!($name);
     )*};
 }
 

@@ -5,14 +5,15 @@
 //! is the granted one is the verifier's to say.
 
 use alloc::collections::BTreeSet;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use ed25519_dalek::SigningKey;
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::digest::{ChipId, ConfigDigest, HexError, Ppid, ProviderKey, Signature};
+use crate::digest::{
+    ChipId, ConfigDigest, HexError, Ppid, ProviderKey, Signature, written_as_text,
+};
 use crate::gpu_evidence::MAX_DEVICES;
 use crate::tee::TeeKind;
 use crate::ton::NetworkId;
@@ -25,7 +26,7 @@ const VERSION: u16 = 1;
 const DOMAIN: &[u8] = b"cocoon/machine-grant/v1\0";
 
 /// Identity of a processor. Its text is lower-case hex: 128 digits of a CHIP_ID, 32 of a PPID.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChipIdentity {
     /// CHIP_ID of an AMD processor.
     SevSnp(ChipId),
@@ -42,12 +43,6 @@ impl fmt::Display for ChipIdentity {
     }
 }
 
-impl fmt::Debug for ChipIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChipIdentity({self})")
-    }
-}
-
 impl core::str::FromStr for ChipIdentity {
     type Err = HexError;
 
@@ -57,18 +52,7 @@ impl core::str::FromStr for ChipIdentity {
     }
 }
 
-impl serde::Serialize for ChipIdentity {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ChipIdentity {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(ChipIdentity);
 
 /// What a provider grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,17 +99,14 @@ impl SignedGrant {
     /// provider's, the grant cannot say.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        let key = self.provider.as_bytes();
-        self.signature.holds(key, &self.message())
+        let message = self.message();
+        self.signature.holds(self.provider.as_bytes(), &message)
     }
 
     /// The encoded grant.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.raw(self.signature.as_bytes());
-        out.finish()
+        [self.body().as_slice(), self.signature.as_bytes()].concat()
     }
 
     /// Decodes exactly one grant. The signature is not checked.
@@ -136,40 +117,31 @@ impl SignedGrant {
         let mut from = Reader::new(bytes);
         from.magic(MAGIC)?;
         from.magic(&VERSION.to_le_bytes())?;
-        let provider = ProviderKey(from.array()?);
-        let network = NetworkId(from.u32()?.cast_signed());
-        let chip = match TeeKind::from_wire(from.u8()?)? {
-            TeeKind::SevSnp => ChipIdentity::SevSnp(ChipId(from.array()?)),
-            TeeKind::Tdx => ChipIdentity::Tdx(Ppid(from.array()?)),
-        };
-        let devices = read_serials(&mut from)?;
-        let configuration = ConfigDigest(from.array()?);
-        let not_after = from.u64()?;
-        let signature = Signature(from.array()?);
-        from.finish()?;
-        Ok(Self {
+        let signed = Self {
+            provider: ProviderKey(from.array()?),
             grant: MachineGrant {
-                network,
-                chip,
-                devices,
-                configuration,
-                not_after,
+                network: NetworkId(from.u32()?.cast_signed()),
+                chip: match TeeKind::from_wire(from.u8()?)? {
+                    TeeKind::SevSnp => ChipIdentity::SevSnp(ChipId(from.array()?)),
+                    TeeKind::Tdx => ChipIdentity::Tdx(Ppid(from.array()?)),
+                },
+                devices: read_serials(&mut from)?,
+                configuration: ConfigDigest(from.array()?),
+                not_after: from.u64()?,
             },
-            provider,
-            signature,
-        })
+            signature: Signature(from.array()?),
+        };
+        from.finish()?;
+        Ok(signed)
     }
 
     fn message(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        out.raw(DOMAIN);
-        self.write(&mut out);
-        out.finish()
+        [DOMAIN, &self.body()].concat()
     }
 
     /// Everything before the signature.
-    fn write(&self, out: &mut Writer) {
-        let grant = &self.grant;
+    fn body(&self) -> Vec<u8> {
+        let (grant, mut out) = (&self.grant, Writer::new());
         out.raw(MAGIC).u16(VERSION).raw(self.provider.as_bytes());
         out.u32(grant.network.0.cast_unsigned());
         match &grant.chip {
@@ -181,6 +153,7 @@ impl SignedGrant {
             out.count(serial.len()).raw(serial);
         }
         out.raw(grant.configuration.as_bytes()).u64(grant.not_after);
+        out.finish()
     }
 }
 
@@ -190,8 +163,7 @@ fn read_serials(from: &mut Reader<'_>) -> Result<BTreeSet<Vec<u8>>, DecodeError>
     for _ in 0..from.count("granted devices", MAX_DEVICES)? {
         let length = from.count("serial number", MAX_SERIAL_BYTES)?;
         let serial = from.slice(length)?.to_vec();
-        let ascends = serials.last().is_none_or(|last| *last < serial);
-        if serial.is_empty() || !ascends {
+        if serial.is_empty() || serials.last() >= Some(&serial) {
             return Err(DecodeError::OutOfRange {
                 field: "serial number",
             });
@@ -255,7 +227,7 @@ mod tests {
     #[test]
     fn a_set_of_serial_numbers_has_one_encoding() {
         let bytes = grant().sign(&key()).encode();
-        // Behind magic, version, key, network, kind and chip: the count, then 2 01 02, 2 01 03, 1 02.
+        // Behind magic, version, key, network, kind, chip: the count, then lengths and numbers.
         let at = 8 + 2 + 32 + 4 + 1 + 64;
         assert_eq!(bytes[at..at + 9], [3, 2, 1, 2, 2, 1, 3, 1, 2]);
         for serials in [

@@ -86,19 +86,7 @@ impl fmt::Debug for ImageVersion {
     }
 }
 
-impl Serialize for ImageVersion {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ImageVersion {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
+crate::digest::written_as_text!(ImageVersion);
 
 /// Whether an image is meant for clients or for research.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

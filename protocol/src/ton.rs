@@ -1,6 +1,5 @@
 //! The two things of TON that everyone must be able to name: a network and an address.
 
-use alloc::string::String;
 use core::fmt;
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -82,15 +81,4 @@ impl core::str::FromStr for TonAddress {
     }
 }
 
-impl serde::Serialize for TonAddress {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for TonAddress {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::digest::written_as_text!(TonAddress);

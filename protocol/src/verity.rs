@@ -3,7 +3,6 @@
 //! The superblock that a formatting tool leaves on the disk is never read: every parameter comes
 //! from a measured place (the command line for the root, the launch configuration for a model).
 
-use alloc::string::String;
 use core::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -128,18 +127,7 @@ impl fmt::Display for VerityParameters {
     }
 }
 
-impl serde::Serialize for VerityParameters {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for VerityParameters {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::digest::written_as_text!(VerityParameters);
 
 #[cfg(test)]
 mod tests {

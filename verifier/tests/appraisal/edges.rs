@@ -89,7 +89,7 @@ fn reversed(bytes: &[u8]) -> Vec<u8> {
 fn scalars_of_an_amd_report() {
     let world = World::genoa();
     let honest = world.evidence();
-    let scalar = |number| {
+    let scalar = |number: usize| {
         let at = SNP_SIGNATURE + number * SNP_SCALAR;
         reversed(&honest.report[at..at + 48])
     };
@@ -114,7 +114,7 @@ fn scalars_of_an_amd_report() {
 fn scalars_of_an_intel_quote_and_its_key() {
     let world = World::tdx(QuoteVersion::V4);
     let honest = world.evidence();
-    let scalar = |number| {
+    let scalar = |number: usize| {
         let at = QUOTE_SIGNATURE + number * 32;
         honest.report[at..at + 32].to_vec()
     };
