@@ -57,6 +57,9 @@ const SET: DeviceSet = DeviceSet {
     mode: GpuMode::ProtectedPcie,
 };
 
+/// Whether what is behind a way in takes these bytes.
+type Open<'d> = Box<dyn Fn(&[u8]) -> bool + 'd>;
+
 /// One way in.
 struct Door<'d> {
     name: &'static str,
@@ -64,7 +67,7 @@ struct Door<'d> {
     /// Inputs of its own, besides those that every door gets.
     bombs: Vec<(String, Vec<u8>)>,
     /// Whether the input is accepted.
-    open: Box<dyn Fn(&[u8]) -> bool + 'd>,
+    open: Open<'d>,
 }
 
 /// The worst of one kind.
