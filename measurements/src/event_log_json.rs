@@ -180,7 +180,7 @@ fn read(number: usize, written: Written) -> Result<JsonEvent, JsonLogError> {
     let payload = hex(&written.event_payload).ok_or(refused("event_payload"))?;
     let is_run_time = written.event_type == RUN_TIME;
     let computed = if is_run_time {
-        event_log::run_time_digest(written.event_type, &written.event, &payload)
+        run_time_digest(written.event_type, &written.event, &payload)
     } else {
         Sha384::digest(&payload).into()
     };
@@ -238,4 +238,16 @@ impl std::fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write_hex(self.0, f)
     }
+}
+/// The digest of a run-time event of dstack's form, whose log may leave it out:
+/// SHA-384(type, little-endian || ":" || name || ":" || payload).
+fn run_time_digest(kind: u32, name: &str, payload: &[u8]) -> [u8; 48] {
+    Sha384::new()
+        .chain_update(kind.to_le_bytes())
+        .chain_update(b":")
+        .chain_update(name)
+        .chain_update(b":")
+        .chain_update(payload)
+        .finalize()
+        .into()
 }

@@ -10,7 +10,7 @@
 
 use alloc::vec::Vec;
 
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::{Sha256, Sha384, Sha512};
 
 use crate::codec::{DecodeError, Reader};
 
@@ -291,20 +291,6 @@ pub fn replay<'d>(
         }
     }
     registers
-}
-
-/// The digest of a run-time event of dstack's form, whose log may leave it out:
-/// SHA-384(type, little-endian || ":" || name || ":" || payload).
-#[must_use]
-pub fn run_time_digest(kind: u32, name: &str, payload: &[u8]) -> [u8; 48] {
-    Sha384::new()
-        .chain_update(kind.to_le_bytes())
-        .chain_update(b":")
-        .chain_update(name)
-        .chain_update(b":")
-        .chain_update(payload)
-        .finalize()
-        .into()
 }
 
 /// The first event: old format, with the list of algorithms as its data.

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::{ConfigDigest, HostData, ModelDigest, MrConfigId};
-use crate::nano::Nano;
 use crate::receipt::{TokenCounts, TokenPrices};
 use crate::ton::{NetworkId, TonAddress};
 use crate::verity::VerityParameters;
@@ -210,17 +209,6 @@ pub fn mr_config_id(digest: &ConfigDigest) -> MrConfigId {
         *to = from;
     }
     MrConfigId(bytes)
-}
-
-/// The dearest price of one increment of completion tokens, for deciding what may stay unpaid.
-///
-/// # Errors
-/// `AmountOverflow` outside the range of amounts.
-pub fn increment_price(
-    limits: &Limits,
-    prices: &TokenPrices,
-) -> Result<Nano, crate::nano::AmountOverflow> {
-    Nano::from_u64(prices.completion).times(u64::from(limits.increment_tokens))
 }
 
 #[cfg(test)]

@@ -124,21 +124,6 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Greedy, up to so many tokens.
-    #[must_use]
-    pub const fn greedy(max_tokens: u32) -> Self {
-        Self {
-            temperature_milli: 0,
-            top_p_milli: 1000,
-            top_k: 0,
-            min_p_milli: 0,
-            presence_milli: 0,
-            frequency_milli: 0,
-            seed: 0,
-            max_tokens,
-        }
-    }
-
     /// Writes 36 bytes.
     pub fn write(&self, out: &mut Writer) {
         out.u32(self.temperature_milli)
@@ -420,6 +405,18 @@ mod tests {
     use super::*;
     use crate::digest::AccountId;
 
+    /// Greedy, sixteen tokens.
+    const GREEDY: Sampling = Sampling {
+        temperature_milli: 0,
+        top_p_milli: 1000,
+        top_k: 0,
+        min_p_milli: 0,
+        presence_milli: 0,
+        frequency_milli: 0,
+        seed: 0,
+        max_tokens: 16,
+    };
+
     fn receipt() -> Receipt {
         Receipt {
             network: NetworkId(-7357),
@@ -435,7 +432,7 @@ mod tests {
                 minor: 1,
                 patch: 0,
             },
-            sampling: Sampling::greedy(16),
+            sampling: GREEDY,
             tokens: TokenCounts {
                 prompt: 42,
                 cached: 0,

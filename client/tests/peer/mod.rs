@@ -422,8 +422,14 @@ impl Peer {
             model: configuration().models[0].verity.model_digest(),
             image: IMAGE,
             sampling: Sampling {
+                temperature_milli: 0,
+                top_p_milli: 1000,
+                top_k: 0,
+                min_p_milli: 0,
+                presence_milli: 0,
+                frequency_milli: 0,
                 seed: 1,
-                ..Sampling::greedy(16)
+                max_tokens: 16,
             },
             tokens,
             prices: PRICES,

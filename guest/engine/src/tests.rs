@@ -141,7 +141,11 @@ fn sampling(temperature_milli: u32, max_tokens: u32) -> Sampling {
         temperature_milli,
         top_p_milli: 900,
         seed: 42,
-        ..Sampling::greedy(max_tokens)
+        top_k: 0,
+        min_p_milli: 0,
+        presence_milli: 0,
+        frequency_milli: 0,
+        max_tokens,
     }
 }
 

@@ -64,6 +64,18 @@ mod tests {
     use protocol::tee::EvidenceClass;
     use protocol::ton::NetworkId;
 
+    /// Greedy, sixteen tokens.
+    const GREEDY: Sampling = Sampling {
+        temperature_milli: 0,
+        top_p_milli: 1000,
+        top_k: 0,
+        min_p_milli: 0,
+        presence_milli: 0,
+        frequency_milli: 0,
+        seed: 0,
+        max_tokens: 16,
+    };
+
     fn receipt(channel: u8) -> Receipt {
         Receipt {
             network: NetworkId(-7357),
@@ -79,7 +91,7 @@ mod tests {
                 minor: 1,
                 patch: 0,
             },
-            sampling: Sampling::greedy(1),
+            sampling: GREEDY,
             tokens: TokenCounts::default(),
             prices: TokenPrices {
                 prompt: 1,

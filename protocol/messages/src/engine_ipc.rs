@@ -456,10 +456,22 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
+    /// Greedy, sixteen tokens.
+    const GREEDY: Sampling = Sampling {
+        temperature_milli: 0,
+        top_p_milli: 1000,
+        top_k: 0,
+        min_p_milli: 0,
+        presence_milli: 0,
+        frequency_milli: 0,
+        seed: 0,
+        max_tokens: 16,
+    };
+
     fn start(text: &str) -> EngineRequest {
         EngineRequest::Start {
             request: 1,
-            sampling: Sampling::greedy(16),
+            sampling: GREEDY,
             grant: 64,
             messages: std::vec![ChatMessage {
                 role: ChatRole::User,

@@ -14,6 +14,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use sha2::Digest as _;
 
 const CCEL: &[u8] = include_bytes!("../../../tests/fixtures/tdx/eventlog/ccel.bin");
 

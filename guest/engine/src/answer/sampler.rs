@@ -169,6 +169,18 @@ const fn mix(mut z: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// Greedy, sixteen tokens.
+    const GREEDY: Sampling = Sampling {
+        temperature_milli: 0,
+        top_p_milli: 1000,
+        top_k: 0,
+        min_p_milli: 0,
+        presence_milli: 0,
+        frequency_milli: 0,
+        seed: 0,
+        max_tokens: 16,
+    };
+
     fn sampler(temperature_milli: u32, top_p_milli: u32, seed: u64) -> Sampler {
         with(|sampling| {
             sampling.temperature_milli = temperature_milli;
@@ -178,7 +190,7 @@ mod tests {
     }
 
     fn with(change: impl FnOnce(&mut Sampling)) -> Sampler {
-        let mut sampling = Sampling::greedy(64);
+        let mut sampling = GREEDY;
         change(&mut sampling);
         Sampler::new(sampling, Vec::new())
     }
@@ -274,8 +286,7 @@ mod tests {
 
     #[test]
     fn a_shift_forbids_or_forces_a_token() {
-        let biased =
-            |token, milli| Sampler::new(Sampling::greedy(1), vec![TokenBias { token, milli }]);
+        let biased = |token, milli| Sampler::new(GREEDY, vec![TokenBias { token, milli }]);
         let logits = [1.0, 0.5, 0.0];
         assert_eq!(biased(0, -100_000).sample(&logits, &[]), Ok(1));
         assert_eq!(biased(2, 1001).sample(&logits, &[]), Ok(2));
