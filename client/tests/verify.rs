@@ -208,7 +208,7 @@ fn a_real_gpu_is_refused_for_its_nonce_mode_or_signature() {
         ),
         (
             "h100-bad-signature",
-            "hopper,1,0,protected-pcie",
+            single,
             SINGLE_NONCE,
             "gpu-signature-invalid of gpu-0",
         ),
