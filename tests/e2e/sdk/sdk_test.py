@@ -138,9 +138,22 @@ def says_that_a_model_is_not_there(client):
 
 
 def names_the_member_that_it_does_not_take(client):
-    error = refusal(openai.BadRequestError, lambda: ask(client, logit_bias={"7": 1}))
+    error = refusal(openai.BadRequestError, lambda: ask(client, n=2))
     require(error.code == "unsupported-member", error.code)
-    require("logit_bias" in error.message, error.message)
+    require(error.param == "n", error.param)
+
+
+def refuses_to_shift_a_token_that_the_model_does_not_have(client):
+    error = refusal(openai.BadRequestError, lambda: ask(client, logit_bias={"4000000000": 1}))
+    require((error.code, error.param) == ("logit_bias_token", "logit_bias"), error.code)
+
+
+def draws_the_likeliest_where_nothing_else_is_left(client):
+    """One token to draw from is the greedy answer, whatever the temperature."""
+    greedy = ask(client).choices[0].message.content
+    for narrowed in ({"top_k": 1}, {"min_p": 1}):
+        drawn = ask(client, temperature=1.5, extra_body=narrowed).choices[0].message.content
+        require(drawn == greedy, f"another answer with {narrowed}")
 
 
 def streams_three_answers_at_once(client):
@@ -156,6 +169,8 @@ CLAIMS = [
     gives_a_whole_answer_with_its_usage,
     says_that_a_model_is_not_there,
     names_the_member_that_it_does_not_take,
+    refuses_to_shift_a_token_that_the_model_does_not_have,
+    draws_the_likeliest_where_nothing_else_is_left,
     streams_three_answers_at_once,
 ]
 
