@@ -1,92 +1,35 @@
 // PaymentChannel: what it pays, what it refuses and with which exit code.
 import assert from 'node:assert/strict';
 import { before, beforeEach, describe, test } from 'node:test';
-import { Address, beginCell, Cell, type StateInit } from '@ton/core';
-import { keyPairFromSeed, sign } from '@ton/crypto';
-import { NETWORK_ID, type Prices } from '../../tests/ton-testnode/src/chain-config.ts';
+import { Address, beginCell, Cell } from '@ton/core';
+import { sign } from '@ton/crypto';
+import type { Prices } from '../../tests/ton-testnode/src/chain-config.ts';
 import * as wire from '../wrappers/channel.ts';
 import { addressOf } from '../wrappers/code.ts';
-import { account, COIN, type Moment, type Outcome, START, World } from './world.ts';
-
-const PAYER = account(1);
-const PAYEE = account(2);
-const STRANGER = account(3);
-const KEY = keyPairFromSeed(Buffer.alloc(32, 7));
-const OTHER_KEY = keyPairFromSeed(Buffer.alloc(32, 8));
-const WINDOW = 3600;
-const DEPOSIT = 5n * COIN;
-const MARGIN = COIN / 10n; // for gas and storage reserve
-const FEE_VALUE = COIN / 20n; // attached to a claim or a close
-const CLAIM_GAS_BUDGET = 4500n;
-
-interface Deployed {
-    world: World;
-    address: Address;
-    init: StateInit;
-}
-
-function terms(changes: Partial<wire.Terms> = {}): wire.Terms {
-    return { payer: PAYER, payee: PAYEE, payerKey: KEY.publicKey, window: WINDOW, ...changes };
-}
-
-async function open(world: World, changes: Partial<wire.Terms> = {}): Promise<Deployed> {
-    const init = wire.channelInit(terms(changes));
-    const address = addressOf(init);
-    const result = await topUp({ world, address, init }, DEPOSIT);
-    assert.equal(result.exit, 0);
-    return { world, address, init };
-}
-
-function topUp(
-    d: Deployed,
-    amount: bigint,
-    from = PAYER,
-    value = amount + MARGIN,
-): Promise<Outcome> {
-    return d.world.send({ from, to: d.address, value, body: wire.topUp(amount), init: d.init });
-}
-
-async function stored(d: Deployed): Promise<wire.StoredChannel> {
-    return wire.parseChannel(await d.world.dataOf(d.address));
-}
-
-async function voucher(d: Deployed, changes: Partial<wire.Voucher> = {}): Promise<wire.Voucher> {
-    const { epoch } = await stored(d);
-    return {
-        network: NETWORK_ID,
-        channel: d.address,
-        epoch,
-        cumulative: COIN,
-        receiptsRoot: 42n,
-        validUntil: d.world.now + 600,
-        ...changes,
-    };
-}
-
-async function claim(
-    d: Deployed,
-    changes: Partial<wire.Voucher> = {},
-    from = PAYEE,
-): Promise<Outcome> {
-    const body = wire.claim(wire.voucherCell(await voucher(d, changes)), KEY.secretKey);
-    return d.world.send({ from, to: d.address, value: FEE_VALUE, body });
-}
-
-function sendBody(d: Deployed, body: Cell, from: Address): Promise<Outcome> {
-    return d.world.send({ from, to: d.address, value: FEE_VALUE, body });
-}
-
-/** Refused with this code: the state is untouched and the value returns to the sender. */
-async function refused(d: Deployed, code: number, act: () => Promise<Outcome>): Promise<void> {
-    const balance = d.world.balance(d.address);
-    const data = await d.world.dataOf(d.address);
-    const result = await act();
-    assert.equal(result.exit, code);
-    assert.ok(result.bounced, 'the value came back');
-    assert.equal(result.paid, 0n);
-    assert.ok((await d.world.dataOf(d.address)).equals(data), 'the state is untouched');
-    assert.ok(d.world.balance(d.address) >= balance - 1_000_000n, 'at most rent was lost');
-}
+import {
+    ACCOUNT_BITS,
+    ACCOUNT_CELLS,
+    CLAIM_GAS_BUDGET,
+    claim,
+    DEPOSIT,
+    type Deployed,
+    FEE_VALUE,
+    KEY,
+    OTHER_KEY,
+    open,
+    PAYEE,
+    PAYER,
+    refused,
+    STRANGER,
+    sendBody,
+    storageFee,
+    stored,
+    terms,
+    topUp,
+    voucher,
+    WINDOW,
+} from './channel-stage.ts';
+import { account, COIN, type Moment, START, World } from './world.ts';
 
 for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
     describe(`payment channel, prices ${prices}`, () => {
@@ -376,7 +319,7 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
                 ? [500n, 40_000n, 26_214_400n]
                 : [83n, 6_666n, 4_369_066n];
             const up = (x: bigint) => (x + 65_535n) >> 16n;
-            const rent = up((7000n + 16n * cellPrice) * 5n * 365n * 86_400n);
+            const rent = up((ACCOUNT_BITS + ACCOUNT_CELLS * cellPrice) * 5n * 365n * 86_400n);
             const need = DEPOSIT + rent + flat + up((6000n - 100n) * gasPrice);
             const init = wire.channelInit(terms({ window: 3 }));
             const unopened = { world: d.world, address: addressOf(init), init };
@@ -448,8 +391,8 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             const used = (await d.world.chain.getContract(d.address)).account.account?.storageStats
                 .used;
             assert.ok(used);
-            assert.ok(used.bits <= 7000n, `${used.bits} bits`);
-            assert.ok(used.cells <= 16n, `${used.cells} cells`);
+            assert.ok(used.bits <= ACCOUNT_BITS, `${used.bits} bits`);
+            assert.ok(used.cells <= ACCOUNT_CELLS, `${used.cells} cells`);
         });
 
         test('top_up_stays_within_the_gas_it_asks_for', async () => {
@@ -458,11 +401,4 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             assert.ok(result.gas <= 6000n, `opening used ${result.gas} gas`);
         });
     });
-}
-
-function storageFee(result: Outcome): bigint {
-    const description = result.transactions[0]!.description;
-    return description.type === 'generic'
-        ? (description.storagePhase?.storageFeesCollected ?? 0n)
-        : 0n;
 }

@@ -1,7 +1,16 @@
 // The stage of every scenario: an emulated chain that checks, transaction by transaction, that no
 // nano unit appears or vanishes, and remembers the gas of each exit.
 import assert from 'node:assert/strict';
-import { Address, type Cell, type Message, type StateInit, type Transaction } from '@ton/core';
+import {
+    Address,
+    beginCell,
+    type Cell,
+    type Message,
+    type ShardAccount,
+    type StateInit,
+    storeShardAccount,
+    type Transaction,
+} from '@ton/core';
 import {
     Blockchain,
     type BlockchainSnapshot,
@@ -9,6 +18,7 @@ import {
     internal,
 } from '@ton/sandbox';
 import { networkConfig, type Prices } from '../../tests/ton-testnode/src/chain-config.ts';
+import { record } from './recording.ts';
 
 export const COIN = 1_000_000_000n;
 export const START = 1_795_000_000; // some second of November 2026
@@ -28,7 +38,7 @@ export interface Outcome {
     gas: bigint;
     fees: bigint;
     actionOk: boolean;
-    /** Value of the message that the contract sent out, 0 when it sent none. */
+    /** Value of the first message that the contract sent to an account, 0 when it sent none. */
     paid: bigint;
     /** Whether the value came back to the sender as a bounce. */
     bounced: boolean;
@@ -38,6 +48,7 @@ export interface Outcome {
 export interface Moment {
     chain: BlockchainSnapshot;
     balances: Map<string, bigint>;
+    accounts: Map<string, Cell>;
 }
 
 /** A plain account of this scenario, told apart by a number. */
@@ -47,14 +58,19 @@ export function account(index: number, workchain = 0): Address {
 
 export class World {
     private balances = new Map<string, bigint>();
+    /** The shard's record of each account after its last transaction. */
+    private accounts = new Map<string, Cell>();
 
-    private constructor(readonly chain: Blockchain) {}
+    private constructor(
+        readonly chain: Blockchain,
+        private readonly prices: Prices,
+    ) {}
 
     static async create(prices: Prices = 'before-2026'): Promise<World> {
         const chain = await Blockchain.create();
         chain.setConfig(networkConfig(chain.config, prices));
         chain.now = START;
-        return new World(chain);
+        return new World(chain, prices);
     }
 
     get now(): number {
@@ -71,7 +87,9 @@ export class World {
 
     /** Sets the balance by decree, as years of rent or an erased account would. */
     async decree(of: Address, balance: bigint): Promise<void> {
-        (await this.chain.getContract(of)).balance = balance;
+        const contract = await this.chain.getContract(of);
+        contract.balance = balance;
+        this.accounts.set(of.toRawString(), shardRecord(contract.account));
         this.balances.set(of.toRawString(), balance);
     }
 
@@ -79,15 +97,21 @@ export class World {
     async erase(address: Address): Promise<void> {
         await this.chain.setShardAccount(address, createEmptyShardAccount(address));
         this.balances.delete(address.toRawString());
+        this.accounts.delete(address.toRawString());
     }
 
     snapshot(): Moment {
-        return { chain: this.chain.snapshot(), balances: new Map(this.balances) };
+        return {
+            chain: this.chain.snapshot(),
+            balances: new Map(this.balances),
+            accounts: new Map(this.accounts),
+        };
     }
 
     async restore(moment: Moment): Promise<void> {
         await this.chain.loadFrom(moment.chain);
         this.balances = new Map(moment.balances);
+        this.accounts = new Map(moment.accounts);
     }
 
     async dataOf(address: Address): Promise<Cell> {
@@ -118,6 +142,16 @@ export class World {
         return outcome(first, transactions, letter.from);
     }
 
+    /** Like `send`, and tells of every transaction that followed, in order. */
+    async sendThrough(letter: Letter): Promise<Outcome[]> {
+        const { transactions } = await this.send(letter);
+        return transactions.map((one) => {
+            const source = one.inMessage?.info;
+            const sender = source?.type === 'internal' ? source.src : letter.from;
+            return outcome(one, [one], sender);
+        });
+    }
+
     /** Balance before + value in = balance after + values and forwarding fees out + fees. */
     private async conserve(transaction: Transaction): Promise<void> {
         const info = transaction.inMessage?.info;
@@ -135,7 +169,22 @@ export class World {
         const value = inMessage?.info.type === 'internal' ? inMessage.info.value.coins : 0n;
         assert.equal(before + value, after + out, 'value is not conserved');
         this.balances.set(address.toRawString(), after);
+        this.remember(address, shown.account, transaction);
     }
+
+    /** Of plain accounts without code there is nothing to compare. */
+    private remember(address: Address, after: ShardAccount, transaction: Transaction): void {
+        const key = address.toRawString();
+        const before = this.accounts.get(key) ?? shardRecord(createEmptyShardAccount(address));
+        this.accounts.set(key, shardRecord(after));
+        const { description } = transaction;
+        if (description.type !== 'generic' || description.computePhase.type !== 'vm') return;
+        record(this.chain.config, { prices: this.prices, before, transaction: transaction.raw });
+    }
+}
+
+function shardRecord(account: ShardAccount): Cell {
+    return beginCell().store(storeShardAccount(account)).endCell();
 }
 
 function bigintHash(account: bigint): Buffer {
@@ -144,12 +193,11 @@ function bigintHash(account: bigint): Buffer {
 
 function outcome(first: Transaction, transactions: Transaction[], sender: Address): Outcome {
     const description = first.description;
-    assert.equal(description.type, 'generic');
     if (description.type !== 'generic') throw new Error('unreachable');
     const compute = description.computePhase;
     const vm = compute.type === 'vm' ? compute : undefined;
-    const [reply] = first.outMessages.values();
-    const info = reply?.info.type === 'internal' ? reply.info : undefined;
+    const sent = [...first.outMessages.values()].map((message) => message.info);
+    const info = sent.find((sentInfo) => sentInfo.type === 'internal');
     return {
         exit: vm?.exitCode ?? -1,
         gas: vm?.gasUsed ?? 0n,

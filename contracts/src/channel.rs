@@ -2,7 +2,7 @@
 //!
 //! Not here: what a voucher is and how it is signed (`protocol::voucher`), when to claim.
 
-use protocol::digest::{PayerKey, ReceiptsRoot};
+use protocol::digest::{PayerKey, ReceiptsRoot, Signature};
 use protocol::nano::{AmountOverflow, Nano};
 use protocol::ton::TonAddress;
 use protocol::voucher::{SignedVoucher, TAG, Voucher};
@@ -16,11 +16,12 @@ const OP_TOP_UP: u32 = 0x4348_0001;
 const OP_CLAIM: u32 = 0x4348_0002;
 const OP_START_CLOSE: u32 = 0x4348_0003;
 const OP_FINISH_CLOSE: u32 = 0x4348_0004;
+const OP_COOP_CLOSE: u32 = 0x4348_0005;
 const CLOSED: u32 = 0;
 const OPEN: u32 = u32::MAX;
 
 /// Sent above the amount when a channel is opened or topped up: gas and five years of storage rent,
-/// 0.039 coins at the prices before 2026. The rest stays as reserve and returns at the close.
+/// 0.048 coins at the prices before 2026. The rest stays as reserve and returns at the close.
 pub const TOP_UP_MARGIN: Nano = Nano::from_u64(100_000_000);
 /// Sent along with a claim, a close or its finish. What is not used comes back with the payout (a
 /// claim, a finish) or stays in the channel for the payer.
@@ -64,6 +65,8 @@ pub mod exit {
     pub const BAD_TERMS: i32 = 116;
     /// The claim's cell has another tag.
     pub const NOT_A_VOUCHER: i32 = 117;
+    /// The close's cell has another tag.
+    pub const NOT_A_CLOSE: i32 = 118;
     /// A message that the contract does not know.
     pub const UNKNOWN_MESSAGE: i32 = 0xFFFF;
 }
@@ -143,11 +146,29 @@ impl ChannelTerms {
 /// # Errors
 /// `CellError` never in practice: every voucher fits.
 pub fn claim(channel: &TonAddress, voucher: &SignedVoucher) -> Result<Transfer, CellError> {
-    let mut body = operation(OP_CLAIM)?;
-    body.store_raw(voucher.signature.as_bytes(), 512)
+    let promise = voucher_cell(&voucher.voucher)?;
+    signed(OP_CLAIM, channel, &voucher.signature, promise)
+}
+
+/// The payee's message that closes at once, as the payer agreed: `crate::close`.
+pub(crate) fn coop_close(
+    channel: &TonAddress,
+    signature: &Signature,
+    close: Cell,
+) -> Result<Transfer, CellError> {
+    signed(OP_COOP_CLOSE, channel, signature, close)
+}
+
+fn signed(
+    op: u32,
+    channel: &TonAddress,
+    signature: &Signature,
+    promise: Cell,
+) -> Result<Transfer, CellError> {
+    let mut body = operation(op)?;
+    body.store_raw(signature.as_bytes(), 512)
         .map_err(CellError::building)?;
-    body.store_reference(voucher_cell(&voucher.voucher)?)
-        .map_err(CellError::building)?;
+    body.store_reference(promise).map_err(CellError::building)?;
     message(channel, body)
 }
 
@@ -172,7 +193,12 @@ pub fn finish_close(channel: &TonAddress) -> Result<Transfer, CellError> {
 /// # Errors
 /// `CellError` never in practice.
 pub fn voucher_cell(voucher: &Voucher) -> Result<Cell, CellError> {
-    let mut cell = operation(TAG)?;
+    promise_cell(TAG, voucher)
+}
+
+/// A voucher's members under a tag.
+pub(crate) fn promise_cell(tag: u32, voucher: &Voucher) -> Result<Cell, CellError> {
+    let mut cell = operation(tag)?;
     cell.store_u32(voucher.network.0.cast_unsigned())
         .map_err(CellError::building)?;
     cells::store_address(&mut cell, &voucher.channel)?;

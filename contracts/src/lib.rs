@@ -9,6 +9,7 @@
 
 mod cells;
 pub mod channel;
+pub mod close;
 mod code;
 pub mod message;
 pub mod registry;

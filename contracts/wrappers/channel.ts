@@ -7,7 +7,10 @@ export const OP_TOP_UP = 0x43480001;
 export const OP_CLAIM = 0x43480002;
 export const OP_START_CLOSE = 0x43480003;
 export const OP_FINISH_CLOSE = 0x43480004;
+export const OP_COOP_CLOSE = 0x43480005;
 export const VOUCHER_TAG = 0x56434831;
+/** Tag of what the payer signs to close at once: a voucher's members otherwise. */
+export const CLOSE_TAG = 0x56434331;
 
 /** Values of `closeAt` that are no time: the channel is closed (or not yet opened), or open. */
 export const CLOSED = 0;
@@ -109,4 +112,17 @@ export function startClose(): Cell {
 
 export function finishClose(): Cell {
     return beginCell().storeUint(OP_FINISH_CLOSE, 32).endCell();
+}
+
+/** The payer's word that the channel may close at once, for the payee to send. */
+export function coopClose(close: Cell, secretKey: Buffer): Cell {
+    return signedCoopClose(close, sign(close.hash(), secretKey));
+}
+
+export function signedCoopClose(close: Cell, signature: Buffer): Cell {
+    return beginCell()
+        .storeUint(OP_COOP_CLOSE, 32)
+        .storeBuffer(signature, 64)
+        .storeRef(close)
+        .endCell();
 }
