@@ -2,10 +2,11 @@
 //!
 //! Not here: what is hashed into a key (`protocol::reference_values`, `protocol::verity`).
 
-use protocol::digest::{MeasurementKey, ModelDigest};
+use protocol::digest::{MeasurementKey, ModelDigest, ProviderKey};
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
+use tycho_types::dict::RawDict;
 
 use crate::cells::{self, CellError};
 use crate::code;
@@ -13,11 +14,16 @@ use crate::message::{OnFailure, StateInit, Transfer};
 
 const OP_ADD: u32 = 0x5247_0001;
 const OP_REVOKE: u32 = 0x5247_0002;
+/// Lists of the contract: measurements, models, releases, providers.
+const LISTS: u16 = 4;
+/// Least and most for prompt, cached and completion tokens, those that count and the next ones.
+const BOUND_PAIRS: usize = 6;
 
 /// Sent along with a change: gas, and five years of rent for a new entry. The rest comes back.
 pub const CHANGE_VALUE: Nano = Nano::from_u64(100_000_000);
-/// Sent along when the registry is deployed: its own rent for years.
-pub const DEPLOY_VALUE: Nano = Nano::from_u64(100_000_000);
+/// Sent along when the registry is deployed: five years of its own rent, 0.116 coins at the prices
+/// before 2026.
+pub const DEPLOY_VALUE: Nano = Nano::from_u64(200_000_000);
 
 /// Why the contract refused a message: its exit codes.
 pub mod exit {
@@ -33,8 +39,22 @@ pub mod exit {
     pub const ALREADY_REVOKED: i32 = 205;
     /// The value does not cover gas and rent.
     pub const UNDERFUNDED: i32 = 206;
-    /// Neither a measurement nor a model.
+    /// None of the kinds that are listed.
     pub const UNKNOWN_KIND: i32 = 207;
+    /// Details are one cell without references.
+    pub const DETAILS_TOO_LARGE: i32 = 208;
+    /// A least price above the most.
+    pub const BAD_BOUNDS: i32 = 209;
+    /// Only its holder offers a role.
+    pub const NOT_HOLDER: i32 = 210;
+    /// Only the named successor accepts a role.
+    pub const NOT_SUCCESSOR: i32 = 211;
+    /// The delay of a handover is not over.
+    pub const TOO_EARLY: i32 = 212;
+    /// Neither adder nor revoker.
+    pub const UNKNOWN_ROLE: i32 = 213;
+    /// Nothing to accept or to veto.
+    pub const NOTHING_PENDING: i32 = 214;
     /// A message that the contract does not know.
     pub const UNKNOWN_MESSAGE: i32 = 0xFFFF;
 }
@@ -58,20 +78,23 @@ pub struct ReleaseKey(pub [u8; 32]);
 /// A thing that the registry lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// One published release. It stands among the measurements: keys are hashes under different
-    /// domains, so that neither can be taken for the other.
+    /// One published release.
     Release(ReleaseKey),
     /// One image on one machine shape.
     Measurement(MeasurementKey),
     /// One model image.
     Model(ModelDigest),
+    /// One provider.
+    Provider(ProviderKey),
 }
 
 impl Listed {
     const fn kind(&self) -> u8 {
         match self {
-            Self::Release(_) | Self::Measurement(_) => 0,
+            Self::Measurement(_) => 0,
             Self::Model(_) => 1,
+            Self::Release(_) => 2,
+            Self::Provider(_) => 3,
         }
     }
 
@@ -79,8 +102,10 @@ impl Listed {
     #[must_use]
     pub const fn getter(&self) -> &'static str {
         match self {
-            Self::Release(_) | Self::Measurement(_) => "measurement",
+            Self::Measurement(_) => "measurement",
             Self::Model(_) => "model",
+            Self::Release(_) => "release",
+            Self::Provider(_) => "provider",
         }
     }
 
@@ -91,6 +116,7 @@ impl Listed {
             Self::Release(ReleaseKey(key)) => key,
             Self::Measurement(key) => key.as_bytes(),
             Self::Model(digest) => digest.as_bytes(),
+            Self::Provider(key) => key.as_bytes(),
         }
     }
 }
@@ -124,6 +150,11 @@ pub struct RegistryEntry {
 }
 
 impl RegistryEntry {
+    const NEVER: Self = Self {
+        valid_from: 0,
+        revoked_at: 0,
+    };
+
     /// Whether it counts at `now`, unix seconds. A revocation counts whatever the time.
     #[must_use]
     pub const fn validity(&self, now: u64) -> Validity {
@@ -152,16 +183,25 @@ impl RegistryTerms {
     /// # Errors
     /// `CellError` when the embedded code is damaged.
     pub fn state_init(&self) -> Result<StateInit, CellError> {
-        let mut roles = CellBuilder::new();
-        cells::store_address(&mut roles, &self.adder)?;
-        cells::store_address(&mut roles, &self.revoker)?;
-        let roles = roles.build().map_err(CellError::building)?;
+        let mut lists = CellBuilder::new();
+        lists.store_zeros(LISTS).map_err(CellError::building)?;
+        let mut prices = CellBuilder::new();
+        prices.store_zeros(32).map_err(CellError::building)?; // nothing is about to change
+        for _ in 0..BOUND_PAIRS {
+            prices
+                .store_u64(0)
+                .and_then(|()| prices.store_u64(u64::MAX))
+                .map_err(CellError::building)?;
+        }
         let mut data = CellBuilder::new();
         data.store_u32(self.delay)
-            .and_then(|()| data.store_u32(0)) // version
-            .and_then(|()| data.store_zeros(2)) // no measurements, no models
-            .and_then(|()| data.store_reference(roles))
+            .and_then(|()| data.store_zeros(32 + 256)) // version, head of the log
             .map_err(CellError::building)?;
+        for part in [lists, prices, role(&self.adder)?, role(&self.revoker)?] {
+            part.build()
+                .and_then(|part| data.store_reference(part))
+                .map_err(CellError::building)?;
+        }
         StateInit::new(
             code::REGISTRY.cell()?,
             data.build().map_err(CellError::building)?,
@@ -192,12 +232,84 @@ impl RegistryTerms {
     }
 }
 
+/// A role that nobody was offered.
+fn role(holder: &TonAddress) -> Result<CellBuilder, CellError> {
+    let mut role = CellBuilder::new();
+    cells::store_address(&mut role, holder)?;
+    role.store_zeros(32).map_err(CellError::building)?;
+    cells::store_no_address(&mut role)?;
+    Ok(role)
+}
+
+/// What the contract stores, as far as a reader of its lists and its log needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryState {
+    /// Seconds between an addition and its effect.
+    pub delay: u32,
+    /// Number of changes so far.
+    pub version: u32,
+    /// Hash of the last record of the log; zeros before the first.
+    pub head: [u8; 32],
+    lists: Cell,
+}
+
+impl RegistryState {
+    /// Reads the contract's data cell.
+    ///
+    /// # Errors
+    /// `Malformed` for any other layout.
+    pub fn parse(data: &Cell) -> Result<Self, CellError> {
+        let mut slice = data.as_slice().map_err(CellError::parsing)?;
+        let delay = slice.load_u32().map_err(CellError::parsing)?;
+        let version = slice.load_u32().map_err(CellError::parsing)?;
+        let head = slice.load_u256().map_err(CellError::parsing)?.0;
+        let lists = slice.load_reference_cloned().map_err(CellError::parsing)?;
+        for _ in ["prices", "adder", "revoker"] {
+            slice.load_reference().map_err(CellError::parsing)?;
+        }
+        cells::finish(&slice)?;
+        Ok(Self {
+            delay,
+            version,
+            head,
+            lists,
+        })
+    }
+
+    /// What the registry says of something.
+    ///
+    /// # Errors
+    /// `Malformed` when the lists are of another layout.
+    pub fn entry(&self, listed: &Listed) -> Result<RegistryEntry, CellError> {
+        let mut lists = self.lists.as_slice().map_err(CellError::parsing)?;
+        let mut list = None;
+        for _ in 0..=listed.kind() {
+            list = match lists.load_bit().map_err(CellError::parsing)? {
+                true => Some(lists.load_reference_cloned().map_err(CellError::parsing)?),
+                false => None,
+            };
+        }
+        let key = CellBuilder::build_from(HashBytes(*listed.key())).map_err(CellError::building)?;
+        let list = RawDict::<256>::from(list);
+        let found = list
+            .get(key.as_slice().map_err(CellError::parsing)?)
+            .map_err(CellError::parsing)?;
+        let Some(mut found) = found else {
+            return Ok(RegistryEntry::NEVER);
+        };
+        Ok(RegistryEntry {
+            valid_from: found.load_u32().map_err(CellError::parsing)?,
+            revoked_at: found.load_u32().map_err(CellError::parsing)?,
+        })
+    }
+}
+
 /// The adder's message: it counts after the registry's delay.
 ///
 /// # Errors
 /// `CellError` never in practice.
 pub fn add(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
-    change(registry, OP_ADD, listed)
+    Ok(change(registry, addition_body(listed)?))
 }
 
 /// The revoker's message: it counts at once.
@@ -205,7 +317,8 @@ pub fn add(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError
 /// # Errors
 /// `CellError` never in practice.
 pub fn revoke(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
-    change(registry, OP_REVOKE, listed)
+    let body = body(OP_REVOKE, listed)?.build();
+    Ok(change(registry, body.map_err(CellError::building)?))
 }
 
 /// The body of [`add`]'s message as a bag of cells, for a wallet that is not ours.
@@ -213,24 +326,32 @@ pub fn revoke(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellEr
 /// # Errors
 /// `CellError` never in practice.
 pub fn addition(listed: &Listed) -> Result<Vec<u8>, CellError> {
-    Ok(cells::encode(&body(OP_ADD, listed)?))
+    Ok(cells::encode(&addition_body(listed)?))
 }
 
-fn change(registry: &TonAddress, op: u32, listed: &Listed) -> Result<Transfer, CellError> {
-    Ok(Transfer {
+fn change(registry: &TonAddress, body: Cell) -> Transfer {
+    Transfer {
         to: *registry,
         value: CHANGE_VALUE,
         on_failure: OnFailure::Return,
         deploy: None,
-        body: Some(body(op, listed)?),
-    })
+        body: Some(body),
+    }
 }
 
-fn body(op: u32, listed: &Listed) -> Result<Cell, CellError> {
+fn body(op: u32, listed: &Listed) -> Result<CellBuilder, CellError> {
     let mut body = CellBuilder::new();
     body.store_u32(op)
         .and_then(|()| body.store_u8(listed.kind()))
         .and_then(|()| body.store_u256(&HashBytes(*listed.key())))
+        .map_err(CellError::building)?;
+    Ok(body)
+}
+
+/// Without details.
+fn addition_body(listed: &Listed) -> Result<Cell, CellError> {
+    let mut body = body(OP_ADD, listed)?;
+    body.store_bit_zero()
         .and_then(|()| body.build())
         .map_err(CellError::building)
 }
@@ -250,8 +371,9 @@ mod tests {
         );
         let mut bits = payload.as_slice().unwrap();
         assert_eq!(bits.load_u32().unwrap(), 0x5247_0001);
-        assert_eq!(bits.load_u8().unwrap(), 0);
+        assert_eq!(bits.load_u8().unwrap(), 2);
         assert_eq!(bits.load_u256().unwrap().0, [0xab; 32]);
+        assert!(!bits.load_bit().unwrap(), "no details");
         cells::finish(&bits).unwrap();
     }
 

@@ -18,13 +18,14 @@ mod testnode;
 use std::time::Duration;
 
 use contracts::channel::{self, ChannelState, ChannelTerms, Standing, exit};
+use contracts::close::Close;
 use contracts::message::Transfer;
-use contracts::registry::{self, Listed, RegistryTerms, Validity};
-use contracts::toncenter::{ChainError, Toncenter};
+use contracts::registry::{self, Listed, RegistryState, RegistryTerms, ReleaseKey, Validity};
+use contracts::toncenter::{AccountState, ChainError, Toncenter};
 use contracts::transaction::Transaction;
 use contracts::wallet::Wallet;
 use ed25519_dalek::SigningKey;
-use protocol::digest::{MeasurementKey, ModelDigest, PayerKey, ReceiptsRoot};
+use protocol::digest::{MeasurementKey, ModelDigest, PayerKey, ProviderKey, ReceiptsRoot};
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::{SignedVoucher, Voucher};
@@ -191,6 +192,38 @@ async fn from_deposit_to_close_every_nano_is_accounted_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_close_at_once_and_neither_can_alone() {
+    let it = Channel::open(coins(2_000)).await;
+    let chain = &it.node.chain;
+    assert!(it.claim(it.voucher(coins(500))).await.succeeded());
+    let agreed = Close(it.voucher(coins(750)));
+    let by_another = agreed.sign(&SigningKey::from_bytes(&[9; 32])).unwrap();
+    let refused = it.payee.send(chain, by_another.transfer().unwrap()).await;
+    assert_eq!(refused.exit_code(), Some(exit::BAD_SIGNATURE));
+    let close = agreed.sign(&it.key).unwrap().transfer().unwrap();
+    let refused = it.payer.send(chain, close.clone()).await;
+    assert_eq!(refused.exit_code(), Some(exit::NOT_PAYEE));
+
+    let payee = chain.balance(&it.payee.address).await.unwrap();
+    assert!(it.payee.send(chain, close.clone()).await.succeeded());
+    let state = it.state().await;
+    assert_eq!(
+        (state.standing, state.claimed),
+        (Standing::Closed, coins(750))
+    );
+    assert_eq!(chain.balance(&it.at).await.unwrap(), Nano::ZERO);
+    let gained = chain.balance(&it.payee.address).await.unwrap();
+    let gained = gained.minus(payee).unwrap();
+    assert!(gained > coins(240) && gained < coins(250), "{gained}");
+    let again = it.payee.send(chain, close).await;
+    assert_eq!(again.exit_code(), Some(exit::NOT_OPEN));
+
+    let all = [it.payer.address, it.payee.address, it.at];
+    let (balances, fees) = balances_and_fees(chain, &all).await;
+    assert_eq!(balances.plus(fees).unwrap(), coins(11_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_refuses_what_the_client_did_not_promise() {
     let it = Channel::open(coins(2_000)).await;
     let good = it.voucher(coins(1_000));
@@ -276,6 +309,45 @@ async fn the_registry_delays_additions_and_revokes_at_once() {
     let all = [adder.address, revoker.address, at];
     let (balances, fees) = balances_and_fees(chain, &all).await;
     assert_eq!(balances.plus(fees).unwrap(), coins(3_000));
+}
+
+/// The stored state, read without a getter, says what the getters say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_registry_s_state_says_what_its_getters_say() {
+    let node = TestNode::start().await;
+    let adder = Party::funded(&node, 4, coins(2_000)).await;
+    let chain = &node.chain;
+    let terms = RegistryTerms {
+        adder: adder.address,
+        revoker: adder.address,
+        delay: DELAY,
+    };
+    let at = terms.address().unwrap();
+    assert!(adder.send(chain, terms.deploy().unwrap()).await.succeeded());
+    let listed = [
+        Listed::Measurement(MeasurementKey([1; 32])),
+        Listed::Model(ModelDigest([2; 32])),
+        Listed::Release(ReleaseKey([3; 32])),
+        Listed::Provider(ProviderKey([4; 32])),
+        Listed::Provider(ProviderKey([5; 32])),
+    ];
+    for (number, one) in listed.iter().enumerate() {
+        let AccountState::Active { data, .. } = chain.account(&at).await.unwrap().state else {
+            panic!("the registry is active");
+        };
+        let state = RegistryState::parse(&data).unwrap();
+        assert_eq!(state.delay, DELAY);
+        assert_eq!(usize::try_from(state.version), Ok(number));
+        assert_eq!(state.head == [0; 32], number == 0);
+        for other in &listed {
+            let shown = chain.registry_entry(&at, other).await.unwrap();
+            assert_eq!(state.entry(other).unwrap(), shown);
+        }
+        let change = registry::add(&at, one).unwrap();
+        assert!(adder.send(chain, change).await.succeeded());
+        let entry = chain.registry_entry(&at, one).await.unwrap();
+        assert_eq!(entry.valid_from, START + DELAY);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

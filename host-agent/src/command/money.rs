@@ -291,6 +291,7 @@ fn kind_and_key(listed: &Listed) -> (&'static str, String) {
         Listed::Release(_) => ("release", FileDigest(*listed.key()).to_string()),
         Listed::Measurement(key) => ("measurement", key.to_string()),
         Listed::Model(digest) => ("model", digest.to_string()),
+        Listed::Provider(key) => ("provider", key.to_string()),
     }
 }
 
