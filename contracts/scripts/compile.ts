@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getTolkCompilerVersion, runTolkCompiler } from '@ton/tolk-js';
 
-const CONTRACTS = ['channel', 'registry'];
+const CONTRACTS = ['channel', 'registry', 'stake'];
 const room = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 async function compile(name: string): Promise<{ boc: Buffer; hash: string }> {
