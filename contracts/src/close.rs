@@ -1,5 +1,5 @@
-//! A close that both sides of a payment channel agree on (`tolk/channel.tolk`, CoopClose): the payer
-//! signs, the payee sends.
+//! A close that both sides of a payment channel agree on (`tolk/channel.tolk`, CoopClose): the
+//! payer signs, the payee sends.
 //!
 //! Not here: when to agree; the close by the payer alone (`channel`).
 
