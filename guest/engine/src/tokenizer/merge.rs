@@ -45,8 +45,8 @@ impl Merges {
         Some(Self { rules })
     }
 
-    /// Replaces a word's byte tokens by merged ones.
-    pub(super) fn apply(&self, word: &mut Vec<u32>) {
+    /// Replaces a word's byte tokens by merged ones; returns how many offers it weighed.
+    pub(super) fn apply(&self, word: &mut Vec<u32>) -> usize {
         let mut symbols: Vec<Symbol> = word
             .iter()
             .enumerate()
@@ -64,7 +64,9 @@ impl Merges {
         for at in 0..symbols.len() {
             self.offer(&symbols, at, &mut queue);
         }
+        let mut weighed: usize = 0;
         while let Some(Reverse((_, at, made, pair))) = queue.pop() {
+            weighed = weighed.saturating_add(1);
             merge(&mut symbols, at, made, pair);
             if symbols
                 .get(at)
@@ -83,6 +85,7 @@ impl Merges {
                 .map(|symbol| symbol.token),
         );
         symbols.iter_mut().for_each(|symbol| symbol.token.zeroize());
+        weighed
     }
 
     /// Puts the pair that starts at `at` into the queue, if a rule joins it.
