@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use messages::engine_ipc::{ENGINE_FD, ENGINE_MODEL_FD};
 
+/// Whatever this program frees is overwritten.
+#[global_allocator]
+static HEAP: sys::WipingHeap = sys::WipingHeap;
+
 /// Exit status when a descriptor was not inherited.
 const NO_DESCRIPTOR: u8 = 9;
 

@@ -9,6 +9,10 @@ use protocol::evidence::ALPN;
 use protocol::ton::NetworkId;
 use serve::{Deployment, IMAGE_VERSION, program};
 
+/// Whatever this program frees is overwritten.
+#[global_allocator]
+static HEAP: sys::WipingHeap = sys::WipingHeap;
+
 fn main() -> ExitCode {
     program(Deployment {
         alpn: ALPN,

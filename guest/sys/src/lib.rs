@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod descriptor;
 pub mod device_mapper;
 pub mod entropy;
+pub mod heap;
 pub mod memory;
 pub mod module;
 pub mod mount;
@@ -21,6 +22,7 @@ pub mod socket;
 pub mod tee;
 
 pub use descriptor::adopt;
+pub use heap::WipingHeap;
 
 /// A system call that the kernel refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@ one failed. Deliberately not here: refusals of evidence and payment, which tests
 import concurrent.futures
 import os
 import pathlib
+import secrets
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import tempfile
 import time
 
 import openai
+
+import memory
 
 MODEL = "smollm2-135m-instruct"
 QUESTION = [
@@ -40,14 +43,16 @@ class Stack:
             start_new_session=True,
         )
         self.session = self.process.pid
+        self.address = None
 
     def wait_until_ready(self):
-        """The address of its ready line."""
+        """Until its line with the address."""
         signal.alarm(READY_SECONDS)
         for line in self.process.stdout:
             if line.startswith("ready "):
                 signal.alarm(0)
-                return line.split()[1]
+                self.address = line.split()[1]
+                return
         raise SystemExit(f"ci/stack ended before it was ready, status {self.process.wait()}")
 
     def stop(self):
@@ -69,6 +74,16 @@ class Stack:
             if inside and fields[0] != "Z":
                 found.append(int(folder.name))
         return found
+
+    def program(self, name):
+        """The process that runs this program."""
+        named = [
+            process
+            for process in self.processes()
+            if pathlib.Path(f"/proc/{process}/comm").read_text().strip() == name
+        ]
+        require(len(named) == 1, f"{len(named)} processes are called {name}")
+        return named[0]
 
     def end(self):
         """Ends whatever is left, also after a failure."""
@@ -94,6 +109,10 @@ def refusal(kind, ask):
     except kind as error:
         return error
     raise AssertionError("it was answered")
+
+
+def connect(address):
+    return openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=120)
 
 
 def ask(client, **changes):
@@ -175,6 +194,20 @@ CLAIMS = [
 ]
 
 
+def remembers_nothing_of_prompt_and_answer(stack):
+    """Neither is in the memory of the guest's programs once the request is over."""
+    client = connect(stack.address)
+    canary = secrets.token_urlsafe(24)
+    question = [{"role": "user", "content": f"Repeat this word: {canary}. Then say why."}]
+    answer = ask(client, messages=question, max_tokens=24).choices[0].message.content
+    require(len(answer) > 20, f"an answer of {len(answer)} characters")
+    for title, text in (("prompt", canary), ("answer", answer[:20])):
+        needle = text.encode()
+        require(memory.holds(os.getpid(), needle), "the search finds nothing at all")
+        for name in ("serve-research", "engine"):
+            require(not memory.holds(stack.program(name), needle), f"{title} in {name}")
+
+
 def stops_on_a_signal(stack):
     require(len(stack.processes()) > 1, "no process was seen while it ran")
     require(os.listdir(stack.temporary), "no temporary file was seen while it ran")
@@ -192,7 +225,12 @@ def leaves_no_temporary_file(stack):
     require(not left, left)
 
 
-LAST_CLAIMS = [stops_on_a_signal, leaves_no_process, leaves_no_temporary_file]
+LAST_CLAIMS = [
+    remembers_nothing_of_prompt_and_answer,
+    stops_on_a_signal,
+    leaves_no_process,
+    leaves_no_temporary_file,
+]
 
 
 def check(claims, subject):
@@ -218,10 +256,9 @@ def main():
         stack = Stack(sys.argv[1], temporary)
         try:
             began = time.monotonic()
-            address = stack.wait_until_ready()
-            print(f"ready   {address} ({time.monotonic() - began:.1f} s)", flush=True)
-            client = openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=120)
-            failed = check(CLAIMS, client) + check(LAST_CLAIMS, stack)
+            stack.wait_until_ready()
+            print(f"ready   {stack.address} ({time.monotonic() - began:.1f} s)", flush=True)
+            failed = check(CLAIMS, connect(stack.address)) + check(LAST_CLAIMS, stack)
         finally:
             stack.end()
     print(f"{len(CLAIMS) + len(LAST_CLAIMS) - failed} passed, {failed} failed")

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 use engine::bench::{self, Cost, Figures, Work};
 use engine::{Model, available_processors};
 
+/// As the engine's own program: what is measured includes it.
+#[global_allocator]
+static HEAP: sys::WipingHeap = sys::WipingHeap;
+
 const USAGE: &str = "usage: engine-bench --model F [--prompt N] [--generate N] [--batch B] \
     [--depth D] [--threads T] [--json]\n       engine-bench --roof [--threads T]";
 

@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use research_anchors::{RESEARCH_ALPN, RESEARCH_NETWORK};
 use serve::{Deployment, IMAGE_VERSION, program};
 
+/// Whatever this program frees is overwritten.
+#[global_allocator]
+static HEAP: sys::WipingHeap = sys::WipingHeap;
+
 fn main() -> ExitCode {
     program(Deployment {
         alpn: RESEARCH_ALPN,
