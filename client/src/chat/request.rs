@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::payment::RequestedSampling;
 
+/// Bodies are multiples of so many bytes; so is the greatest, [`MAX_REQUEST_BYTES`].
+const STEP: usize = 1024;
+
 /// Why a body is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChatRequestError {
@@ -105,7 +108,7 @@ impl ChatRequest {
     }
 
     /// A request as an OpenAI client posts it. One that wants no stream is made to stream: only a
-    /// stream can be acknowledged piece by piece. One that streams is sent as it is.
+    /// stream can be acknowledged piece by piece. One that streams is sent as it is, with spaces after it.
     ///
     /// # Errors
     /// See [`ChatRequestError`].
@@ -119,7 +122,7 @@ impl ChatRequest {
         match object.get("stream") {
             Some(Value::Bool(true)) => {
                 let mut request = Self::of_object(object, Delivery::Streamed)?;
-                request.body = body.clone();
+                request.body = padded(body.to_vec());
                 Ok(request)
             }
             None | Some(Value::Null | Value::Bool(false)) => {
@@ -164,7 +167,7 @@ impl ChatRequest {
             return Err(ChatRequestError::TooLong);
         }
         Ok(Self {
-            body: body.into(),
+            body: padded(body),
             model,
             sampling,
             delivery,
@@ -194,6 +197,13 @@ impl ChatRequest {
     pub const fn delivery(&self) -> Delivery {
         self.delivery
     }
+}
+
+/// A document as a multiple of [`STEP`] bytes, by spaces at its end: who watches the connection
+/// learns the prompt's length no better than that.
+fn padded(mut body: Vec<u8>) -> Bytes {
+    body.resize(body.len().next_multiple_of(STEP), b' ');
+    body.into()
 }
 
 /// `null` stands for an absent member, as SDKs send it.
@@ -256,10 +266,10 @@ mod tests {
     }
 
     #[test]
-    fn a_streaming_request_is_sent_byte_for_byte() {
+    fn a_streaming_request_is_sent_byte_for_byte_but_for_spaces_after_it() {
         let text = r#"{ "model":"m", "stream":true, "messages":[],"temperature":0.7005 }"#;
         let request = openai(text).unwrap();
-        assert_eq!(request.body().as_ref(), text.as_bytes());
+        assert_eq!(request.body().trim_ascii_end(), text.as_bytes());
         assert_eq!(request.sampling().temperature_milli, 701);
         assert_eq!(request.delivery(), Delivery::Streamed);
     }
@@ -273,6 +283,28 @@ mod tests {
         assert_eq!(request.delivery(), Delivery::Whole);
         assert_eq!(request.sampling().max_tokens, Some(5));
         assert_eq!(request.sampling().seed, Some(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_sent_tells_the_length_of_a_prompt_in_kilobytes_only() {
+        let sent = |prompt: usize| {
+            let question = Question {
+                model: "m".to_owned(),
+                prompt: "x".repeat(prompt),
+                max_tokens: 16,
+                temperature: None,
+                seed: None,
+            };
+            ChatRequest::of_question(&question).unwrap().body().len()
+        };
+        assert_eq!([sent(1), sent(800), sent(1800)], [1024, 1024, 2048]);
+        let streamed = r#"{"model":"m","stream":true,"messages":[]}"#;
+        assert_eq!(openai(streamed).unwrap().body().len(), 1024);
+        let longest = format!(
+            "{{\"model\":\"{}\",\"stream\":true}}",
+            "x".repeat(MAX_REQUEST_BYTES - 26)
+        );
+        assert_eq!(openai(&longest).unwrap().body().len(), MAX_REQUEST_BYTES);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The answer as server-sent events: OpenAI's chunks, and the two events of `protocol::serving`.
 //!
-//! One event is one write, so that it travels as one unit. Which event comes when is `chat`'s
+//! One event is one write, so that it travels as one unit, and as long as others whatever it says:
+//! a comment before it fills it up to a multiple of [`STEP`]. Which event comes when is `delivery`'s
 //! part. Nothing here is kept after it was written.
 
 use bytes::Bytes;
@@ -13,6 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use protocol::nano::Nano;
 
 use crate::errors::Refusal;
+
+/// Events are multiples of so many bytes. A chunk with the text of a token is one of them, so is an
+/// account, and the end.
+pub const STEP: usize = 512;
 
 /// The end of every stream.
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -133,27 +138,41 @@ pub fn error(refusal: &Refusal) -> Bytes {
     let mut event = b"data: ".to_vec();
     event.extend(refusal.to_json());
     event.extend(b"\n\n");
-    event.into()
+    padded(&event)
 }
 
 /// The end of the stream.
 #[must_use]
-pub const fn done() -> Bytes {
-    Bytes::from_static(DONE)
+pub fn done() -> Bytes {
+    padded(DONE)
 }
 
 fn data(value: &impl Serialize) -> Bytes {
-    let mut event = b"data: ".to_vec();
-    // Strings and integers only: this cannot fail.
-    event.extend(serde_json::to_vec(value).unwrap_or_default());
-    event.extend(b"\n\n");
-    event.into()
+    padded(&lines(Vec::new(), value))
 }
 
 fn named(name: &str, value: &impl Serialize) -> Bytes {
-    let mut event = format!("event: {name}\n").into_bytes();
-    event.extend(data(value));
-    event.into()
+    padded(&lines(format!("event: {name}\n").into_bytes(), value))
+}
+
+fn lines(mut event: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
+    event.extend(b"data: ");
+    // Strings and integers only: this cannot fail.
+    event.extend(serde_json::to_vec(value).unwrap_or_default());
+    event.extend(b"\n\n");
+    event
+}
+
+/// An event behind a comment that fills it up: a colon, points, the end of the line.
+fn padded(event: &[u8]) -> Bytes {
+    let shortest = event.len().saturating_add(b":\n".len());
+    let length = shortest.next_multiple_of(STEP);
+    let mut whole = Vec::with_capacity(length);
+    whole.push(b':');
+    whole.resize(length.saturating_sub(shortest).saturating_add(1), b'.');
+    whole.push(b'\n');
+    whole.extend_from_slice(event);
+    whole.into()
 }
 
 #[derive(Serialize)]
@@ -200,6 +219,8 @@ struct PromptDetails {
 mod tests {
     #![allow(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
         reason = "tests state claims; a panic is the failure"
     )]
     use super::*;
@@ -213,8 +234,51 @@ mod tests {
         }
     }
 
+    /// What an event says behind its comment.
     fn line(bytes: &Bytes) -> &str {
-        std::str::from_utf8(bytes).unwrap()
+        let text = std::str::from_utf8(bytes).unwrap();
+        let (comment, event) = text.split_once('\n').unwrap();
+        assert_eq!(comment.trim_end_matches('.'), ":");
+        event
+    }
+
+    #[test]
+    fn chunks_accounts_and_the_end_are_equally_long() {
+        let chunks = Chunks {
+            id: format!("chatcmpl-{:032x}", 1),
+            created: 1_795_000_000,
+            model: "smollm2-135m-instruct".to_owned(),
+            include_usage: true,
+        };
+        let tokens = TokenCounts {
+            prompt: u32::MAX,
+            cached: 0,
+            completion: 7,
+        };
+        let events = [
+            chunks.role(),
+            chunks.text(""),
+            chunks.text("a"),
+            chunks.text(&"\u{1}".repeat(32)),
+            chunks.finish(FinishReason::Length),
+            chunks.usage(&tokens).unwrap(),
+            progress(&tokens, Nano::from_u64(u64::MAX)),
+            done(),
+        ];
+        for event in events {
+            assert_eq!(event.len(), STEP, "{}", line(&event));
+        }
+    }
+
+    #[test]
+    fn an_event_of_any_length_is_filled_up_to_a_whole_number_of_steps() {
+        for length in 0..3 * STEP {
+            let event = vec![b'e'; length];
+            let whole = padded(&event);
+            assert_eq!(whole.len(), (length + 2).next_multiple_of(STEP));
+            assert!(whole.ends_with(&event) && whole.starts_with(b":"));
+            assert_eq!(whole[whole.len() - length - 1], b'\n');
+        }
     }
 
     const HEAD: &str =

@@ -283,6 +283,8 @@ impl Stream {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                // docs/spec/serving.md §6: no event's length says more than this.
+                assert_eq!(event.len() % 512, 0);
                 match parse(std::str::from_utf8(&event).unwrap().trim_end()) {
                     Some(event) => return Some(event),
                     None => continue,
@@ -305,6 +307,8 @@ impl Stream {
 }
 
 fn parse(event: &str) -> Option<Event> {
+    let (comment, event) = event.split_once('\n').unwrap();
+    assert!(comment.starts_with(':'));
     let (name, data) = match event.split_once('\n') {
         Some((name, data)) => (name.strip_prefix("event: ").unwrap(), data),
         None => ("", event),
