@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, describe, test } from 'node:test';
 import { beginCell, type Cell } from '@ton/core';
+import { sign } from '@ton/crypto';
 import * as wire from '../wrappers/channel.ts';
 import {
     claim,
@@ -79,14 +80,13 @@ describe('amounts of a payment channel', () => {
         await refused(d, 109, () => sendBody(d, wire.claim(ones, KEY.secretKey), PAYEE));
     });
 
-    test('an_amount_in_more_bytes_than_it_needs_is_another_cell_and_pays_no_second_time', async () => {
+    test('an_amount_in_more_bytes_than_it_needs_pays_no_second_time', async () => {
         const plain = await voucher(d);
         const long = withAmountOf(15, plain.cumulative, plain);
-        assert.notEqual(long.hash().toString('hex'), wire.voucherCell(plain).hash().toString('hex'));
+        assert.ok(!long.equals(wire.voucherCell(plain)), 'it is another cell');
         // The payer's signature over the ordinary cell does not cover it.
-        const signature = wire.claim(wire.voucherCell(plain), KEY.secretKey).bits.substring(32, 512);
-        const bytes = beginCell().storeBits(signature).endCell().beginParse().loadBuffer(64);
-        await refused(d, 103, () => sendBody(d, wire.signedClaim(long, bytes), PAYEE));
+        const signature = sign(wire.voucherCell(plain).hash(), KEY.secretKey);
+        await refused(d, 103, () => sendBody(d, wire.signedClaim(long, signature), PAYEE));
         assert.equal((await claim(d)).exit, 0);
         // A payer that signs such a cell of its own will promises no more than its value.
         await refused(d, 104, () => sendBody(d, wire.claim(long, KEY.secretKey), PAYEE));

@@ -14,7 +14,7 @@ export const KEY = keyPairFromSeed(Buffer.alloc(32, 7));
 export const OTHER_KEY = keyPairFromSeed(Buffer.alloc(32, 8));
 export const WINDOW = 3600;
 export const DEPOSIT = 5n * COIN;
-const MARGIN = COIN / 10n; // for gas and storage reserve
+export const MARGIN = COIN / 10n; // for gas and storage reserve
 export const FEE_VALUE = COIN / 20n; // attached to a claim or a close
 export const CLAIM_GAS_BUDGET = 4500n;
 /** What the contract reserves rent for. */
@@ -52,7 +52,10 @@ export async function stored(d: Deployed): Promise<wire.StoredChannel> {
     return wire.parseChannel(await d.world.dataOf(d.address));
 }
 
-export async function voucher(d: Deployed, changes: Partial<wire.Voucher> = {}): Promise<wire.Voucher> {
+export async function voucher(
+    d: Deployed,
+    changes: Partial<wire.Voucher> = {},
+): Promise<wire.Voucher> {
     const { epoch } = await stored(d);
     return {
         network: NETWORK_ID,
@@ -79,7 +82,11 @@ export function sendBody(d: Deployed, body: Cell, from: Address): Promise<Outcom
 }
 
 /** Refused with this code: the state is untouched and the value returns to the sender. */
-export async function refused(d: Deployed, code: number, act: () => Promise<Outcome>): Promise<void> {
+export async function refused(
+    d: Deployed,
+    code: number,
+    act: () => Promise<Outcome>,
+): Promise<void> {
     const balance = d.world.balance(d.address);
     const data = await d.world.dataOf(d.address);
     const result = await act();

@@ -1,5 +1,6 @@
 // Records what the scenarios' contracts did, for another virtual machine to do again: each account
-// before a transaction, and the transaction. Nothing is recorded unless COCOON_TRACES names a folder.
+// before and after a transaction, and the transaction. Nothing is recorded unless COCOON_TRACES
+// names a folder.
 import { writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { beginCell, Cell, Dictionary } from '@ton/core';
@@ -9,13 +10,13 @@ export interface Trace {
     prices: Prices;
     before: Cell; // the shard's record of the account
     transaction: Cell;
+    after: Cell;
 }
 
 const folder = process.env['COCOON_TRACES'];
 const traces = new Map<string, Trace>();
 const configs = new Map<Prices, Cell>();
 
-/** A key, bits for the prices, and both cells: what another machine needs besides the configuration. */
 export const TRACE_VALUES = Dictionary.Values.Cell();
 export const TRACE_KEYS = Dictionary.Keys.Uint(32);
 
@@ -24,6 +25,7 @@ export function traceCell(trace: Trace): Cell {
         .storeBit(trace.prices === 'since-2026')
         .storeRef(trace.before)
         .storeRef(trace.transaction)
+        .storeRef(trace.after)
         .endCell();
 }
 
@@ -34,18 +36,21 @@ export function record(config: Cell, trace: Trace): void {
     traces.set(key, trace);
 }
 
+/** One root over numbered traces and the configurations that they ran under. */
+export function bagOf(all: Cell[], of: Map<Prices, Cell>): Cell {
+    const list = Dictionary.empty(TRACE_KEYS, TRACE_VALUES);
+    for (const [number, trace] of all.entries()) list.set(number, trace);
+    return beginCell()
+        .storeDict(list)
+        .storeMaybeRef(of.get('before-2026'))
+        .storeMaybeRef(of.get('since-2026'))
+        .endCell();
+}
+
 if (folder) {
     process.on('exit', () => {
         if (traces.size === 0) return;
-        const list = Dictionary.empty(TRACE_KEYS, TRACE_VALUES);
-        for (const [number, trace] of [...traces.values()].entries())
-            list.set(number, traceCell(trace));
-        const [before, since] = [configs.get('before-2026'), configs.get('since-2026')];
-        const root = beginCell()
-            .storeDict(list)
-            .storeMaybeRef(before)
-            .storeMaybeRef(since)
-            .endCell();
+        const root = bagOf([...traces.values()].map(traceCell), configs);
         const name = basename(process.argv[1] ?? 'traces').replace(/\.ts$/, '');
         writeFileSync(join(folder, `${name}.boc`), root.toBoc());
     });

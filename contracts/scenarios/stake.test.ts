@@ -203,11 +203,15 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             for (const bad of [chain(127, 127, 126, 7), chain(126, 127, 127, 7), chain(127, 127)])
                 await s.refused(313, () => s.conflict(receipt(OTHER_ANSWER), bad));
             const tail = beginCell().storeBuffer(bytes.subarray(381)).storeRef(Cell.EMPTY);
-            const third = beginCell().storeBuffer(bytes.subarray(254, 381)).storeRef(tail.endCell());
+            const third = beginCell()
+                .storeBuffer(bytes.subarray(254, 381))
+                .storeRef(tail.endCell());
             const second = beginCell()
                 .storeBuffer(bytes.subarray(127, 254))
                 .storeRef(third.endCell());
-            const first = beginCell().storeBuffer(bytes.subarray(0, 127)).storeRef(second.endCell());
+            const first = beginCell()
+                .storeBuffer(bytes.subarray(0, 127))
+                .storeRef(second.endCell());
             const more = beginCell().storeBuffer(signature, 64).storeRef(first.endCell()).endCell();
             await s.refused(313, () => s.conflict(receipt(OTHER_ANSWER), more));
         });

@@ -176,10 +176,11 @@ export class World {
     private remember(address: Address, after: ShardAccount, transaction: Transaction): void {
         const key = address.toRawString();
         const before = this.accounts.get(key) ?? shardRecord(createEmptyShardAccount(address));
-        this.accounts.set(key, shardRecord(after));
-        const { description } = transaction;
+        const now = shardRecord(after);
+        this.accounts.set(key, now);
+        const { description, raw } = transaction;
         if (description.type !== 'generic' || description.computePhase.type !== 'vm') return;
-        record(this.chain.config, { prices: this.prices, before, transaction: transaction.raw });
+        record(this.chain.config, { prices: this.prices, before, transaction: raw, after: now });
     }
 }
 

@@ -17,7 +17,8 @@ import * as stake from '../wrappers/stake.ts';
 const room = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DATA = join(room, 'gas.json');
 const README = join(room, 'README.md');
-const [BEGIN, END] = ['<!-- gas table: scripts/gas-table.ts -->\n', '<!-- end of the gas table -->\n'];
+const BEGIN = '<!-- gas table: scripts/gas-table.ts -->\n';
+const END = '<!-- end of the gas table -->\n';
 const PRICES: Prices[] = ['before-2026', 'since-2026'];
 const YEAR = 365 * 86_400;
 
