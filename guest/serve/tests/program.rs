@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
     reason = "tests state claims; a panic is the failure"
 )]
 
@@ -14,14 +15,19 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use protocol::evidence::ALPN;
 use protocol::ton::NetworkId;
 use serve::Descriptors;
 use stage::client::{Client, Event, Payer, question};
+use stage::memory::{holds, program_holds};
 use stage::{NETWORK, Scenery, WORDS, word};
 use sys::process::{Child, Ended, Launch, spawn};
+
+/// How long serve may take to see that its client is gone.
+const GONE: Duration = Duration::from_secs(10);
 
 /// Starts the program; the stream gives what it prints.
 fn start(descriptors: &Descriptors) -> (Child, UnixStream) {
@@ -82,6 +88,45 @@ async fn the_release_program_answers_on_its_own_network_prints_nothing_and_ends_
     let mut output = String::new();
     printed.read_to_string(&mut output).unwrap();
     assert_eq!(output, "");
+}
+
+#[tokio::test]
+async fn once_a_connection_is_closed_nothing_of_its_prompt_and_answer_is_in_memory() {
+    let (scenery, descriptors) = Scenery::on(NetworkId::MAIN);
+    let (program, _printed) = start(&descriptors);
+    drop(descriptors);
+    let mut client = Client::speaking(&scenery.path, ALPN).await;
+    client.attest(0).await;
+    let payer = Payer {
+        network: NetworkId::MAIN,
+        ..Payer::new(9)
+    };
+    let canary = "a prompt that nobody else would ever send: xylograph 40917";
+    let mut body = question(100);
+    body["messages"][0]["content"] = canary.into();
+    let mut stream = client.chat(&payer.voucher(0), &body).await.unwrap();
+    let mut text = String::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Event::Text(piece) => text.push_str(&piece),
+            Event::Progress(progress) => {
+                client
+                    .pay(&payer.voucher(progress.charged.parse().unwrap()))
+                    .await;
+            }
+            _ => {}
+        }
+    }
+    drop((stream, client));
+    for said in [canary, text.as_str()] {
+        assert!(holds("self", said.as_bytes()), "the search finds nothing");
+        let asked = Instant::now();
+        while program_holds(&program, said.as_bytes()) {
+            assert!(asked.elapsed() < GONE, "{} bytes are left", said.len());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    scenery.end();
 }
 
 #[test]

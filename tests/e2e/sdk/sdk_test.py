@@ -194,8 +194,8 @@ CLAIMS = [
 ]
 
 
-def remembers_nothing_of_prompt_and_answer(stack):
-    """Neither is in the memory of the guest's programs once the request is over."""
+def leaves_neither_prompt_nor_answer_in_the_engine(stack):
+    """Neither is in its memory once the request is over. serve's memory: guest/serve/tests."""
     client = connect(stack.address)
     canary = secrets.token_urlsafe(24)
     question = [{"role": "user", "content": f"Repeat this word: {canary}. Then say why."}]
@@ -204,8 +204,7 @@ def remembers_nothing_of_prompt_and_answer(stack):
     for title, text in (("prompt", canary), ("answer", answer[:20])):
         needle = text.encode()
         require(memory.holds(os.getpid(), needle), "the search finds nothing at all")
-        for name in ("serve-research", "engine"):
-            require(not memory.holds(stack.program(name), needle), f"{title} in {name}")
+        require(not memory.holds(stack.program("engine"), needle), f"the {title} is there")
 
 
 def stops_on_a_signal(stack):
@@ -226,7 +225,7 @@ def leaves_no_temporary_file(stack):
 
 
 LAST_CLAIMS = [
-    remembers_nothing_of_prompt_and_answer,
+    leaves_neither_prompt_nor_answer_in_the_engine,
     stops_on_a_signal,
     leaves_no_process,
     leaves_no_temporary_file,

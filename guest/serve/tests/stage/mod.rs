@@ -13,6 +13,7 @@
 )]
 
 pub mod client;
+pub mod memory;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
