@@ -9,7 +9,7 @@ import { Random } from './random.ts';
 import { ADDER, DELAY, deploy, REVOKER, type Registry, STRANGER } from './registry-stage.ts';
 import { account, type Moment, World } from './world.ts';
 
-const SEQUENCES = 2;
+const SEQUENCES = 4;
 const STEPS = 20;
 const GETTERS = ['measurement', 'model', 'release', 'provider'];
 const NEXT = account(4);

@@ -24,7 +24,7 @@ import {
 import { Random } from './random.ts';
 import { account, COIN, type Moment, type Outcome, World } from './world.ts';
 
-const SEQUENCES = 3;
+const SEQUENCES = 6;
 const STEPS = 25;
 
 /** What the contract must hold, computed without it. */

@@ -16,7 +16,7 @@ import {
 } from './stake-stage.ts';
 import { account, COIN, type Moment, type Outcome, World } from './world.ts';
 
-const SEQUENCES = 3;
+const SEQUENCES = 5;
 const STEPS = 20;
 
 class Run {

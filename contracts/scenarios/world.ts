@@ -64,13 +64,15 @@ export class World {
     private constructor(
         readonly chain: Blockchain,
         private readonly prices: Prices,
+        private readonly config: Cell,
     ) {}
 
     static async create(prices: Prices = 'before-2026'): Promise<World> {
         const chain = await Blockchain.create();
-        chain.setConfig(networkConfig(chain.config, prices));
+        const config = networkConfig(chain.config, prices);
+        chain.setConfig(config);
         chain.now = START;
-        return new World(chain, prices);
+        return new World(chain, prices, config);
     }
 
     get now(): number {
@@ -180,7 +182,7 @@ export class World {
         this.accounts.set(key, now);
         const { description, raw } = transaction;
         if (description.type !== 'generic' || description.computePhase.type !== 'vm') return;
-        record(this.chain.config, { prices: this.prices, before, transaction: raw, after: now });
+        record(this.config, { prices: this.prices, before, transaction: raw, after: now });
     }
 }
 
