@@ -6,7 +6,10 @@ use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use protocol::endorsements::EndorsementKind;
+use protocol::machine_grant::SignedGrant;
 use serde_json::{Value, json};
+use verifier::UnixTime;
 
 use crate::control::endorsements;
 use crate::launch::artifacts::{Artifacts, ImagePaths, Manifest};
@@ -96,6 +99,7 @@ pub fn examine(places: &Places) -> Vec<Check> {
     }
     if let Some(directory) = &places.endorsements {
         checks.push(stapled(directory));
+        checks.extend(grant(directory));
     }
     match places.accelerator {
         Accelerator::Emulation(_) => {}
@@ -164,6 +168,25 @@ fn stapled(directory: &Path) -> Check {
     }
 }
 
+/// The provider's grant, where one would be stapled.
+fn grant(directory: &Path) -> Option<Check> {
+    const FIX: &str = "sign one for this machine: host-agent grant sign";
+    let stapled = endorsements::read(directory).ok()?;
+    let bytes = stapled.get(EndorsementKind::MachineGrant)?;
+    let verdict = match SignedGrant::decode(bytes) {
+        Ok(signed) if signed.is_signed() => {
+            let until = UnixTime(signed.grant.not_after);
+            Ok(format!("of {} until {until}", signed.provider))
+        }
+        Ok(_) => Err("its signature does not hold".to_owned()),
+        Err(error) => Err(format!("it is of another form: {error}")),
+    };
+    Some(Check {
+        name: "machine grant",
+        verdict: verdict.map_err(|problem| Complaint { problem, fix: FIX }),
+    })
+}
+
 /// Whether a device is there; it is not opened.
 fn device(name: &'static str, path: &'static str, fix: &'static str) -> Check {
     let verdict = match std::fs::metadata(path) {
@@ -179,6 +202,9 @@ fn device(name: &'static str, path: &'static str, fix: &'static str) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples;
+    use protocol::digest::{ConfigDigest, Ppid, ProviderKey};
+    use protocol::machine_grant::{ChipIdentity, MachineGrant};
     use protocol::tee::TeeKind;
 
     #[test]
@@ -201,5 +227,31 @@ mod tests {
             assert_eq!(check.to_string().contains("fix: "), failed);
         }
         assert_eq!(checks.len(), 5);
+    }
+
+    #[test]
+    fn a_grant_that_would_be_stapled_must_hold() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(grant(place.path()).is_none());
+        let signed = MachineGrant {
+            network: samples::NETWORK,
+            chip: ChipIdentity::Tdx(Ppid([1; 16])),
+            devices: [].into(),
+            configuration: ConfigDigest([2; 32]),
+            not_after: 1_795_305_600,
+        }
+        .sign(&samples::key());
+        let path = place.path().join("machine-grant.bin");
+        std::fs::write(&path, signed.encode()).unwrap();
+        let found = grant(place.path()).unwrap().verdict.unwrap();
+        assert!(found.ends_with(" until 2026-11-22T00:00:00Z"), "{found}");
+        let other = SignedGrant {
+            provider: ProviderKey([3; 32]),
+            ..signed
+        };
+        for bytes in [other.encode(), vec![0]] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(grant(place.path()).unwrap().verdict.is_err());
+        }
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! It is trusted by nobody but its owner: it sees no key, no prompt and no answer, and what it
 //! tells a guest or a client is believed only where a signature or a register backs it. What a
-//! guest tells it is hostile. Deliberately not here: appraisal (`verifier`), expected measurements
-//! (`measurements`), cells (`contracts`), and anything that a release of clients trusts.
+//! guest tells it is hostile. Deliberately not here: appraisal (`verifier`, asked before a machine
+//! of the owner's is granted), expected measurements (`measurements`), cells (`contracts`), and
+//! anything that a release of clients trusts.
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod command;
 pub mod configure;
 pub mod control;
 pub mod doctor;
+pub mod grant;
 pub mod journal;
 pub mod launch;
 pub mod plan;

@@ -104,6 +104,14 @@ pub fn create(path: &Path, mut seed: [u8; 32]) -> Result<(), WalletError> {
 /// # Errors
 /// [`WalletError`].
 pub fn read(path: &Path, network: NetworkId) -> Result<Wallet, WalletError> {
+    Ok(Wallet::from_seed(&*read_seed(path)?, network))
+}
+
+/// Reads a file that [`create`] made.
+///
+/// # Errors
+/// [`WalletError`].
+pub fn read_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, WalletError> {
     let failed = |source| WalletError::File {
         action: "read",
         path: path.to_owned(),
@@ -124,8 +132,7 @@ pub fn read(path: &Path, network: NetworkId) -> Result<Wallet, WalletError> {
         .read_to_string(&mut text)
         .map_err(|_| malformed())?;
     let digits = text.strip_suffix('\n').unwrap_or(&text);
-    let seed = Zeroizing::new(parse_hex::<32>(digits).map_err(|_| malformed())?);
-    Ok(Wallet::from_seed(&seed, network))
+    Ok(Zeroizing::new(parse_hex(digits).map_err(|_| malformed())?))
 }
 
 struct SeedHex<'a>(&'a [u8; 32]);

@@ -7,12 +7,14 @@
 use protocol::codec::{DecodeError, Reader, Writer};
 use protocol::digest::{Exporter, MeasurementKey, ModelDigest, Nonce, SpkiDigest};
 use protocol::evidence::{self, Evidence};
+use protocol::launch_configuration::LaunchConfiguration;
 use protocol::reference_values::{self, ReferenceValues, ReferenceValuesError};
 use protocol::statement::Statement;
 
 use crate::anchors::TrustAnchors;
 use crate::appraise::{ChannelBinding, Terms, appraise_into};
 use crate::checks::{Checks, Subject};
+use crate::nvidia::DeviceFacts;
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::{AttestationResult, ReportedChip};
@@ -192,6 +194,18 @@ impl BundleResult {
     #[must_use]
     pub const fn measurement_key(&self) -> &MeasurementKey {
         self.0.measurement_key()
+    }
+
+    /// The launch configuration whose digest the machine's register holds.
+    #[must_use]
+    pub const fn launch_configuration(&self) -> &LaunchConfiguration {
+        self.0.launch_configuration()
+    }
+
+    /// GPUs and switches, in the order in which they report.
+    #[must_use]
+    pub fn devices(&self) -> &[DeviceFacts] {
+        self.0.devices()
     }
 
     /// The loaded models.

@@ -11,6 +11,7 @@ use protocol::receipt::TokenPrices;
 use protocol::tee::TeeKind;
 use protocol::ton::TonAddress;
 
+use super::grant::GrantArguments;
 use crate::configure::{ModelChoice, parse_prices};
 use crate::launch::pci::PciAddress;
 use crate::launch::shape::{Accelerator, Shape};
@@ -21,6 +22,8 @@ Examples:
   host-agent wallet new --seed seed.hex --network -239
   host-agent configure --payee 0:… --network -239 --model small=model/model.json \\
       --prices 20,2,160 --out launch-config.json
+  host-agent grant sign --key provider.key --bundle machine.bundle \\
+      --until 2027-01-31T00:00:00Z --out endorsements/machine-grant.bin
   host-agent doctor --image image --endorsements endorsements --accelerator snp
   host-agent plan --image image --model model --launch-config launch-config.json \\
       --accelerator snp --state state --reference-values reference-values.json
@@ -56,6 +59,8 @@ pub(super) enum Command {
     Relay(RelayArguments),
     /// Make or show the provider's wallet.
     Wallet(WalletArguments),
+    /// Make a provider's key, and sign that a machine is this provider's.
+    Grant(GrantArguments),
     /// Claim what clients promised, or show where it stands.
     Settle(SettleArguments),
     /// List a release's measurements and models in the registry, or deploy one.
@@ -160,8 +165,8 @@ pub(super) struct ServiceArguments {
     /// not given.
     #[arg(long, value_name = "FILE")]
     pub(super) journal: Option<PathBuf>,
-    /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json, and, with GPUs,
-    /// gpu-endorsements.bin.
+    /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json; with GPUs,
+    /// gpu-endorsements.bin; and, for clients that name providers, machine-grant.bin.
     #[arg(long, value_name = "DIR")]
     pub(super) endorsements: PathBuf,
     /// toncenter-v2 endpoint, trusted: http://host:port.
@@ -189,7 +194,7 @@ pub(super) struct DoctorArguments {
     /// Firmware, when it is not OVMF.fd in the image directory.
     #[arg(long, value_name = "FILE")]
     pub(super) firmware: Option<PathBuf>,
-    /// Directory of endorsements.
+    /// Directory of endorsements, as `up` takes it; a machine-grant.bin is read as well.
     #[arg(long, value_name = "DIR")]
     pub(super) endorsements: Option<PathBuf>,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 //! Deliberately not here: what the commands do; each is a module of this crate.
 
 mod arguments;
+mod grant;
 mod guest;
 mod money;
 
@@ -56,7 +57,7 @@ pub struct Surroundings<Out, Errors, Stop> {
     pub began: Instant,
     /// The time of day.
     pub clock: Clock,
-    /// Draws 32 bytes for a new wallet.
+    /// Draws 32 bytes for a new wallet or a new key.
     pub draw: fn() -> std::io::Result<[u8; 32]>,
     /// Ends when the operator wants the program to.
     pub stop: Stop,
@@ -104,6 +105,7 @@ where
             guest::relay(&options, &clock, &reporter, surroundings.stop).await
         }
         Command::Wallet(options) => money::wallet(&options, &reporter, surroundings.draw),
+        Command::Grant(options) => grant::grant(&options, &clock, &reporter, surroundings.draw),
         Command::Settle(options) => money::settle(&options, &clock, &reporter).await,
         Command::Publish(options) => money::publish(&options, &reporter).await,
     }

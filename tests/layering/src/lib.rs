@@ -93,6 +93,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
 pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("verifier", &["mock-tee", "research-anchors"]),
     ("client", &["mock-tee", "research-anchors", "verifier"]),
+    ("host-agent", &["mock-tee", "research-anchors"]),
     ("mock-tee", &["verifier", "research-anchors"]),
     ("research-anchors", &["mock-tee"]),
     ("cocoon-research", &["mock-tee"]),
