@@ -9,6 +9,7 @@
 
 mod comparison;
 mod edges;
+mod no_device;
 mod signatures;
 
 use mock_tee::nvidia::Board;

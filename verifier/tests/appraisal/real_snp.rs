@@ -166,39 +166,69 @@ fn no_flipped_byte_of_a_real_report_passes() {
     }
 }
 
+/// AMD's authorities of a line: root, and who issues VCEKs and VLEKs.
+macro_rules! authorities {
+    ($line:literal) => {{
+        [
+            &include_bytes!(concat!(
+                "../../../tests/fixtures/snp/authorities/",
+                $line,
+                "-ark.der"
+            ))[..],
+            include_bytes!(concat!(
+                "../../../tests/fixtures/snp/authorities/",
+                $line,
+                "-ask.der"
+            )),
+            include_bytes!(concat!(
+                "../../../tests/fixtures/snp/authorities/",
+                $line,
+                "-asvk.der"
+            )),
+        ]
+    }};
+}
+
 #[test]
-fn amds_intermediate_for_vleks_leads_to_the_pinned_root() {
-    let (mut world, _) = prepare(&GOOD, tolerant());
-    world.machine = world.machine.with(Lie::Vlek);
-    let mut evidence = world.evidence();
-    let vlek = evidence.endorsements.get(EndorsementKind::SnpVcek);
-    let vlek = vlek.unwrap().to_vec();
-    evidence.endorsements = endorsements([
-        (
-            EndorsementKind::SnpArk,
-            include_bytes!("../../../tests/fixtures/snp/vlek-authorities/ark.der"),
-        ),
-        (
-            EndorsementKind::SnpAsk,
-            include_bytes!("../../../tests/fixtures/snp/vlek-authorities/asvk.der"),
-        ),
-        (EndorsementKind::SnpVcek, &vlek),
-    ]);
-    let verdict = world.appraise_in_full(&evidence).verdict;
-    let outcome = |of: &str, check| {
-        let mut checks = verdict.checks().iter();
-        let found = checks.find(|found| found.of.to_string() == of && found.check == check);
-        found.map(|found| found.outcome)
-    };
-    for (of, check) in [
-        ("ark", Rejection::CertificateRoot),
-        ("asvk", Rejection::CertificateNotAuthority),
-        ("asvk", Rejection::CertificateIssuer),
-        ("asvk", Rejection::CertificateSignature),
+fn amds_authorities_of_every_line_lead_to_the_pinned_roots() {
+    for [ark, ask, asvk] in [
+        authorities!("milan"),
+        authorities!("genoa"),
+        authorities!("turin"),
     ] {
-        assert_eq!(outcome(of, check), Some(Outcome::Passed), "{of} {check:?}");
+        for (lie, authority, of, key) in [
+            (None, ask, "ask", "vcek"),
+            (Some(Lie::Vlek), asvk, "asvk", "vlek"),
+        ] {
+            let (mut world, _) = prepare(&GOOD, tolerant());
+            if let Some(lie) = lie {
+                world.machine = world.machine.with(lie);
+            }
+            let mut evidence = world.evidence();
+            let own = evidence.endorsements.get(EndorsementKind::SnpVcek);
+            let own = own.unwrap().to_vec();
+            evidence.endorsements = endorsements([
+                (EndorsementKind::SnpArk, ark),
+                (EndorsementKind::SnpAsk, authority),
+                (EndorsementKind::SnpVcek, &own),
+            ]);
+            let verdict = world.appraise_in_full(&evidence).verdict;
+            let outcome = |of: &str, check| {
+                let mut checks = verdict.checks().iter();
+                let found = checks.find(|found| found.of.to_string() == of && found.check == check);
+                found.map(|found| found.outcome)
+            };
+            for (of, check) in [
+                ("ark", Rejection::CertificateRoot),
+                (of, Rejection::CertificateNotAuthority),
+                (of, Rejection::CertificateIssuer),
+                (of, Rejection::CertificateSignature),
+            ] {
+                assert_eq!(outcome(of, check), Some(Outcome::Passed), "{of} {check:?}");
+            }
+            // The simulated key under it is nobody's.
+            let issuer = Rejection::CertificateIssuer;
+            assert_eq!(outcome(key, issuer), Some(Outcome::Failed));
+        }
     }
-    // The simulated key under it is nobody's.
-    let issuer = Rejection::CertificateIssuer;
-    assert_eq!(outcome("vlek", issuer), Some(Outcome::Failed));
 }

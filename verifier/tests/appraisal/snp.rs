@@ -134,7 +134,7 @@ fn production_anchors_refuse_a_research_certificate_by_its_marker() {
 #[test]
 fn production_anchors_refuse_an_unmarked_self_made_root_by_its_pin() {
     // The marked root is replaced by an unmarked authority, so only the pin is left to refuse.
-    let authority = include_bytes!("../../../tests/fixtures/snp/vlek-authorities/asvk.der");
+    let authority = include_bytes!("../../../tests/fixtures/snp/authorities/genoa-asvk.der");
     let mut world = World::genoa();
     world.references.profile = Profile::Release;
     world.anchors = TrustAnchors::PRODUCTION;
