@@ -11,6 +11,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use fuzz_targets::honest::{self, Machine};
 use fuzz_targets::pieces::join;
 use fuzz_targets::releases::log_key;
@@ -18,11 +19,13 @@ use fuzz_targets::{corpus_folder, hostile};
 use measurements::transparency::log::ReleaseLog;
 use measurements::transparency::record::{FileDigest, Flavour, ReleaseRecord};
 use mock_tee::Lie;
-use protocol::digest::Nonce;
+use protocol::digest::{ConfigDigest, Nonce, Ppid};
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::evidence::Challenge;
+use protocol::machine_grant::{ChipIdentity, MachineGrant};
 use protocol::reference_values::Profile;
 use protocol::tee::EvidenceClass;
+use protocol::ton::NetworkId;
 use verifier::AppraisalPolicy;
 
 fn main() -> std::io::Result<()> {
@@ -34,6 +37,7 @@ fn main() -> std::io::Result<()> {
     documents()?;
     transparency()?;
     wire()?;
+    grants()?;
     parts()?;
     devices()?;
     small_hostile()
@@ -301,6 +305,25 @@ fn wire() -> std::io::Result<()> {
     }
     let policy = AppraisalPolicy::strict().to_json().unwrap();
     put("policy", "strict", policy.as_bytes())
+}
+
+fn grants() -> std::io::Result<()> {
+    put("machine_grant", "genoa", honest::grant())?;
+    let mut granted = MachineGrant {
+        network: NetworkId(-239),
+        chip: ChipIdentity::Tdx(Ppid([9; 16])),
+        devices: (1..=32).map(|number| vec![number; 21]).collect(),
+        configuration: ConfigDigest([8; 32]),
+        not_after: honest::NOW,
+    };
+    let key = SigningKey::from_bytes(&[6; 32]);
+    put(
+        "machine_grant",
+        "longest",
+        &granted.clone().sign(&key).encode(),
+    )?;
+    granted.devices.clear();
+    put("machine_grant", "tdx", &granted.sign(&key).encode())
 }
 
 fn item(of: &Endorsements, kind: EndorsementKind) -> Vec<u8> {

@@ -4,6 +4,7 @@
 
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::evidence::{Challenge, Evidence};
+use protocol::machine_grant::SignedGrant;
 use protocol::statement::Statement;
 use verifier::AppraisalPolicy;
 
@@ -32,6 +33,21 @@ pub fn wire(input: &[u8]) -> Outcome {
         .or(Outcome::of(&evidence))
         .or(Outcome::of(&statement))
         .or(Outcome::of(&endorsements))
+}
+
+/// A provider's grant, alone and stapled to honest evidence where the policy names its provider.
+pub fn machine_grant(input: &[u8]) -> Outcome {
+    let decoded = SignedGrant::decode(input);
+    if let Ok(signed) = &decoded {
+        assert_eq!(signed.encode(), input, "two encodings of one grant");
+    }
+    let mut evidence = Machine::Genoa.evidence().clone();
+    let stapled = &mut evidence.endorsements;
+    let kind = EndorsementKind::MachineGrant;
+    if stapled.insert(kind, input.to_vec()).is_ok() && honest::appraise_granted(&evidence).is_ok() {
+        assert_eq!(input, honest::grant(), "a forged grant");
+    }
+    Outcome::of(&decoded)
 }
 
 /// A client's policy.
@@ -110,12 +126,13 @@ fn endorsed(machine: Machine, items: &[(EndorsementKind, &[u8])]) -> Outcome {
     judged(&evidence)
 }
 
-const KINDS: [EndorsementKind; 5] = [
+const KINDS: [EndorsementKind; 6] = [
     EndorsementKind::SnpArk,
     EndorsementKind::SnpAsk,
     EndorsementKind::SnpVcek,
     EndorsementKind::SnpCrl,
     EndorsementKind::TdxCollateral,
+    EndorsementKind::MachineGrant,
 ];
 
 /// The verdict. Nobody but a simulated machine can sign, so what is accepted says what it said.

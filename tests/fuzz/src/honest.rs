@@ -3,18 +3,20 @@
 
 use std::sync::OnceLock;
 
+use ed25519_dalek::SigningKey;
 use mock_tee::Lie;
 use mock_tee::snp::{Product, SnpMachine};
 use mock_tee::tdx::registers::Registers;
 use mock_tee::tdx::{QuoteVersion, TdxMachine};
 use protocol::digest::{
     AccountId, BootId, EpochKey, EventLogDigest, Exporter, Freshness, GpuEvidenceDigest,
-    HpkeConfigDigest, LaunchDigest, Mrtd, Nonce, ReceiptKey, Rtmr, SpkiDigest,
+    HpkeConfigDigest, LaunchDigest, Mrtd, Nonce, ProviderKey, ReceiptKey, Rtmr, SpkiDigest,
 };
 use protocol::evidence::{Evidence, FreshnessProof, freshness_leaf};
 use protocol::launch_configuration::{
     LaunchConfiguration, Limits, ModelEntry, config_digest, host_data,
 };
+use protocol::machine_grant::MachineGrant;
 use protocol::merkle;
 use protocol::receipt::TokenPrices;
 use protocol::reference_values::{
@@ -26,7 +28,8 @@ use protocol::tee::{EvidenceClass, TeeKind};
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::verity::VerityParameters;
 use verifier::{
-    AppraisalPolicy, AttestationResult, ChannelBinding, Rejection, TrustAnchors, UnixTime, Weakness,
+    Allowed, AppraisalPolicy, AttestationResult, ChannelBinding, Rejection, TrustAnchors, UnixTime,
+    Weakness,
 };
 
 /// 2026-11-22.
@@ -142,8 +145,49 @@ struct Question {
 /// # Errors
 /// Those of the verifier.
 pub fn appraise(evidence: &Evidence) -> Result<AttestationResult, Rejection> {
+    judged(evidence, &question().policy)
+}
+
+/// The same, where only machines that the honest grant's provider granted are accepted.
+///
+/// # Errors
+/// Those of the verifier.
+pub fn appraise_granted(evidence: &Evidence) -> Result<AttestationResult, Rejection> {
+    static POLICY: OnceLock<AppraisalPolicy> = OnceLock::new();
+    let policy = POLICY.get_or_init(|| AppraisalPolicy {
+        providers: Allowed::Only(vec![ProviderKey(provider().verifying_key().to_bytes())]),
+        ..question().policy.clone()
+    });
+    judged(evidence, policy)
+}
+
+/// The provider's grant of the EPYC 9004.
+///
+/// # Panics
+/// When the machine is not accepted.
+#[must_use]
+pub fn grant() -> &'static [u8] {
+    static GRANT: OnceLock<Vec<u8>> = OnceLock::new();
+    GRANT.get_or_init(|| {
+        let result = appraise(Machine::Genoa.evidence()).expect("honest evidence");
+        let grant = MachineGrant {
+            network: result.launch_configuration().network,
+            chip: *result.chip().certified().expect("a VCEK"),
+            devices: [].into(),
+            configuration: result.statement().configuration,
+            not_after: NOW,
+        };
+        grant.sign(&provider()).encode()
+    })
+}
+
+fn provider() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+fn question() -> &'static Question {
     static QUESTION: OnceLock<Question> = OnceLock::new();
-    let question = QUESTION.get_or_init(|| {
+    QUESTION.get_or_init(|| {
         let mut policy = AppraisalPolicy::strict();
         // So that the fields of older reports are looked at as well.
         policy.tolerated.push(Weakness::SnpReportVersion2);
@@ -152,12 +196,16 @@ pub fn appraise(evidence: &Evidence) -> Result<AttestationResult, Rejection> {
             policy,
             anchors: research_anchors::research_anchors(),
         }
-    });
+    })
+}
+
+fn judged(evidence: &Evidence, policy: &AppraisalPolicy) -> Result<AttestationResult, Rejection> {
+    let question = question();
     verifier::appraise(
         evidence,
         &CHANNEL,
         &question.references,
-        &question.policy,
+        policy,
         &question.anchors,
         UnixTime(NOW),
     )

@@ -77,6 +77,7 @@ pub const TARGETS: &[Target] = &[
     target("documents", releases::documents),
     target("transparency", releases::transparency),
     target("evidence", evidence::wire),
+    target("machine_grant", evidence::machine_grant),
     target("policy", evidence::policy),
     target("snp_report", evidence::snp_report),
     target("snp_certificates", evidence::snp_certificates),

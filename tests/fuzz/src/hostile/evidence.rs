@@ -6,9 +6,10 @@ use protocol::gpu_evidence::{GpuEndorsements, MAX_RIM_BYTES};
 use super::{Hostile, filled, nested, put, refused};
 use crate::devices::{gpu_evidence, honest};
 use crate::evidence::{
-    appraise, policy, snp_certificates, snp_crl, snp_report, tdx_collateral, tdx_quote, wire,
+    appraise, machine_grant, policy, snp_certificates, snp_crl, snp_report, tdx_collateral,
+    tdx_quote, wire,
 };
-use crate::honest::Machine;
+use crate::honest::{Machine, grant};
 use crate::pieces::join;
 
 const KIB: usize = 1 << 10;
@@ -19,6 +20,19 @@ pub(super) const ALL: &[Hostile] = &[
     refused("evidence", "10 MiB of evidence", || long(10 * MIB), wire),
     refused("evidence", "3 MiB of evidence", || long(3 * MIB), appraise),
     refused("evidence", "16 endorsements of 1 MiB", endorsements, wire),
+    refused(
+        "machine_grant",
+        "255 devices of 255 bytes",
+        crowd,
+        machine_grant,
+    ),
+    refused(
+        "machine_grant",
+        "10 MiB",
+        || long_grant(10 * MIB),
+        machine_grant,
+    ),
+    refused("machine_grant", "1 MiB", || long_grant(MIB), machine_grant),
     refused(
         "policy",
         "64 KiB of lists in lists",
@@ -109,6 +123,20 @@ pub(super) const ALL: &[Hostile] = &[
         gpu_evidence,
     ),
 ];
+
+/// A grant that names more devices than there are, all of them longer than a serial number is.
+fn crowd() -> Vec<u8> {
+    // Magic, version, provider, network, kind and chip are the honest ones.
+    let names = grant().get(..8 + 2 + 32 + 4 + 1 + 64);
+    [names.expect("a grant"), &[0xff; 1 + 255 * 256]].concat()
+}
+
+/// An honest grant with something behind it.
+fn long_grant(length: usize) -> Vec<u8> {
+    let mut bytes = grant().to_vec();
+    bytes.resize(length, 0);
+    bytes
+}
 
 /// Endorsements whose manifests are this text, again and again.
 fn manifests(again: &str) -> Vec<u8> {
