@@ -71,6 +71,18 @@ fn honest(into: &Path) {
     let mut other = World::genoa();
     other.references.shapes.truncate(1);
     write(into, "other-release", &other);
+    // A release with other models, and devices that this machine does not have.
+    let mut other = World::genoa();
+    other.references.models.clear();
+    for shape in &mut other.references.shapes {
+        shape.devices = vec![DeviceSet {
+            gpus: 1,
+            switches: 0,
+            mode: GpuMode::SinglePass,
+            ..BOARD
+        }];
+    }
+    write(into, "other-models", &other);
 }
 
 fn with_board(set: DeviceSet, lie: Option<DeviceLie>) -> World {

@@ -240,7 +240,49 @@ function table(caption, heads, rows) {
   return element("div", { class: "frame" }, whole);
 }
 
-function difference({ release, release_from: from, receiver_pinned_the_same: same }) {
+/** One thing of a machine beside what the release has for it. */
+function beside(equal, names, name, expected, found) {
+  return element(
+    "tr",
+    { class: equal ? "passed" : "failed", ...names },
+    element("td", { class: "outcome" }, equal ? "✓ equal" : "✗ differs"),
+    element("th", { scope: "row" }, name),
+    element("td", {}, ...expected),
+    element("td", {}, equal ? "the same" : found),
+  );
+}
+
+function registerRow(one) {
+  const origin = element("span", { class: "why" }, ORIGINS.get(one.origin) ?? "");
+  const names = { "data-register": one.register };
+  return beside(one.equal, names, mono(one.register), [mono(one.expected), origin], mono(one.measured));
+}
+
+function modelRow(one) {
+  const pinned = one.pinned_as !== null;
+  const expected = pinned
+    ? [mono(one.digest), element("span", { class: "why" }, `as ${one.pinned_as}`)]
+    : ["no model of this digest"];
+  return beside(pinned, { "data-model": one.name }, `Model ${one.name}`, expected, mono(one.digest));
+}
+
+/** Kinds and numbers of devices; the mode in which they report is one of the checks. */
+function devicesRow(sets, { evidence_bytes: bytes, devices: reported }) {
+  const words = (gpus, kind, switches) => gpus + switches === 0
+    ? "no devices"
+    : [[gpus, DEVICES.get(kind) ?? kind], [switches, DEVICES.get("ls10")]]
+      .filter(([count]) => count > 0).map(([count, name]) => `${count} × ${name}`).join(", ");
+  const gpus = reported.filter((kind) => kind !== "ls10");
+  const kinds = [...new Set(gpus)];
+  const found = bytes > 0 && reported.length === 0
+    ? "evidence that cannot be read"
+    : words(gpus.length, kinds.join(" and "), reported.length - gpus.length);
+  const expected = sets.map((set) => words(set.gpus, set.architecture, set.switches));
+  const all = expected.length > 0 ? expected : [words(0, "", 0)];
+  return beside(all.includes(found), { "data-devices": "" }, "GPUs", [all.join(", or ")], found);
+}
+
+function difference({ release, release_from: from, receiver_pinned_the_same: same, gpus }) {
   const source = { given: "your release", bundle: "the bundle's, by your digest" }[from]
     ?? "the bundle's own, which nobody vouches for";
   const parts = [
@@ -254,16 +296,13 @@ function difference({ release, release_from: from, receiver_pinned_the_same: sam
   if (nearest === undefined) {
     return [...parts, element("p", {}, "The release has no shape of this kind of machine.")];
   }
-  const rows = nearest.registers.map((one) => element(
-    "tr",
-    { class: one.equal ? "passed" : "failed", "data-register": one.register },
-    element("td", { class: "outcome" }, one.equal ? "✓ equal" : "✗ differs"),
-    element("th", { scope: "row" }, mono(one.register)),
-    element("td", {}, mono(one.expected), element("span", { class: "why" }, ORIGINS.get(one.origin) ?? "")),
-    element("td", {}, one.equal ? "the same" : mono(one.measured)),
-  ));
+  const rows = [
+    ...nearest.registers.map(registerRow),
+    ...release.models.map(modelRow),
+    devicesRow(nearest.devices, gpus),
+  ];
   const title = `Nearest shape: ${nearest.shape}, ${nearest.vcpus} vCPUs, ${nearest.memory_mib} MiB`;
-  parts.push(table(title, ["", "Register", "Release", "Machine"], rows));
+  parts.push(table(title, ["", "Of the machine", "Release", "Machine"], rows));
   if (others.length > 0) {
     const names = others.map((shape) => shape.shape).join(", ");
     parts.push(element("p", { class: "note" }, `Other shapes of the release: ${names}`));

@@ -52,8 +52,10 @@ const SHOWN = `(() => {
     ink: ink(document.querySelector("#verdict strong")),
     facts: text("facts"),
     difference: text("difference"),
-    registers: [...document.querySelectorAll("#difference tbody tr")].map((row) => [
+    registers: [...document.querySelectorAll("#difference tr[data-register]")].map((row) => [
       row.dataset.register, row.className]),
+    others: [...document.querySelectorAll("#difference tbody tr:not([data-register])")].map((row) => [
+      row.className, row.innerText]),
     rows,
     parts: [...document.querySelectorAll("#checks details.part")].map((part) => ({
       open: part.open,
@@ -116,6 +118,8 @@ async function acceptsHonest(page) {
     }
     const equal = shown.registers.every(([, outcome]) => outcome === "passed");
     check(shown.registers.length > 0 && equal, `${name}: no register differs from the release`);
+    const same = shown.others.every(([outcome]) => outcome === "passed");
+    check(shown.others.length === 2 && same, `${name}: model and devices are the release's`);
     await picture(page, name);
   }
 }
@@ -171,6 +175,11 @@ async function showsTheDifference(page) {
   check(lie.registers.length === 4 && differing.length > 0 && differing.length < 4,
     `a register of a TD differs: ${differing}`);
   await picture(page, "other-release");
+  const models = await shownAfter(page, ["other-models.json", "other-models.bundle"]);
+  const [model, devices] = models.others;
+  check(models.code === "model-not-pinned" && model[0] === "failed", "a model is not the release's");
+  check(model[1].includes("no model of this digest"), `what the release has for it: ${model[1]}`);
+  check(devices[0] === "failed" && devices[1].includes("1 × Hopper GPU"), `devices: ${devices[1]}`);
 }
 
 /** Everything that is not a bundle ends in words, never in markup or a stack. */
