@@ -108,7 +108,8 @@ impl ChatRequest {
     }
 
     /// A request as an OpenAI client posts it. One that wants no stream is made to stream: only a
-    /// stream can be acknowledged piece by piece. One that streams is sent as it is, with spaces after it.
+    /// stream can be acknowledged piece by piece. One that streams is sent as it is, with spaces
+    /// after it.
     ///
     /// # Errors
     /// See [`ChatRequestError`].

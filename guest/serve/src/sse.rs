@@ -1,8 +1,8 @@
 //! The answer as server-sent events: OpenAI's chunks, and the two events of `protocol::serving`.
 //!
-//! One event is one write, so that it travels as one unit, and as long as others whatever it says:
-//! a comment before it fills it up to a multiple of [`STEP`]. Which event comes when is `delivery`'s
-//! part. Nothing here is kept after it was written.
+//! One event is one write, so that it travels as one unit, and as long as others whatever it
+//! says: a comment before it fills it up to a multiple of [`STEP`]. Which event comes when is
+//! `delivery`'s part. Nothing here is kept after it was written.
 
 use bytes::Bytes;
 use protocol::receipt::{FinishReason, SignedReceipt, TokenCounts};
