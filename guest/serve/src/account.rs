@@ -54,6 +54,7 @@ struct Stream {
     delivered: Nano,
     announced: Nano,
     acknowledged: Nano,
+    halted: bool,
 }
 
 /// The account of one channel, epoch and payer.
@@ -131,7 +132,7 @@ impl Account {
         }
         // A client may sign for tokens that it counted before it was told; and what is left after
         // that pays for streams that ended before their acknowledgement came.
-        for stream in self.streams.values_mut() {
+        for stream in self.streams.values_mut().filter(|stream| !stream.halted) {
             let untold = minus(stream.delivered, stream.announced);
             let ahead = minus(
                 stream.acknowledged,
@@ -162,7 +163,7 @@ impl Account {
     /// # Errors
     /// See [`TotalRefused`].
     pub fn check_brought(&self, total: Nano) -> Result<(), TotalRefused> {
-        if self.streams.is_empty() && total > self.delivered {
+        if self.live() == 0 && total > self.delivered {
             return Ok(());
         }
         self.check(total)
@@ -180,6 +181,7 @@ impl Account {
             delivered: Nano::ZERO,
             announced: Nano::ZERO,
             acknowledged: Nano::ZERO,
+            halted: false,
         };
         self.streams.insert(id, stream);
         id
@@ -190,7 +192,7 @@ impl Account {
     /// # Errors
     /// See [`DeliveryRefused`].
     pub fn deliver_prompt(&mut self, id: StreamId, tokens: u32) -> Result<(), DeliveryRefused> {
-        let stream = self.streams.get_mut(&id).ok_or(DeliveryRefused::Unknown)?;
+        let stream = self.live_stream(id)?;
         if stream.prompt_counted {
             return Err(DeliveryRefused::PromptTwice);
         }
@@ -199,8 +201,7 @@ impl Account {
             ..TokenCounts::default()
         };
         let cost = stream.prices.cost(&counts)?;
-        self.delivered = self.delivered.plus(cost)?;
-        stream.delivered = stream.delivered.plus(cost)?;
+        let stream = self.deliver(id, cost)?;
         stream.tokens.prompt = tokens;
         stream.prompt_counted = true;
         Ok(())
@@ -212,13 +213,12 @@ impl Account {
     /// `Unacknowledged` when the prompt or a whole increment waits for a voucher.
     pub fn deliver_token(&mut self, id: StreamId) -> Result<(), DeliveryRefused> {
         let increment = self.increment_tokens;
-        let stream = self.streams.get_mut(&id).ok_or(DeliveryRefused::Unknown)?;
+        let stream = self.live_stream(id)?;
         if stream.allowance(increment) == 0 {
             return Err(DeliveryRefused::Unacknowledged);
         }
         let cost = Nano::from_u64(stream.prices.completion);
-        self.delivered = self.delivered.plus(cost)?;
-        stream.delivered = stream.delivered.plus(cost)?;
+        let stream = self.deliver(id, cost)?;
         stream.tokens.completion = stream.tokens.completion.saturating_add(1);
         Ok(())
     }
@@ -226,7 +226,7 @@ impl Account {
     /// Completion tokens that the engine may be granted beyond what it was granted before.
     pub fn grant(&mut self, id: StreamId) -> u32 {
         let increment = self.increment_tokens;
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Ok(stream) = self.live_stream(id) else {
             return 0;
         };
         let delivered = stream.tokens.completion;
@@ -265,7 +265,7 @@ impl Account {
         );
         let waiting = minus(part, ahead.min(part));
         stream.announced = stream.delivered;
-        if waiting > Nano::ZERO {
+        if waiting > Nano::ZERO && !stream.halted {
             self.announced.push_back((id, waiting));
         }
         Some((stream.tokens, stream.delivered))
@@ -276,7 +276,7 @@ impl Account {
     pub fn settled(&self, id: StreamId) -> bool {
         self.streams
             .get(&id)
-            .is_none_or(|stream| stream.acknowledged >= stream.delivered)
+            .is_none_or(|stream| stream.halted || stream.acknowledged >= stream.delivered)
     }
 
     /// What the stream is ahead of its acknowledgements.
@@ -293,10 +293,37 @@ impl Account {
         self.announced.retain(|(of, _)| *of != id);
     }
 
+    /// Halts every live stream for good: the host will not be paid for it, or may be paid for it
+    /// elsewhere. Nothing further is delivered on it, and no voucher is taken to acknowledge it.
+    pub fn halt(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.halted = true;
+        }
+        self.announced.clear();
+    }
+
     /// How many streams are live.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.streams.len()
+        self.streams
+            .values()
+            .filter(|stream| !stream.halted)
+            .count()
+    }
+
+    /// Counts a cost as delivered by a stream; an overflow changes nothing.
+    fn deliver(&mut self, id: StreamId, cost: Nano) -> Result<&mut Stream, DeliveryRefused> {
+        let total = self.delivered.plus(cost)?;
+        let stream = self.live_stream(id)?;
+        let of_stream = stream.delivered.plus(cost)?;
+        stream.delivered = of_stream;
+        self.delivered = total;
+        self.live_stream(id)
+    }
+
+    fn live_stream(&mut self, id: StreamId) -> Result<&mut Stream, DeliveryRefused> {
+        let stream = self.streams.get_mut(&id).filter(|stream| !stream.halted);
+        stream.ok_or(DeliveryRefused::Unknown)
     }
 }
 
@@ -308,7 +335,7 @@ impl Stream {
             ..self.tokens
         };
         let prompt = self.prices.cost(&prompt).unwrap_or(Nano::MAX);
-        if !self.prompt_counted || self.acknowledged < prompt {
+        if self.halted || !self.prompt_counted || self.acknowledged < prompt {
             return 0;
         }
         let unacknowledged = minus(self.delivered, self.acknowledged.min(self.delivered));

@@ -141,6 +141,28 @@ fn a_higher_total_from_another_machine_is_taken_between_streams_only() {
 }
 
 #[test]
+fn a_halted_stream_delivers_nothing_and_is_paid_by_no_later_voucher() {
+    let (mut account, halted) = started(0);
+    account.acknowledge(nano(15)).unwrap();
+    account.deliver_token(halted).unwrap();
+    account.halt();
+    assert_eq!(account.live(), 0);
+    assert_eq!(account.grant(halted), 0);
+    assert_eq!(account.deliver_token(halted), Err(DeliveryRefused::Unknown));
+    assert!(account.settled(halted), "nobody waits for it");
+    // Its receipt still says what was delivered.
+    let (tokens, charged) = account.announce(halted).unwrap();
+    assert_eq!((tokens.completion, charged), (1, nano(25)));
+    account.bring(nano(25)).unwrap();
+    assert_eq!(account.unacknowledged(halted), nano(10));
+    let next = account.open(PRICES);
+    account.deliver_prompt(next, 5).unwrap();
+    account.announce(next);
+    account.acknowledge(nano(40)).unwrap();
+    assert!(!account.waits(next));
+}
+
+#[test]
 fn free_tokens_wait_for_nobody() {
     let mut account = Account::new(Nano::ZERO, &LIMITS);
     let id = account.open(TokenPrices {

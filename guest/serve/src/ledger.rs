@@ -59,7 +59,9 @@ pub(crate) enum Purpose {
 struct Entry {
     account: Account,
     highest: SignedVoucher,
-    stopped: Option<StopReason>,
+    /// How often the host said "stop", and why it did last.
+    stops: u64,
+    reason: Option<StopReason>,
     changed: watch::Sender<()>,
 }
 
@@ -116,7 +118,6 @@ impl Ledger {
                 };
                 taken.map_err(|refused| refusal(refused, &entry.highest))?;
                 entry.highest = *voucher;
-                entry.stopped = None;
                 entry.changed.send_replace(());
             }
             None if full => return Err(Refusal::TooManyChannels),
@@ -124,7 +125,8 @@ impl Ledger {
                 let entry = Entry {
                     account: Account::new(total, &self.limits),
                     highest: *voucher,
-                    stopped: None,
+                    stops: 0,
+                    reason: None,
                     changed: watch::Sender::new(()),
                 };
                 books.accounts.insert(AccountKey::of(voucher), entry);
@@ -133,10 +135,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// The host will not be paid on this account: its live streams end.
+    /// The host will not be paid on this account: its live streams end. They stay ended when the
+    /// next voucher is taken before they notice.
     pub(crate) fn stop(&self, key: &AccountKey, reason: StopReason) {
         if let Some(entry) = self.books().accounts.get_mut(key) {
-            entry.stopped = Some(reason);
+            entry.account.halt();
+            entry.stops = entry.stops.saturating_add(1);
+            entry.reason = Some(reason);
             entry.changed.send_replace(());
         }
     }
@@ -155,6 +160,7 @@ impl Ledger {
         Ok(Seat {
             stream: entry.account.open(prices),
             changed: entry.changed.subscribe(),
+            stops: entry.stops,
             ledger: Arc::clone(self),
             key,
         })
@@ -188,6 +194,8 @@ pub(crate) struct Seat {
     key: AccountKey,
     stream: StreamId,
     changed: watch::Receiver<()>,
+    /// How often its account had been stopped when it was taken.
+    stops: u64,
 }
 
 impl Seat {
@@ -205,10 +213,8 @@ impl Seat {
 
     pub(crate) fn stopped(&self) -> Option<StopReason> {
         let books = self.ledger.books();
-        books
-            .accounts
-            .get(&self.key)
-            .and_then(|entry| entry.stopped)
+        let entry = books.accounts.get(&self.key)?;
+        entry.reason.filter(|_| entry.stops > self.stops)
     }
 
     pub(crate) fn deliver_prompt(&self, tokens: u32) -> Result<(), DeliveryRefused> {
