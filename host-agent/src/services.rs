@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use contracts::toncenter::Toncenter;
 use protocol::launch_configuration::LaunchConfiguration;
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::control::channels::Channels;
 use crate::control::decision::Terms;
 use crate::control::service::{BootProgress, ControlService};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Scribe};
 use crate::launch::configuration::{ConfigurationError, MeasuredConfiguration};
 use crate::launch::state::{StateDirectory, StateError, remove_stale};
 use crate::relay::{self, GuestAddress, Limits};
@@ -57,6 +57,9 @@ pub enum ServiceError {
     /// The journal.
     #[error("cannot open the journal")]
     Journal(#[from] JournalError),
+    /// The journal's thread.
+    #[error("cannot start the journal's writer")]
+    Writer(#[source] std::io::Error),
     /// The launch configuration.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
@@ -83,7 +86,7 @@ pub enum ServiceError {
 pub struct Services {
     tasks: JoinSet<()>,
     control: Arc<ControlService>,
-    journal: Arc<Mutex<Journal>>,
+    journal: Scribe,
     clock: Clock,
     listener: Option<TcpListener>,
     listen: SocketAddr,
@@ -112,7 +115,7 @@ impl Services {
         let listen = listener.local_addr().map_err(unheard)?;
         let own = || state.paths().journal();
         let journal = Journal::open(&options.journal.clone().unwrap_or_else(own))?;
-        let journal = Arc::new(Mutex::new(journal));
+        let journal = Scribe::start(journal).map_err(ServiceError::Writer)?;
         let terms = Terms {
             network: document.network,
             payee: document.payee,
@@ -123,7 +126,7 @@ impl Services {
             terms,
             state.paths().0.display().to_string(),
             Arc::new(options.chain.clone()),
-            Arc::clone(&journal),
+            journal.clone(),
             clock.clone(),
         );
         let endorsements = options.endorsements.clone();
@@ -169,8 +172,9 @@ impl Services {
     /// # Errors
     /// [`JournalError`].
     pub fn note(&self, kind: &'static str, detail: &str) -> Result<(), JournalError> {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.append_event(kind, detail, self.clock.now())
+        let now = self.clock.now();
+        self.journal
+            .with(|journal| journal.append_event(kind, detail, now))
     }
 
     /// Closes the sockets and gives the payment channels back.

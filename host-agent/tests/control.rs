@@ -19,7 +19,7 @@ use host_agent::clock::{Clock, UnixSeconds};
 use host_agent::control::channels::{ChainReader, Channels, Reading, Snapshot};
 use host_agent::control::decision::Terms;
 use host_agent::control::service::{BootProgress, ControlService};
-use host_agent::journal::Journal;
+use host_agent::journal::{Journal, Scribe};
 use host_agent::report::{Format, Reporter};
 use messages::boot::{BootFailure, BootPhase};
 use messages::framing::frame;
@@ -104,7 +104,7 @@ impl Write for Screen {
 struct Stage {
     _place: tempfile::TempDir,
     socket: PathBuf,
-    journal: Arc<Mutex<Journal>>,
+    journal: Scribe,
     service: Arc<ControlService>,
     screen: Screen,
 }
@@ -114,7 +114,7 @@ impl Stage {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("vcek.der"), b"certificate").unwrap();
         let journal = Journal::open(&place.path().join("journal.sqlite")).unwrap();
-        let journal = Arc::new(Mutex::new(journal));
+        let journal = Scribe::start(journal).unwrap();
         let terms = Terms {
             network: NETWORK,
             payee: address(9),
@@ -125,7 +125,7 @@ impl Stage {
             terms,
             "guest".to_owned(),
             Arc::new(Chain),
-            Arc::clone(&journal),
+            journal.clone(),
             Clock::new(|| UnixSeconds(1_800_000_000)),
         );
         let screen = Screen::default();
@@ -163,8 +163,8 @@ impl Stage {
     }
 
     fn stored(&self) -> Option<u128> {
-        let journal = self.journal.lock().unwrap();
-        let found = journal.highest_voucher(&address(5), 1).unwrap();
+        let highest = |journal: &mut Journal| journal.highest_voucher(&address(5), 1);
+        let found = self.journal.with(highest).unwrap();
         found.map(|voucher| voucher.voucher.cumulative.units())
     }
 }

@@ -19,9 +19,10 @@ use protocol::voucher::SignedVoucher;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::decision::{ChainView, Terms, decide, is_well_formed};
+use super::decision::{Terms, WellFormed};
+use super::settlement::Settlement;
 use crate::clock::{Clock, UnixSeconds};
-use crate::journal::{Appended, Journal, JournalError, Lease};
+use crate::journal::{JournalError, Scribe};
 
 /// A view that lets a channel go on may be this old.
 const GOOD_VIEW: Duration = Duration::from_secs(10);
@@ -31,8 +32,6 @@ const BAD_VIEW: Duration = Duration::from_secs(1);
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Channels that are remembered at once.
 const MAX_CHANNELS: usize = 4096;
-/// A guest that stopped asking loses its channels after this time.
-const LEASE_SECONDS: u64 = 600;
 
 /// The chain at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +84,7 @@ pub struct Channels {
     terms: Terms,
     holder: String,
     chain: Arc<dyn ChainReader>,
-    journal: Arc<SyncMutex<Journal>>,
+    journal: Scribe,
     clock: Clock,
     slots: SyncMutex<HashMap<TonAddress, Slot>>,
 }
@@ -96,7 +95,7 @@ impl Channels {
         terms: Terms,
         holder: String,
         chain: Arc<dyn ChainReader>,
-        journal: Arc<SyncMutex<Journal>>,
+        journal: Scribe,
         clock: Clock,
     ) -> Self {
         Self {
@@ -113,9 +112,9 @@ impl Channels {
     ///
     /// Questions of one channel must be started in their order; they are answered in that order.
     pub async fn answer(&self, question: &SignedVoucher) -> VoucherDecision {
-        if !is_well_formed(&self.terms, question) {
+        let Some(formed) = WellFormed::of(&self.terms, question) else {
             return VoucherDecision::Stop(StopReason::ForeignVoucher, None);
-        }
+        };
         let channel = question.voucher.channel;
         let Some(slot) = self.slot(channel) else {
             return VoucherDecision::Stop(StopReason::ChainUnreadable, None);
@@ -123,8 +122,8 @@ impl Channels {
         let mut seen = slot.lock().await;
         let fresh = |seen: &Seen, limit| seen.at.elapsed() < limit;
         if let Some(seen) = seen.as_ref().filter(|seen| fresh(seen, GOOD_VIEW)) {
-            let decision = self.settle(seen.view, question).await;
-            if decision == VoucherDecision::Continue || fresh(seen, BAD_VIEW) {
+            let decision = self.settle(seen.view, formed).await;
+            if depends_not_on_view(&decision) || fresh(seen, BAD_VIEW) {
                 return decision;
             }
         }
@@ -134,7 +133,7 @@ impl Channels {
             at: Instant::now(),
             view,
         });
-        self.settle(view, question).await
+        self.settle(view, formed).await
     }
 
     /// Gives back the channels that this guest has.
@@ -142,8 +141,8 @@ impl Channels {
     /// # Errors
     /// [`JournalError`].
     pub fn release(&self) -> Result<(), JournalError> {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.release_leases(&self.holder)
+        self.journal
+            .with(|journal| journal.release_leases(&self.holder))
     }
 
     fn slot(&self, channel: TonAddress) -> Option<Slot> {
@@ -161,26 +160,28 @@ impl Channels {
         Some(Arc::clone(slots.entry(channel).or_default()))
     }
 
-    /// Decides with this view, and stores what may go on; off the thread that moves bytes.
-    async fn settle(&self, view: Option<Snapshot>, question: &SignedVoucher) -> VoucherDecision {
-        let journal = Arc::clone(&self.journal);
+    /// Decides with this view, and stores what may go on, together with what others ask now.
+    async fn settle(&self, view: Option<Snapshot>, question: WellFormed) -> VoucherDecision {
         let work = Settlement {
             terms: self.terms,
             holder: self.holder.clone(),
             view,
-            question: *question,
+            question,
             now: self.clock.now(),
         };
-        let settled = tokio::task::spawn_blocking(move || {
-            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            work.run(&mut journal)
-        });
-        match settled.await {
-            Ok(Ok(decision)) => decision,
-            // What is not durable is not served: the journal is the host's view of the chain.
-            Ok(Err(_)) | Err(_) => VoucherDecision::Stop(StopReason::ChainUnreadable, None),
-        }
+        let durable = self.journal.together(move |books| work.run(books)).await;
+        // What is not durable is not served: the journal is the host's view of the chain.
+        durable.unwrap_or(VoucherDecision::Stop(StopReason::ChainUnreadable, None))
     }
+}
+
+/// Whether another look at the chain cannot change an answer. A stop for the lease's sake stands:
+/// it is what ends the streams that a guest began before another guest had the channel.
+const fn depends_not_on_view(decision: &VoucherDecision) -> bool {
+    matches!(
+        decision,
+        VoucherDecision::Continue | VoucherDecision::Stop(StopReason::Leased, _)
+    )
 }
 
 impl fmt::Debug for Channels {
@@ -189,63 +190,10 @@ impl fmt::Debug for Channels {
     }
 }
 
-struct Settlement {
-    terms: Terms,
-    holder: String,
-    view: Option<Snapshot>,
-    question: SignedVoucher,
-    now: UnixSeconds,
-}
-
-impl Settlement {
-    fn run(&self, journal: &mut Journal) -> Result<VoucherDecision, JournalError> {
-        let voucher = &self.question.voucher;
-        let known = journal.highest_voucher(&voucher.channel, voucher.epoch)?;
-        // The later of both clocks: the contract judges by the chain's.
-        let now = self.view.map_or(self.now, |view| view.time.max(self.now));
-        let view = match &self.view {
-            None => ChainView::Unreadable,
-            Some(Snapshot { channel: None, .. }) => ChainView::Absent,
-            Some(Snapshot {
-                channel: Some(channel),
-                ..
-            }) => ChainView::Channel(channel),
-        };
-        let with = |lease| {
-            decide(
-                &self.terms,
-                &view,
-                known.as_ref(),
-                lease,
-                &self.question,
-                now,
-            )
-        };
-        // Only what could go on takes the lease.
-        let decision = with(Lease::Ours);
-        if decision != VoucherDecision::Continue {
-            return Ok(decision);
-        }
-        let until = self.now.plus(LEASE_SECONDS);
-        let lease = journal.take_lease(&voucher.channel, &self.holder, self.now, until)?;
-        let decision = with(lease);
-        if decision != VoucherDecision::Continue {
-            return Ok(decision);
-        }
-        match journal.append_voucher(&self.question, self.now)? {
-            Appended::Stored | Appended::AlreadyKnown => Ok(VoucherDecision::Continue),
-            Appended::BelowHighest => {
-                let highest = journal.highest_voucher(&voucher.channel, voucher.epoch)?;
-                let highest = highest.map(Box::new);
-                Ok(VoucherDecision::Stop(StopReason::Outdated, highest))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Journal;
     use crate::samples::{self, CHANNEL, EPOCH, TERMS};
     use protocol::nano::Nano;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -285,7 +233,7 @@ mod tests {
             TERMS,
             "guest".to_owned(),
             Arc::new(Arc::clone(&script)),
-            Arc::new(SyncMutex::new(journal)),
+            Scribe::start(journal).unwrap(),
             Clock::new(|| UnixSeconds(10_000)),
         );
         (place, script, Arc::new(channels))
@@ -305,8 +253,8 @@ mod tests {
             assert_eq!(answer.await.unwrap(), VoucherDecision::Continue);
         }
         assert_eq!(script.reads.load(Ordering::Relaxed), 1);
-        let journal = channels.journal.lock().unwrap();
-        let highest = journal.highest_voucher(&CHANNEL, EPOCH).unwrap();
+        let stored = |journal: &mut Journal| journal.highest_voucher(&CHANNEL, EPOCH);
+        let highest = channels.journal.with(stored).unwrap();
         assert_eq!(highest, Some(samples::voucher(50)));
     }
 

@@ -10,7 +10,6 @@ use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::SignedVoucher;
 
 use crate::clock::UnixSeconds;
-use crate::journal::Lease;
 
 /// On what terms this provider serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +35,26 @@ pub enum ChainView<'a> {
     Channel(&'a ChannelState),
 }
 
-/// Answers one voucher.
+/// A voucher that is worth a look at the chain: signed, and for this provider's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WellFormed(SignedVoucher);
+
+impl WellFormed {
+    /// Checks network and signature; nothing when one does not hold.
+    #[must_use]
+    pub fn of(terms: &Terms, question: &SignedVoucher) -> Option<Self> {
+        let good = question.voucher.network == terms.network && question.verify().is_ok();
+        good.then_some(Self(*question))
+    }
+
+    /// The voucher.
+    #[must_use]
+    pub const fn signed(&self) -> &SignedVoucher {
+        &self.0
+    }
+}
+
+/// Answers one voucher, but for the lease of its channel to one guest.
 ///
 /// `known` is the highest voucher of the question's channel and epoch that the journal holds.
 #[must_use]
@@ -44,13 +62,9 @@ pub fn decide(
     terms: &Terms,
     view: &ChainView<'_>,
     known: Option<&SignedVoucher>,
-    lease: Lease,
-    question: &SignedVoucher,
+    WellFormed(question): &WellFormed,
     now: UnixSeconds,
 ) -> VoucherDecision {
-    if !is_well_formed(terms, question) {
-        return stop(StopReason::ForeignVoucher);
-    }
     let channel = match view {
         ChainView::Unreadable => return stop(StopReason::ChainUnreadable),
         ChainView::Absent => return stop(StopReason::UnknownChannel),
@@ -59,10 +73,6 @@ pub fn decide(
     if let Some(reason) = refusal(terms, channel, question, now) {
         return stop(reason);
     }
-    match lease {
-        Lease::Another => return stop(StopReason::Leased),
-        Lease::Ours => {}
-    }
     let total = question.voucher.cumulative;
     let below_known = known.filter(|known| known.voucher.cumulative > total);
     if below_known.is_some() || channel.claimed > total {
@@ -70,12 +80,6 @@ pub fn decide(
         return VoucherDecision::Stop(StopReason::Outdated, highest);
     }
     VoucherDecision::Continue
-}
-
-/// Whether a voucher is worth a look at the chain: signed, and for this network.
-#[must_use]
-pub fn is_well_formed(terms: &Terms, question: &SignedVoucher) -> bool {
-    question.voucher.network == terms.network && question.verify().is_ok()
 }
 
 fn refusal(
@@ -125,7 +129,6 @@ mod tests {
     struct Case {
         state: ChannelState,
         known: Option<SignedVoucher>,
-        lease: Lease,
         question: SignedVoucher,
     }
 
@@ -133,7 +136,6 @@ mod tests {
         Case {
             state: samples::channel_state(),
             known: Some(samples::voucher(100)),
-            lease: Lease::Ours,
             question: samples::voucher(150),
         }
     }
@@ -141,7 +143,10 @@ mod tests {
     fn answer(case: &Case) -> VoucherDecision {
         let view = ChainView::Channel(&case.state);
         let known = case.known.as_ref();
-        decide(&TERMS, &view, known, case.lease, &case.question, NOW)
+        let Some(question) = WellFormed::of(&TERMS, &case.question) else {
+            return stop(StopReason::ForeignVoucher);
+        };
+        decide(&TERMS, &view, known, &question, NOW)
     }
 
     fn refused(change: impl FnOnce(&mut Case)) -> Option<StopReason> {
@@ -167,8 +172,8 @@ mod tests {
 
     #[test]
     fn stops_when_the_chain_shows_nothing() {
-        let question = samples::voucher(150);
-        let ask = |view| decide(&TERMS, &view, None, Lease::Ours, &question, NOW);
+        let question = WellFormed::of(&TERMS, &samples::voucher(150)).unwrap();
+        let ask = |view| decide(&TERMS, &view, None, &question, NOW);
         assert_eq!(
             ask(ChainView::Unreadable),
             stop(StopReason::ChainUnreadable)
@@ -232,12 +237,6 @@ mod tests {
         assert_eq!(enough, None);
         let short = refused(|case| case.question = samples::voucher_until(150, last - 1));
         assert_eq!(short, Some(StopReason::ExpiresTooSoon));
-    }
-
-    #[test]
-    fn stops_a_channel_that_another_guest_has() {
-        let reason = refused(|case| case.lease = Lease::Another);
-        assert_eq!(reason, Some(StopReason::Leased));
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub mod channels;
 pub mod decision;
 pub mod endorsements;
 pub mod service;
+pub mod settlement;

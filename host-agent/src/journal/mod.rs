@@ -6,9 +6,11 @@
 //! that is read back is checked again, signature included, before anything is claimed with it.
 //! Deliberately not here: what a voucher is worth (`control::decision`) and the chain (`settle`).
 
+mod batch;
 mod schema;
+mod scribe;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +22,9 @@ use protocol::voucher::SignedVoucher;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::clock::UnixSeconds;
+
+pub use batch::{Batch, Lease, VoucherBook};
+pub use scribe::Scribe;
 
 /// Vouchers of one total that are kept: they differ in receipts root or expiry only. Further ones
 /// are answered as known, which loses no money; a client cannot fill the disk with them.
@@ -79,7 +84,9 @@ pub enum ClaimState {
 }
 
 impl ClaimState {
-    const fn name(self) -> &'static str {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Sent => "sent",
             Self::Shown => "shown",
@@ -135,10 +142,30 @@ impl Journal {
                 path: path.to_owned(),
                 source,
             })?;
+        sync_directory(path)?;
         let mut database = Connection::open(path)?;
         database.busy_timeout(BUSY)?;
         prepare(&mut database, path)?;
+        // By now the write-ahead log is there as well. The database's own synchronisation of the
+        // directory ignores its errors; and while this connection is open the log stays.
+        sync_directory(path)?;
         Ok(Self { database })
+    }
+
+    /// Does several things to the books and makes them durable together, with one synchronisation.
+    ///
+    /// # Errors
+    /// [`JournalError`], of `work` or of the database; then nothing of it was stored.
+    pub fn together<T>(
+        &mut self,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let write = self
+            .database
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&mut Batch::within(&write))?;
+        write.commit()?;
+        Ok(done)
     }
 
     /// Makes a voucher durable.
@@ -150,50 +177,7 @@ impl Journal {
         signed: &SignedVoucher,
         at: UnixSeconds,
     ) -> Result<Appended, JournalError> {
-        let voucher = &signed.voucher;
-        let channel = voucher.channel.to_string();
-        let total = blob(voucher.cumulative);
-        let write = self
-            .database
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let highest: Option<[u8; 16]> = write.query_row(
-            "SELECT max(cumulative) FROM vouchers WHERE channel = ?1 AND epoch = ?2",
-            params![channel, voucher.epoch],
-            |row| row.get(0),
-        )?;
-        if highest.is_some_and(|highest| highest > total) {
-            return Ok(Appended::BelowHighest);
-        }
-        let equals: u32 = write.query_row(
-            "SELECT count(*) FROM vouchers WHERE channel = ?1 AND epoch = ?2 AND cumulative = ?3",
-            params![channel, voucher.epoch, total],
-            |row| row.get(0),
-        )?;
-        if equals >= MAX_EQUAL_VOUCHERS {
-            return Ok(Appended::AlreadyKnown);
-        }
-        let rows = write.execute(
-            "INSERT INTO vouchers (channel, epoch, cumulative, valid_until, signed, stored_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (channel, epoch, signed) DO NOTHING",
-            params![
-                channel,
-                voucher.epoch,
-                total,
-                voucher.valid_until,
-                signed.encode(),
-                seconds(at)
-            ],
-        )?;
-        write.execute(
-            "DELETE FROM vouchers WHERE channel = ?1 AND epoch = ?2 AND cumulative < ?3
-             AND valid_until <= ?4",
-            params![channel, voucher.epoch, total, voucher.valid_until],
-        )?;
-        write.commit()?;
-        Ok(match rows {
-            0 => Appended::AlreadyKnown,
-            _ => Appended::Stored,
-        })
+        self.together(|books| books.append(signed, at))
     }
 
     /// The voucher with the highest total; of equal ones, the last that came.
@@ -218,17 +202,7 @@ impl Journal {
         epoch: u32,
         until: UnixSeconds,
     ) -> Result<Option<SignedVoucher>, JournalError> {
-        let found = self
-            .database
-            .query_row(
-                "SELECT signed, channel, epoch, cumulative FROM vouchers
-                 WHERE channel = ?1 AND epoch = ?2 AND valid_until >= ?3
-                 ORDER BY cumulative DESC, id DESC LIMIT 1",
-                params![channel.to_string(), epoch, seconds(until)],
-                stored_voucher,
-            )
-            .optional()?;
-        found.transpose()
+        batch::highest(&self.database, channel, epoch, until)
     }
 
     /// Every payment channel and epoch of which a voucher is held, in the order of arrival.
@@ -281,33 +255,26 @@ impl Journal {
         let found = self
             .database
             .query_row(
-                "SELECT cumulative, receipts_root, state, recorded_at FROM claims
+                "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at FROM claims
                  WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
                 params![channel.to_string(), epoch],
-                |row| {
-                    Ok((
-                        row.get::<_, [u8; 16]>(0)?,
-                        row.get::<_, String>(1)?,
-                        row.get::<_, String>(2)?,
-                        row.get::<_, i64>(3)?,
-                    ))
-                },
+                stored_claim,
             )
             .optional()?;
-        found
-            .map(|(total, root, state, at)| {
-                Ok(ClaimRecord {
-                    channel: *channel,
-                    epoch,
-                    cumulative: amount(total)?,
-                    receipts_root: root.parse().map_err(|_| JournalError::Damaged {
-                        what: "a claim's receipts root",
-                    })?,
-                    state: ClaimState::from_name(&state)?,
-                    at: UnixSeconds(u64::try_from(at).unwrap_or_default()),
-                })
-            })
-            .transpose()
+        found.transpose()
+    }
+
+    /// Every step of every claim, in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn claims(&self) -> Result<Vec<ClaimRecord>, JournalError> {
+        let mut query = self.database.prepare(
+            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at FROM claims
+             ORDER BY id",
+        )?;
+        let rows = query.query_map([], stored_claim)?;
+        rows.map(|row| row?).collect()
     }
 
     /// Adds an event. `kind` and `detail` are words of this program, never of a peer.
@@ -343,36 +310,34 @@ impl Journal {
         now: UnixSeconds,
         until: UnixSeconds,
     ) -> Result<Lease, JournalError> {
-        let rows = self.database.execute(
-            "INSERT INTO leases (channel, holder, until) VALUES (?1, ?2, ?4)
-             ON CONFLICT (channel) DO UPDATE SET holder = ?2, until = ?4
-             WHERE holder = ?2 OR until <= ?3",
-            params![channel.to_string(), holder, seconds(now), seconds(until)],
-        )?;
-        Ok(match rows {
-            0 => Lease::Another,
-            _ => Lease::Ours,
-        })
+        self.together(|books| books.take_lease(channel, holder, now, until))
     }
 
-    /// Gives back every lease of one guest.
+    /// Gives back every lease of one guest. Who had it stays known: the next one takes it over.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn release_leases(&mut self, holder: &str) -> Result<(), JournalError> {
-        self.database
-            .execute("DELETE FROM leases WHERE holder = ?1", params![holder])?;
+        self.database.execute(
+            "UPDATE leases SET until = 0 WHERE holder = ?1",
+            params![holder],
+        )?;
         Ok(())
     }
 }
 
-/// Which guest has a payment channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lease {
-    /// The one that asks.
-    Ours,
-    /// Another guest of this provider.
-    Another,
+/// Puts the names of new files on the disk before anything in them is promised.
+fn sync_directory(path: &Path) -> Result<(), JournalError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| JournalError::Create {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
@@ -405,38 +370,39 @@ fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
         write.pragma_update(None, "user_version", schema::VERSION)?;
         write.commit()?;
     }
-    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let verdict: String = database.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(JournalError::Damaged {
             what: "the database's own check",
         });
     }
+    // A changed expiry could hide a voucher from every question that asks for valid ones.
+    if !batch::rows_agree(database)? {
+        return Err(JournalError::Damaged {
+            what: "a voucher's row",
+        });
+    }
     Ok(())
 }
 
-/// Reads a voucher back and checks it against its row and under its own signature.
-fn stored_voucher(row: &Row<'_>) -> rusqlite::Result<Result<SignedVoucher, JournalError>> {
-    let signed: Vec<u8> = row.get(0)?;
-    let channel: String = row.get(1)?;
-    let epoch: u32 = row.get(2)?;
-    let total: [u8; 16] = row.get(3)?;
-    let Ok(voucher) = SignedVoucher::decode(&signed) else {
-        return Ok(Err(JournalError::Damaged {
-            what: "a voucher's bytes",
-        }));
-    };
-    let inner = &voucher.voucher;
-    let agrees = inner.channel.to_string() == channel
-        && inner.epoch == epoch
-        && blob(inner.cumulative) == total
-        && voucher.verify().is_ok();
-    Ok(if agrees {
-        Ok(voucher)
-    } else {
-        Err(JournalError::Damaged {
-            what: "a voucher's signature or row",
+fn stored_claim(row: &Row<'_>) -> rusqlite::Result<Result<ClaimRecord, JournalError>> {
+    let (channel, total, root): (String, [u8; 16], String) =
+        (row.get(0)?, row.get(2)?, row.get(3)?);
+    let (state, at): (String, i64) = (row.get(4)?, row.get(5)?);
+    let epoch = row.get(1)?;
+    let claim = || {
+        Ok(ClaimRecord {
+            channel: address(&channel)?,
+            epoch,
+            cumulative: amount(total)?,
+            receipts_root: root.parse().map_err(|_| JournalError::Damaged {
+                what: "a claim's receipts root",
+            })?,
+            state: ClaimState::from_name(&state)?,
+            at: UnixSeconds(u64::try_from(at).unwrap_or_default()),
         })
-    })
+    };
+    Ok(claim())
 }
 
 fn blob(amount: Nano) -> [u8; 16] {

@@ -1,4 +1,5 @@
-//! Claims about the journal. Real kills are in `tests/kill.rs`.
+//! Claims about the journal. Faults of the disk and kills are in
+//! `tests/journal_faults`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -200,10 +201,16 @@ fn a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back() {
     assert_eq!(take("b", 1), Lease::Another);
     assert_eq!(take("a", 500), Lease::Ours);
     assert_eq!(take("b", 1_099), Lease::Another);
-    assert_eq!(take("b", 1_100), Lease::Ours);
+    assert_eq!(take("b", 1_100), Lease::TakenOver);
+    assert_eq!(take("b", 1_101), Lease::Ours);
     journal.release_leases("b").unwrap();
-    let free = journal.take_lease(&CHANNEL, "a", UnixSeconds(1_101), UnixSeconds(1_102));
-    assert_eq!(free.unwrap(), Lease::Ours);
+    let mut take = |now| {
+        let now = UnixSeconds(now);
+        journal.take_lease(&CHANNEL, "a", now, now.plus(1)).unwrap()
+    };
+    // Who had it last is remembered when it was given back, too.
+    assert_eq!(take(1_102), Lease::TakenOver);
+    assert_eq!(take(1_103), Lease::Ours);
 }
 
 #[test]
