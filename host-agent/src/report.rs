@@ -260,6 +260,12 @@ impl Reporter {
         }
     }
 
+    /// Whether results are JSON objects.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json)
+    }
+
     /// Writes the result of a command: text for people, or one JSON object.
     pub fn result(&self, text: &impl fmt::Display, json: &Value) {
         match self.format {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use contracts::CellError;
 use contracts::message::Transfer;
-use contracts::toncenter::{Account, ChainError, Toncenter};
+use contracts::toncenter::{Account, ChainError, MAX_TRANSACTIONS, Toncenter};
+use contracts::transaction::Transaction;
 use contracts::wallet::{TransferError, Wallet};
 use protocol::digest::{parse_hex, write_hex};
 use protocol::nano::{AmountOverflow, Nano};
@@ -24,6 +25,10 @@ const MAX_SEED_FILE: u64 = 65;
 const MESSAGE_SECONDS: u32 = 120;
 /// How long to wait for the chain to show what was sent.
 pub const CHAIN_PATIENCE: Duration = Duration::from_secs(120);
+/// Messages that are made anew when another program took the sequence number.
+const ATTEMPTS: usize = 5;
+/// How a wallet v4r2 refuses a message whose sequence number is not the next.
+const WALLET_WRONG_SEQNO: i32 = 33;
 /// What stays in the wallet for the fees of its own transactions.
 const FEE_RESERVE: Nano = Nano::from_u64(10_000_000);
 
@@ -67,6 +72,12 @@ pub enum WalletError {
         held: Nano,
         /// What it needs.
         needed: Nano,
+    },
+    /// Another program sends from the wallet all the time.
+    #[error("another program sends from the wallet {wallet}: nothing was sent")]
+    Contended {
+        /// The wallet.
+        wallet: TonAddress,
     },
     /// An amount left its range.
     #[error("an amount is out of range")]
@@ -179,32 +190,69 @@ impl Purse {
         Ok(self.chain.account(&self.address).await?)
     }
 
-    /// Sends up to four transfers in one message, and waits until the wallet has taken it. What
+    /// Sends up to four transfers in one message, and waits until the wallet has sent them. What
     /// became of them at their receivers, the caller looks up.
+    ///
+    /// The wallet may be another program's at the same time: when that one took the sequence number
+    /// first, this message is void and is made anew with the next one.
     ///
     /// # Errors
     /// [`WalletError`]; `TooLittle` before anything is sent.
     pub async fn send(&self, transfers: &[Transfer]) -> Result<(), WalletError> {
-        let account = self.account().await?;
-        let needed = transfers
-            .iter()
-            .try_fold(FEE_RESERVE, |sum, transfer| sum.plus(transfer.value))?;
-        if account.balance < needed {
-            return Err(WalletError::TooLittle {
-                wallet: self.address,
-                held: account.balance,
-                needed,
-            });
+        for _ in 0..ATTEMPTS {
+            let account = self.account().await?;
+            let needed = transfers
+                .iter()
+                .try_fold(FEE_RESERVE, |sum, transfer| sum.plus(transfer.value))?;
+            if account.balance < needed {
+                return Err(WalletError::TooLittle {
+                    wallet: self.address,
+                    held: account.balance,
+                    needed,
+                });
+            }
+            let seqno = self.chain.wallet_seqno(&self.address).await?;
+            let valid_until = account.chain_time.saturating_add(MESSAGE_SECONDS);
+            let message = self.wallet.sign(seqno, valid_until, transfers)?;
+            match self.chain.send_boc(&message).await {
+                Ok(()) => {}
+                // Somebody else took the number between the look and the message.
+                Err(ChainError::Refused {
+                    exit_code: Some(WALLET_WRONG_SEQNO),
+                    ..
+                }) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.chain
+                .wait_for_seqno_after(&self.address, seqno, CHAIN_PATIENCE)
+                .await?;
+            if self.has_sent(transfers, account.last_lt).await? {
+                return Ok(());
+            }
         }
-        let seqno = self.chain.wallet_seqno(&self.address).await?;
-        let valid_until = account.chain_time.saturating_add(MESSAGE_SECONDS);
-        let message = self.wallet.sign(seqno, valid_until, transfers)?;
-        self.chain.send_boc(&message).await?;
-        let taken = self
-            .chain
-            .wait_for_seqno_after(&self.address, seqno, CHAIN_PATIENCE);
-        Ok(taken.await?)
+        Err(WalletError::Contended {
+            wallet: self.address,
+        })
     }
+
+    /// Whether a transaction of the wallet after logical time `since` sent all of these.
+    async fn has_sent(&self, transfers: &[Transfer], since: u64) -> Result<bool, WalletError> {
+        let latest = self
+            .chain
+            .transactions(&self.address, MAX_TRANSACTIONS)
+            .await?;
+        Ok(latest
+            .iter()
+            .any(|one| one.lt > since && carries(one, transfers)))
+    }
+}
+
+/// Whether a transaction sent each of these values to its receiver.
+fn carries(transaction: &Transaction, transfers: &[Transfer]) -> bool {
+    transfers.iter().all(|transfer| {
+        let mut sent = transaction.sent.iter();
+        sent.any(|sent| sent.to == Some(transfer.to) && sent.value == transfer.value)
+    })
 }
 
 #[cfg(test)]

@@ -316,8 +316,10 @@ pub(super) struct SettleArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SettleAction {
-    /// Claim the highest voucher of each payment channel.
+    /// Claim the highest voucher of each payment channel, once or again and again.
     Claim(ClaimArguments),
+    /// Print every step of every claim as CSV (RFC 4180), amounts in nano units; needs no chain.
+    Export(ExportArguments),
     /// Show each payment channel: promised, claimed, what can be done.
     Status(StatusArguments),
 }
@@ -335,12 +337,31 @@ pub(super) struct StatusArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// State directory with the journal.
+    #[arg(long, value_name = "DIR", required_unless_present = "journal")]
+    pub(super) state: Option<PathBuf>,
+    /// The journal, when it is not the state directory's own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) journal: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ClaimArguments {
     #[command(flatten)]
     pub(super) status: StatusArguments,
     /// Claim what brings at least so many nano units.
     #[arg(long, value_name = "NANO", default_value_t = 10_000_000)]
     pub(super) minimum: u64,
+    /// Claim what brings at least so many when the channel is closing or the voucher expires soon.
+    #[arg(long, value_name = "NANO", default_value_t = 5_000_000)]
+    pub(super) fee: u64,
+    /// A voucher expires soon when it holds for less than so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    pub(super) margin: u64,
+    /// Look again every so many seconds, until it is stopped; shorter than any channel's window.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) every: Option<u64>,
     /// Claim whatever is open, also when the fee is higher, and anchor receipts roots.
     #[arg(long, conflicts_with = "minimum")]
     pub(super) all: bool,

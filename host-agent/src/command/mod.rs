@@ -106,7 +106,9 @@ where
         }
         Command::Wallet(options) => money::wallet(&options, &reporter, surroundings.draw),
         Command::Grant(options) => grant::grant(&options, &clock, &reporter, surroundings.draw),
-        Command::Settle(options) => money::settle(&options, &clock, &reporter).await,
+        Command::Settle(options) => {
+            money::settle(&options, &clock, &reporter, surroundings.stop).await
+        }
         Command::Publish(options) => money::publish(&options, &reporter).await,
     }
 }

@@ -3,7 +3,9 @@
 //! Deliberately not here: guests.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -23,13 +25,13 @@ use super::arguments::{
     ClaimArguments, DeployArguments, PublishAction, PublishArguments, PurseArguments, SettleAction,
     SettleArguments, StatusArguments, TransactionArguments, WalletAction, WalletArguments,
 };
-use crate::clock::Clock;
-use crate::journal::Journal;
+use crate::clock::{Clock, UnixSeconds};
+use crate::journal::{ClaimRecord, ClaimState, Journal};
 use crate::launch::configuration::read_bounded;
 use crate::launch::state::StatePaths;
 use crate::publish::{self as publishing, Addition, Item, Published};
 use crate::report::{Coins, Reporter};
-use crate::settle::{self as settling, Claimed, Position, Prospect, Worth};
+use crate::settle::{self as settling, Claimed, Position, Prospect, Threshold, Worth, export};
 use crate::wallet::{self as purses, Purse};
 
 pub(super) fn wallet(
@@ -53,6 +55,7 @@ pub(super) async fn settle(
     arguments: &SettleArguments,
     clock: &Clock,
     reporter: &Reporter,
+    stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Exit> {
     match &arguments.action {
         SettleAction::Status(status) => {
@@ -63,23 +66,70 @@ pub(super) async fn settle(
             }
             Ok(Exit::Success)
         }
-        SettleAction::Claim(claim) => claim_all(claim, clock, reporter).await,
+        SettleAction::Claim(claim) => match claim.every {
+            None => claim_all(claim, clock, reporter).await,
+            Some(seconds) => claim_on(claim, seconds, clock, reporter, stop).await,
+        },
+        SettleAction::Export(export) => {
+            let journal = journal(export.state.as_ref(), export.journal.as_ref())?;
+            exported(&journal.claims()?, reporter);
+            Ok(Exit::Success)
+        }
     }
 }
 
-async fn open(status: &StatusArguments) -> anyhow::Result<(Journal, Purse)> {
-    let own = || {
-        status
-            .state
-            .clone()
-            .map(|state| StatePaths(state).journal())
-    };
-    let path = status.journal.clone().or_else(own);
+/// Claims again and again. A round that fails is told and the next one tries anew: the chain may be
+/// away for an hour, and a window must not close meanwhile because nobody looked.
+async fn claim_on(
+    arguments: &ClaimArguments,
+    seconds: u64,
+    clock: &Clock,
+    reporter: &Reporter,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<Exit> {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        if let Err(error) = claim_all(arguments, clock, reporter).await {
+            let text = format!("{error:#}");
+            reporter.result(&text, &json!({ "settled": false, "error": text }));
+        }
+        tokio::select! {
+            () = &mut stop => return Ok(Exit::Success),
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+        }
+    }
+}
+
+fn exported(claims: &[ClaimRecord], reporter: &Reporter) {
+    let entries = export::entries(claims);
+    if reporter.is_json() {
+        for entry in &entries {
+            let fields = export::COLUMNS.into_iter().zip(entry.fields());
+            let object: serde_json::Map<String, Value> = fields
+                .map(|(name, field)| (name.to_owned(), Value::String(field)))
+                .collect();
+            reporter.result(&"", &Value::Object(object));
+        }
+    } else {
+        // The reporter ends the last line.
+        let table = export::csv(&entries);
+        reporter.result(&table.trim_end_matches('\n'), &Value::Null);
+    }
+}
+
+fn journal(state: Option<&PathBuf>, named: Option<&PathBuf>) -> anyhow::Result<Journal> {
+    let own = || state.map(|state| StatePaths(state.clone()).journal());
+    let path = named.cloned().or_else(own);
     let path = path.context("no journal is named")?;
     if !path.is_file() {
         anyhow::bail!("there is no journal at `{}`", path.display());
     }
-    Ok((Journal::open(&path)?, purse(&status.purse).await?))
+    Ok(Journal::open(&path)?)
+}
+
+async fn open(status: &StatusArguments) -> anyhow::Result<(Journal, Purse)> {
+    let journal = journal(status.state.as_ref(), status.journal.as_ref())?;
+    Ok((journal, purse(&status.purse).await?))
 }
 
 async fn purse(arguments: &PurseArguments) -> anyhow::Result<Purse> {
@@ -93,17 +143,43 @@ async fn claim_all(
     reporter: &Reporter,
 ) -> anyhow::Result<Exit> {
     let (mut journal, purse) = open(&arguments.status).await?;
+    let mut threshold = Threshold {
+        minimum: Nano::from_u64(arguments.minimum),
+        fee: Nano::from_u64(arguments.fee),
+        margin: arguments.margin,
+    };
     let worth = match (arguments.again, arguments.all) {
         (true, _) => Worth::Again,
         (false, true) => Worth::Anything,
-        (false, false) => Worth::AtLeast(Nano::from_u64(arguments.minimum)),
+        (false, false) => Worth::Due(threshold),
     };
     let mut exit = Exit::Success;
     for position in settling::positions(&journal, &purse, worth).await? {
+        let now = clock.now();
+        take_back(&mut journal, &position, now)?;
         match position.prospect {
+            // Fees rose since the first claim of this run: what they would eat waits.
+            Prospect::Claim(_, increment)
+                if matches!(worth, Worth::Due(_)) && increment < threshold.fee =>
+            {
+                reporter.result(&position_text(&position), &position_json(&position));
+            }
             Prospect::Claim(voucher, _) => {
-                let now = clock.now();
-                let claimed = settling::claim(&mut journal, &purse, &voucher, now).await?;
+                let claimed = settling::claim(&mut journal, &purse, &voucher, now).await;
+                let claimed = match claimed {
+                    Ok(claimed) => claimed,
+                    // The next channel may do better; what became of this one, a later run sees.
+                    Err(error) => {
+                        let channel = position.channel;
+                        let code = error.code();
+                        let text = format!("{channel}: not settled: {error} ({code})");
+                        let json = json!({ "channel": channel, "settled": false, "error": code });
+                        reporter.result(&text, &json);
+                        exit = Exit::Failure;
+                        continue;
+                    }
+                };
+                threshold = threshold.after(claimed.fees());
                 let text = claim_text(&position, &claimed);
                 reporter.result(&text, &claim_json(&position, &claimed));
                 if !claimed.is_paid() || !claimed.adds_up() {
@@ -122,6 +198,19 @@ async fn claim_all(
         }
     }
     Ok(exit)
+}
+
+/// What the journal holds for paid and the chain no longer shows is written down as missing.
+fn take_back(journal: &mut Journal, position: &Position, now: UnixSeconds) -> anyhow::Result<()> {
+    let last = journal.last_claim(&position.channel, position.epoch)?;
+    if let Some(lost) = position.taken_back(last.as_ref()) {
+        journal.append_claim(&ClaimRecord {
+            state: ClaimState::Missing,
+            at: now,
+            ..lost
+        })?;
+    }
+    Ok(())
 }
 
 fn position_text(position: &Position) -> String {

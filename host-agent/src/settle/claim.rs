@@ -33,13 +33,23 @@ pub struct Claimed {
     pub contract_fees: Nano,
     /// The contract's exit code: 0 when it paid.
     pub exit_code: i32,
+    /// Whether the chain shows the voucher's total as claimed. Only this counts as a payment.
+    pub is_shown: bool,
 }
 
 impl Claimed {
-    /// Whether the contract paid.
+    /// Whether the contract paid, and the chain shows it.
     #[must_use]
     pub const fn is_paid(&self) -> bool {
-        self.exit_code == 0
+        self.exit_code == 0 && self.is_shown
+    }
+
+    /// All fees.
+    #[must_use]
+    pub fn fees(&self) -> Nano {
+        self.wallet_fees
+            .plus(self.contract_fees)
+            .unwrap_or(Nano::MAX)
     }
 
     /// Whether before + increment = after + fees, to the nano unit. Balances and fees come from
@@ -84,8 +94,8 @@ pub async fn claim(
     };
     journal.append_claim(&record)?;
     purse.send(std::slice::from_ref(&transfer)).await?;
-    let followed = follow(purse, promised.channel, &start).await;
-    let is_shown = followed.as_ref().is_ok_and(Claimed::is_paid);
+    let followed = follow(purse, voucher, &start).await;
+    let is_shown = followed.as_ref().is_ok_and(|claimed| claimed.is_shown);
     record.state = if is_shown {
         ClaimState::Shown
     } else {
@@ -108,8 +118,12 @@ async fn look(purse: &Purse, channel: TonAddress) -> Result<Start, SettleError> 
 }
 
 /// Finds the contract's transaction and the wallet's, and adds up what they say.
-async fn follow(purse: &Purse, channel: TonAddress, start: &Start) -> Result<Claimed, SettleError> {
-    let wallet = purse.address;
+async fn follow(
+    purse: &Purse,
+    voucher: &SignedVoucher,
+    start: &Start,
+) -> Result<Claimed, SettleError> {
+    let (wallet, channel) = (purse.address, voucher.voucher.channel);
     let from = |sender: TonAddress| {
         move |transaction: &Transaction| is_from(transaction, sender).then(|| transaction.clone())
     };
@@ -121,6 +135,8 @@ async fn follow(purse: &Purse, channel: TonAddress, start: &Start) -> Result<Cla
         .wait_for_transaction(&wallet, start.wallet_lt, CHAIN_PATIENCE, from(channel))
         .await?;
     let state = chain.channel(&channel).await?;
+    let epoch = voucher.voucher.epoch;
+    let state = state.filter(|state| state.epoch == epoch);
     let claimed = state.map_or(start.claimed, |state| state.claimed);
     let increment = claimed.minus(start.claimed).unwrap_or(Nano::ZERO);
     let latest = chain.transactions(&wallet, MAX_TRANSACTIONS).await?;
@@ -141,6 +157,7 @@ async fn follow(purse: &Purse, channel: TonAddress, start: &Start) -> Result<Cla
         wallet_fees,
         contract_fees: contract_fees?,
         exit_code: exit_code(&contract),
+        is_shown: state.is_some_and(|state| state.claimed >= voucher.voucher.cumulative),
     })
 }
 
@@ -174,8 +191,17 @@ mod tests {
             wallet_fees: nano(100),
             contract_fees: nano(200),
             exit_code: 0,
+            is_shown: true,
         };
-        assert!(good.adds_up());
+        assert!(good.adds_up() && good.is_paid());
+        let unseen = Claimed {
+            is_shown: false,
+            ..good
+        };
+        assert!(
+            !unseen.is_paid(),
+            "the contract's word without the state is no payment"
+        );
         let off = Claimed {
             after: nano(5_701),
             ..good

@@ -12,12 +12,15 @@ use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::SignedVoucher;
 
 use crate::clock::UnixSeconds;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{ClaimRecord, ClaimState, Journal, JournalError};
 use crate::wallet::{Purse, WalletError};
 
 mod claim;
+mod due;
+pub mod export;
 
 pub use claim::{Claimed, claim};
+pub use due::Threshold;
 
 /// A voucher must hold so many seconds longer than now, for the message to arrive.
 const MESSAGE_SECONDS: u64 = 60;
@@ -42,11 +45,27 @@ pub enum SettleError {
     Amount(#[from] AmountOverflow),
 }
 
+impl SettleError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Journal(_) => "settle-journal",
+            Self::Wallet(WalletError::Chain(error)) | Self::Chain(error) => error.code(),
+            Self::Wallet(WalletError::TooLittle { .. }) => "settle-wallet-too-little",
+            Self::Wallet(WalletError::Contended { .. }) => "settle-wallet-contended",
+            Self::Wallet(_) => "settle-wallet",
+            Self::Cell(_) => "settle-message",
+            Self::Amount(_) => "settle-amounts",
+        }
+    }
+}
+
 /// Which vouchers are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worth {
-    /// Those that bring at least this much.
-    AtLeast(Nano),
+    /// Those that are due.
+    Due(Threshold),
     /// All that change anything on the chain, even if only the receipts root.
     Anything,
     /// Also those that the contract will refuse, to show that it does.
@@ -131,9 +150,13 @@ pub fn prospect(
     let increment = increment.unwrap_or(Nano::ZERO);
     match worth {
         Worth::Again => Prospect::Claim(*signed, increment),
-        Worth::AtLeast(_) | Worth::Anything if nothing_new => Prospect::Paid,
-        Worth::AtLeast(least) if increment < least => Prospect::Small(increment),
-        Worth::AtLeast(_) | Worth::Anything => Prospect::Claim(*signed, increment),
+        Worth::Due(_) | Worth::Anything if nothing_new => Prospect::Paid,
+        Worth::Due(threshold)
+            if increment < threshold.least(state.standing, promised.valid_until, now) =>
+        {
+            Prospect::Small(increment)
+        }
+        Worth::Due(_) | Worth::Anything => Prospect::Claim(*signed, increment),
     }
 }
 
@@ -150,6 +173,17 @@ pub struct Position {
     pub claimed: Option<Nano>,
     /// What can be done.
     pub prospect: Prospect,
+}
+
+impl Position {
+    /// The last claim that the journal holds for paid and that the chain no longer shows, so that
+    /// the books can take it back. Nothing is known of an epoch that is over.
+    #[must_use]
+    pub fn taken_back(&self, last: Option<&ClaimRecord>) -> Option<ClaimRecord> {
+        let claimed = self.claimed?;
+        let last = last.filter(|last| last.state == ClaimState::Shown)?;
+        (last.cumulative > claimed).then_some(*last)
+    }
 }
 
 /// Looks at every payment channel of the journal.
@@ -202,6 +236,15 @@ mod tests {
 
     const NOW: UnixSeconds = UnixSeconds(10_000);
 
+    /// Due from so much on, at any time.
+    fn due(least: u64) -> Worth {
+        Worth::Due(Threshold {
+            minimum: nano(least),
+            fee: nano(1),
+            margin: 3_600,
+        })
+    }
+
     fn judge(state: &ChannelState, voucher: Option<&SignedVoucher>, worth: Worth) -> Prospect {
         prospect(Some(state), EPOCH, voucher, &PAYEE, NETWORK, worth, NOW)
     }
@@ -215,7 +258,7 @@ mod tests {
         let voucher = samples::voucher(1_000);
         let mut state = samples::channel_state();
         state.claimed = nano(400);
-        let worth = Worth::AtLeast(nano(600));
+        let worth = due(600);
         let expected = Prospect::Claim(voucher, nano(600));
         assert_eq!(judge(&state, Some(&voucher), worth), expected);
         for claimed in [1_000, 1_001] {
@@ -230,7 +273,7 @@ mod tests {
     fn leaves_alone_what_is_not_worth_its_fee_unless_told_to() {
         let voucher = samples::voucher(1_000);
         let state = samples::channel_state();
-        let small = judge(&state, Some(&voucher), Worth::AtLeast(nano(1_001)));
+        let small = judge(&state, Some(&voucher), due(1_001));
         assert_eq!(small, Prospect::Small(nano(1_000)));
         let all = judge(&state, Some(&voucher), Worth::Anything);
         assert_eq!(all, Prospect::Claim(voucher, nano(1_000)));
@@ -241,7 +284,7 @@ mod tests {
         let voucher = samples::voucher_with_root(1_000, 1);
         let mut state = samples::channel_state();
         state.claimed = nano(1_000);
-        let small = judge(&state, Some(&voucher), Worth::AtLeast(nano(1)));
+        let small = judge(&state, Some(&voucher), due(1));
         assert_eq!(small, Prospect::Small(Nano::ZERO));
         let all = judge(&state, Some(&voucher), Worth::Anything);
         assert_eq!(all, Prospect::Claim(voucher, Nano::ZERO));
@@ -276,6 +319,33 @@ mod tests {
         assert_eq!(judge(&other), Prospect::OtherPayee);
         let shallow = with(|s| s.deposited = Nano::from_u64(999));
         assert_eq!(judge(&shallow), Prospect::Overdraw);
+    }
+
+    #[test]
+    fn claims_little_when_the_channel_closes_or_the_voucher_is_about_to_expire() {
+        let mut state = samples::channel_state();
+        let voucher = samples::voucher(1_000);
+        let claimable = Prospect::Claim(voucher, nano(1_000));
+        state.standing = Standing::Closing { until: 20_000 };
+        assert_eq!(judge(&state, Some(&voucher), due(1_001)), claimable);
+        state.standing = Standing::Open;
+        let expiring = samples::voucher_until(1_000, 13_599);
+        let claimable = Prospect::Claim(expiring, nano(1_000));
+        assert_eq!(judge(&state, Some(&expiring), due(1_001)), claimable);
+        let later = samples::voucher_until(1_000, 13_600);
+        let small = Prospect::Small(nano(1_000));
+        assert_eq!(judge(&state, Some(&later), due(1_001)), small);
+    }
+
+    #[test]
+    fn a_payment_that_a_reorganisation_took_back_is_claimed_again() {
+        let voucher = samples::voucher(1_000);
+        let mut state = samples::channel_state();
+        state.claimed = nano(1_000);
+        assert_eq!(judge(&state, Some(&voucher), due(1)), Prospect::Paid);
+        state.claimed = nano(400);
+        let again = Prospect::Claim(voucher, nano(600));
+        assert_eq!(judge(&state, Some(&voucher), due(1)), again);
     }
 
     #[test]

@@ -16,8 +16,15 @@ use sha2::{Digest as _, Sha256};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn command() -> Command {
+    let mut command = command_in_text();
+    command.arg("--json");
+    command
+}
+
+/// The program as people use it.
+pub(crate) fn command_in_text() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host-agent"));
-    command.arg("--json").stdin(Stdio::null());
+    command.stdin(Stdio::null());
     command
 }
 
