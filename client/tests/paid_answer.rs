@@ -99,6 +99,55 @@ async fn the_next_answer_and_the_next_run_go_on_from_the_highest_voucher() {
     );
 }
 
+/// A stage whose client has signed for `total` and then lost the file.
+fn stage_that_forgot(total: u64) -> (Stage, protocol::voucher::SignedVoucher) {
+    let stage = Stage::open();
+    let mut ledger = stage.ledger();
+    let promise = client::payment::Promise {
+        cumulative: Nano::from_u64(total),
+        receipts_root: ReceiptsRoot::ZERO,
+    };
+    let signed = ledger.sign(&promise, u32::MAX).unwrap();
+    let path = stage.state.within("channel").unwrap().path("voucher");
+    drop(ledger);
+    std::fs::remove_file(path).unwrap();
+    (stage, signed)
+}
+
+#[tokio::test]
+async fn a_client_whose_files_are_older_goes_on_from_its_own_voucher_that_is_shown() {
+    let (stage, known) = stage_that_forgot(5_000);
+    let script = Script {
+        known: Some(known),
+        ..Script::default()
+    };
+    let peer = Peer::start(&stage.world, Answering::Honest, script).await;
+    let chat = stage.chat(&peer, enough()).await;
+    read(&chat).await.unwrap();
+    drop(chat);
+    assert_eq!(
+        stage.ledger().promised(),
+        Nano::from_u64(5_000 + WHOLE_COST)
+    );
+}
+
+#[tokio::test]
+async fn a_shown_voucher_that_the_client_did_not_sign_moves_nothing() {
+    let (stage, mut known) = stage_that_forgot(5_000);
+    known.voucher.cumulative = Nano::from_u64(6_000);
+    let script = Script {
+        known: Some(known),
+        ..Script::default()
+    };
+    let peer = Peer::start(&stage.world, Answering::Honest, script).await;
+    let chat = stage.chat(&peer, enough()).await;
+    let refused = read(&chat).await.unwrap_err();
+    assert_eq!(refused.code(), "payment-outdated");
+    assert_eq!(peer.seen.lock().unwrap().bodies.len(), 0);
+    drop(chat);
+    assert_eq!(stage.ledger().promised(), Nano::ZERO);
+}
+
 #[tokio::test]
 async fn parallel_answers_share_one_rising_total() {
     let (stage, peer) = stage_with(Script::default()).await;

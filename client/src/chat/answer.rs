@@ -37,8 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const VOUCHER_PATIENCE: Duration = Duration::from_secs(60);
 /// An error's body is at most this long.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
-/// Refused because a voucher sent a moment later overtook this one: asked once more.
+/// Refused because a voucher sent a moment later overtook this one, or because this client's files
+/// are older than what it signed; asked once more, from the total that is shown if it is our own.
 const OUTDATED: &str = "payment-outdated";
+/// Refused because another guest of the provider has the channel, or had it last: then this one has
+/// it from now on, and takes the same voucher when it is asked again.
+const LEASED: &str = "payment-channel-leased";
 
 /// An answer whose receipt was verified and anchored.
 #[derive(Debug)]
@@ -90,9 +94,14 @@ impl Answering {
         };
         let mut response = send(&attester, &session, till, request, &salt).await?;
         if response.status() != StatusCode::OK {
+            let shown = shown_voucher(response.headers());
             let refused = refusal(response).await;
-            if refused.code() != OUTDATED {
-                return Err(refused);
+            match (refused.code(), shown) {
+                (OUTDATED, Some(shown)) => {
+                    till.adopt(&shown)?;
+                }
+                (OUTDATED | LEASED, _) => {}
+                (_, _) => return Err(refused),
             }
             response = send(&attester, &session, till, request, &salt).await?;
             if response.status() != StatusCode::OK {
@@ -321,6 +330,12 @@ fn headers(voucher: &SignedVoucher, salt: &Salt) -> Result<HeaderMap, RequestErr
         value(&salt.to_string())?,
     );
     Ok(headers)
+}
+
+/// The highest voucher that the payee knows, if the refusal shows one. Whose it is, the till says.
+fn shown_voucher(headers: &HeaderMap) -> Option<SignedVoucher> {
+    let bytes = STANDARD.decode(headers.get(VOUCHER_HEADER)?).ok()?;
+    SignedVoucher::decode(&bytes).ok()
 }
 
 async fn refusal(response: Response<Incoming>) -> AskError {

@@ -98,6 +98,19 @@ impl Till {
         Ok(books.ledger.sign(&promise, valid_until(now))?)
     }
 
+    /// Goes on from a voucher that the payee shows, when this client signed it: whether that raised
+    /// anything.
+    pub(super) fn adopt(&self, shown: &SignedVoucher) -> Result<bool, AskError> {
+        let mut books = self.books();
+        let raised = shown.voucher.cumulative > books.account.promise().cumulative;
+        // The ledger says whose it is; the account, whether the deposit covers it.
+        if !raised || !books.ledger.is_own(shown) {
+            return Ok(false);
+        }
+        books.account.adopt(shown.voucher.cumulative)?;
+        Ok(books.ledger.adopt(shown)?)
+    }
+
     /// The voucher that acknowledges a progress event.
     pub(super) fn acknowledge(
         &self,

@@ -167,6 +167,17 @@ impl Account {
         self.deposit = self.deposit.max(deposit);
     }
 
+    /// Goes on from a higher total that this client signed and does not remember: its files are
+    /// older than its promises. The caller has checked the signature.
+    ///
+    /// # Errors
+    /// `DepositExceeded`; nothing changes then.
+    pub fn adopt(&mut self, signed: Nano) -> Result<(), PaymentRefusal> {
+        self.covered(signed)?;
+        self.promised = self.promised.max(signed);
+        Ok(())
+    }
+
     /// What the deposit still covers.
     #[must_use]
     pub fn remaining(&self) -> Nano {

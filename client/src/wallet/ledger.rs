@@ -191,11 +191,17 @@ impl Ledger {
         Ok(state.replace(TERMS, &text)?)
     }
 
-    /// Notes what the chain shows: the epoch and its deposit. A new epoch starts from nothing.
+    /// Notes what the chain shows: the epoch and its deposit. A new epoch starts from nothing. The
+    /// highest voucher of the one before is kept: a chain that was wrong, or is reorganised, may
+    /// show it again, and then the ledger goes on from there.
     ///
     /// # Errors
     /// `Io`.
     pub fn note_chain(&mut self, epoch: u32, deposited: Nano) -> Result<(), LedgerError> {
+        if let Some(highest) = self.highest.filter(|_| epoch != self.file.epoch) {
+            self.state
+                .replace(&earlier(self.file.epoch), &highest.encode())?;
+        }
         let mut file = self.file.clone();
         file.epoch = epoch;
         file.deposited = deposited.to_string();
@@ -254,6 +260,29 @@ impl Ledger {
         Ok(voucher)
     }
 
+    /// Whether a voucher is this channel's, of this epoch, and signed by its key.
+    #[must_use]
+    pub fn is_own(&self, shown: &SignedVoucher) -> bool {
+        is_own(&self.file, shown) && shown.voucher.epoch == self.file.epoch
+    }
+
+    /// Takes up a voucher that the payee shows: whether it raised what is held. It counts only when
+    /// it is this channel's, of this epoch, and carries this channel's own signature.
+    ///
+    /// # Errors
+    /// `ForeignVoucher`, `Io`; nothing changes then.
+    pub fn adopt(&mut self, shown: &SignedVoucher) -> Result<bool, LedgerError> {
+        if !self.is_own(shown) {
+            return Err(LedgerError::ForeignVoucher);
+        }
+        if shown.voucher.cumulative <= self.promised() {
+            return Ok(false);
+        }
+        self.state.replace(VOUCHER, &shown.encode())?;
+        self.highest = Some(*shown);
+        Ok(true)
+    }
+
     /// Keeps the digest of a verified receipt, before its root is signed.
     ///
     /// # Errors
@@ -268,27 +297,48 @@ impl Ledger {
     }
 }
 
-/// The highest voucher and the receipts of the file's epoch; those of earlier epochs are history.
+/// The name under which the highest voucher of an epoch is kept once another epoch began.
+fn earlier(epoch: u32) -> String {
+    format!("{VOUCHER}-{epoch}")
+}
+
+/// Whether a voucher is this channel's and signed by its key.
+fn is_own(file: &ChannelFile, signed: &SignedVoucher) -> bool {
+    let channel = signed.voucher.network == file.network && signed.voucher.channel == file.channel;
+    channel && signed.payer_key == file.payer_key && signed.verify().is_ok()
+}
+
+/// Reads one voucher file; every voucher in the directory must be the channel's own.
+fn read_voucher(
+    state: &StateDirectory,
+    file: &ChannelFile,
+    name: &str,
+) -> Result<Option<SignedVoucher>, LedgerError> {
+    let Some(bytes) = state.read(name, SIGNED_BYTES)? else {
+        return Ok(None);
+    };
+    let malformed = |_| StateError::Malformed {
+        path: state.path(name),
+    };
+    let signed = SignedVoucher::decode(&bytes).map_err(malformed)?;
+    if !is_own(file, &signed) {
+        return Err(LedgerError::ForeignVoucher);
+    }
+    Ok(Some(signed))
+}
+
+/// The highest voucher and the receipts of the file's epoch; those of other epochs are history.
 fn read_promises(
     state: &StateDirectory,
     file: &ChannelFile,
 ) -> Result<(Option<SignedVoucher>, Vec<ReceiptDigest>), LedgerError> {
-    let highest = match state.read(VOUCHER, SIGNED_BYTES)? {
-        Some(bytes) => {
-            let malformed = |_| StateError::Malformed {
-                path: state.path(VOUCHER),
-            };
-            let signed = SignedVoucher::decode(&bytes).map_err(malformed)?;
-            let own = signed.verify().is_ok_and(|voucher| {
-                voucher.network == file.network && voucher.channel == file.channel
-            });
-            if !own || signed.payer_key != file.payer_key || signed.voucher.epoch > file.epoch {
-                return Err(LedgerError::ForeignVoucher);
-            }
-            (signed.voucher.epoch == file.epoch).then_some(signed)
-        }
-        None => None,
-    };
+    let latest = read_voucher(state, file, VOUCHER)?;
+    let kept = read_voucher(state, file, &earlier(file.epoch))?;
+    let highest = latest
+        .into_iter()
+        .chain(kept)
+        .filter(|signed| signed.voucher.epoch == file.epoch)
+        .max_by_key(|signed| signed.voucher.cumulative);
     let mut receipts = Vec::new();
     let bytes = state
         .read(RECEIPTS, MAX_RECEIPTS_BYTES)?
@@ -390,6 +440,86 @@ mod tests {
         ledger.note_chain(8, Nano::from_u64(2_000)).unwrap();
         assert_eq!(ledger.promised(), Nano::ZERO);
         assert_eq!(ledger.sign(&promise(1), 9).unwrap().voucher.epoch, 8);
+    }
+
+    #[test]
+    fn an_epoch_that_the_chain_shows_again_goes_on_from_its_own_highest() {
+        let (_root, state, mut ledger) = ledger();
+        ledger.sign(&promise(500), 9).unwrap();
+        ledger.note_chain(8, Nano::from_u64(2_000)).unwrap();
+        ledger.sign(&promise(1), 9).unwrap();
+        ledger.note_chain(7, Nano::from_u64(1_000)).unwrap();
+        assert_eq!(ledger.promised(), Nano::from_u64(500));
+        let refused = ledger.sign(&promise(499), 9).unwrap_err();
+        assert_eq!(refused.code(), "voucher-would-fall");
+        ledger.sign(&promise(600), 9).unwrap();
+        ledger.note_chain(8, Nano::from_u64(2_000)).unwrap();
+        assert_eq!(ledger.promised(), Nano::from_u64(1));
+        drop(ledger);
+        let mut ledger = Ledger::open(state).unwrap();
+        ledger.note_chain(7, Nano::from_u64(1_000)).unwrap();
+        assert_eq!(ledger.promised(), Nano::from_u64(600));
+    }
+
+    #[test]
+    fn takes_up_its_own_higher_voucher_and_no_other() {
+        let (_root, state, mut ledger) = ledger();
+        let low = ledger.sign(&promise(300), 9).unwrap();
+        let own = ledger.sign(&promise(500), 9).unwrap();
+        // The files of yesterday: a backup was put back.
+        drop(ledger);
+        state.replace(VOUCHER, &low.encode()).unwrap();
+        let mut ledger = Ledger::open(state.clone()).unwrap();
+        let mut later = own.voucher;
+        later.epoch += 1;
+        let mut elsewhere = own.voucher;
+        elsewhere.channel = address(9);
+        let mut raised = own;
+        raised.voucher.cumulative = Nano::from_u64(501);
+        let own_key = SigningKey::from_bytes(&SEED);
+        for foreign in [
+            later.sign(&own_key),
+            elsewhere.sign(&own_key),
+            own.voucher.sign(&SigningKey::from_bytes(&[6; 32])),
+            raised,
+        ] {
+            let refused = ledger.adopt(&foreign).unwrap_err();
+            assert_eq!(refused.code(), "voucher-foreign");
+            assert_eq!(ledger.promised(), Nano::from_u64(300));
+        }
+        assert!(ledger.adopt(&own).unwrap());
+        assert!(!ledger.adopt(&low).unwrap(), "a lower one changes nothing");
+        drop(ledger);
+        assert_eq!(Ledger::open(state).unwrap().promised(), Nano::from_u64(500));
+    }
+
+    #[test]
+    fn signs_nothing_outside_the_range_of_amounts() {
+        let (_root, _state, mut ledger) = ledger();
+        let top = |units: u128| Promise {
+            cumulative: Nano::new(units).unwrap(),
+            receipts_root: NO_RECEIPTS,
+        };
+        for units in [0, 1, 1 << 63, (1 << 120) - 1] {
+            let signed = ledger.sign(&top(units), 9).unwrap();
+            assert_eq!(signed.voucher.cumulative.units(), units);
+            assert_eq!(ledger.promised().units(), units);
+        }
+        for text in [
+            "1329227995784915872903807060280344576",
+            "-1",
+            "",
+            "0x10",
+            "1e3",
+        ] {
+            let mut odd = file();
+            odd.deposited = text.to_owned();
+            assert_eq!(
+                odd.deposit().unwrap_err().code(),
+                "state-malformed",
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -184,6 +184,8 @@ pub struct Script {
     pub receipt_seed: [u8; 32],
     /// Whether the receipt is sent at all.
     pub with_receipt: bool,
+    /// The highest voucher that the payee knows: a request with less is refused and shown it.
+    pub known: Option<SignedVoucher>,
 }
 
 impl Default for Script {
@@ -193,6 +195,7 @@ impl Default for Script {
             receipt: |_| {},
             receipt_seed: RECEIPT_SEED,
             with_receipt: true,
+            known: None,
         }
     }
 }
@@ -300,6 +303,11 @@ impl Peer {
                 let voucher = STANDARD.decode(&head.headers[VOUCHER_HEADER]).unwrap();
                 let voucher = SignedVoucher::decode(&voucher).unwrap();
                 self.seen.lock().unwrap().header_vouchers.push(voucher);
+                if let Some(known) = self.script.known
+                    && voucher.voucher.cumulative < known.voucher.cumulative
+                {
+                    return outdated(&known);
+                }
                 self.seen.lock().unwrap().bodies.push(body.clone());
                 let said = statement.lock().unwrap().clone().unwrap();
                 let stream = self.chat(&head.headers, &body, &voucher, &said, sequence);
@@ -454,6 +462,16 @@ impl Peer {
     pub fn paths(&self) -> Vec<String> {
         self.seen.lock().unwrap().paths.clone()
     }
+}
+
+/// The refusal of a voucher below the highest that is known.
+fn outdated(known: &SignedVoucher) -> Response<Full<Bytes>> {
+    let error = json!({ "error": { "message": "", "type": "", "code": "payment-outdated" } });
+    let mut response = Response::new(Full::new(error.to_string().into()));
+    *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
+    let shown = STANDARD.encode(known.encode()).parse().unwrap();
+    response.headers_mut().insert(VOUCHER_HEADER, shown);
+    response
 }
 
 fn chunk(delta: &serde_json::Value, finish: Option<&str>) -> String {
