@@ -10,6 +10,7 @@
 mod cells;
 pub mod channel;
 pub mod close;
+pub mod cocoon_root;
 mod code;
 pub mod message;
 pub mod registry;

@@ -87,6 +87,8 @@ pub(super) enum Command {
     Wallet(WalletCommand),
     /// What the wallet and its payment channels hold
     Balance,
+    /// What the original Cocoon's root contract says of its network: proxies, prices, models
+    Providers(ProvidersArguments),
     /// Verify what was kept, offline
     #[command(subcommand)]
     Verify(VerifyCommand),
@@ -113,6 +115,16 @@ pub(super) struct ChatArguments {
     pub(super) cut_after: Option<u32>,
     #[command(flatten)]
     pub(super) machine: MachineOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProvidersArguments {
+    /// The contract's address, such as `0:a7b3…`; needs --chain, whose answer is trusted
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "file")]
+    pub(super) cocoon_root: Option<TonAddress>,
+    /// The contract's data from a file instead, as a bag of cells
+    #[arg(long, value_name = "FILE", conflicts_with = "cocoon_root")]
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -297,6 +309,7 @@ pub(super) fn examples(program: &str) -> String {
         "  {} chat \"What is the capital of France?\" --connect 127.0.0.1:4443 \\",
         "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",
         "  {} serve --port 8484 --config settings.json",
+        "  {} providers --cocoon-root 0:a7b3… --chain http://127.0.0.1:8081",
         "  {} verify receipt ~/.{}/receipts/receipt-….json",
         "  {} verify gpu --evidence FILE --endorsements FILE --set hopper,8,4,protected-pcie \\",
         "      --boot-id 01… --pretty",

@@ -7,6 +7,7 @@ use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
 use crate::session::AttestError;
 use crate::wallet::{KeptReceiptError, LedgerError, StateError, WalletError};
+use contracts::cocoon_root::RootError;
 use contracts::toncenter::UrlError;
 use verifier::{BundleError, PolicyError};
 
@@ -47,6 +48,10 @@ pub(super) enum Failure {
     Receipt(#[from] KeptReceiptError),
     #[error("cannot read a file")]
     Input(#[source] StateError),
+    #[error("cannot read the root contract's data")]
+    CocoonRoot(#[from] RootError),
+    #[error("there is no contract at that address")]
+    NoContract,
     #[error("cannot read the bundle")]
     Bundle(#[from] BundleError),
     #[error("certificates are not of the expected form")]
@@ -120,6 +125,8 @@ impl Failure {
             Self::Runtime(_) => "runtime",
             Self::Receipt(error) => error.code(),
             Self::Input(_) => "input",
+            Self::CocoonRoot(error) => error.code(),
+            Self::NoContract => "cocoon-root-none",
             Self::Bundle(error) => error.code(),
             Self::Certificates => "certificates-malformed",
             Self::Verdict => "verdict",
@@ -139,6 +146,8 @@ impl Failure {
             | Self::Receipt(_)
             | Self::Input(_)
             | Self::Bundle(_)
+            | Self::CocoonRoot(_)
+            | Self::NoContract
             | Self::Certificates => BAD_INPUT,
             Self::Pins(PinsError::Registry(_))
             | Self::Port(_)

@@ -10,6 +10,7 @@ mod device_set;
 mod failure;
 mod machine;
 mod output;
+mod providers;
 mod purse;
 mod serve;
 mod settings;
@@ -80,6 +81,9 @@ fn execute(
             Command::Serve(serve) => serve::serve(&settings, serve, output).await,
             Command::Wallet(command) => purse::wallet(&settings, command, output).await,
             Command::Balance => purse::balance(&settings, output).await,
+            Command::Providers(arguments) => {
+                providers::providers(&settings, arguments, output).await
+            }
             Command::Verify(command) => verify::verify(&settings, command, output),
         }
     })

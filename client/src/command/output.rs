@@ -103,6 +103,8 @@ impl Output {
             | Failure::Receipt(_)
             | Failure::Input(_)
             | Failure::Bundle(_)
+            | Failure::CocoonRoot(_)
+            | Failure::NoContract
             | Failure::Certificates
             | Failure::Verdict
             | Failure::Rejected(_) => None,
