@@ -56,6 +56,17 @@ pub const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hardening", &[]),
+    (
+        "payment-machines",
+        &[
+            "protocol",
+            "messages",
+            "serve",
+            "client",
+            "contracts",
+            "host-agent",
+        ],
+    ),
     ("mock-tee", &["protocol", "messages"]),
     ("research-anchors", &["protocol", "verifier"]),
     (
