@@ -68,6 +68,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("mock-tee", &["protocol", "messages"]),
+    ("mutants", &[]),
     ("research-anchors", &["protocol", "verifier"]),
     (
         "init-research",
