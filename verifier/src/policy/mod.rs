@@ -190,11 +190,15 @@ mod tests {
     fn the_built_in_policies_round_trip_through_their_documents() {
         for (name, policy) in AppraisalPolicy::built_in() {
             let text = policy.to_json().unwrap();
-            assert_eq!(
-                AppraisalPolicy::parse(text.as_bytes()),
-                Ok(policy),
-                "{name}"
-            );
+            assert!(text.ends_with("}\n"), "{name}");
+            // As long as a policy may be, most of it white space.
+            let filling = " ".repeat(MAX_BYTES.saturating_sub(text.len()));
+            let longest = format!("{text}{filling}");
+            assert_eq!(longest.len(), MAX_BYTES);
+            for text in [&text, &longest] {
+                let parsed = AppraisalPolicy::parse(text.as_bytes());
+                assert_eq!(parsed.as_ref(), Ok(&policy), "{name}");
+            }
         }
     }
 
