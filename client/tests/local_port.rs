@@ -148,6 +148,18 @@ async fn models_are_those_of_the_attested_configuration() {
 }
 
 #[tokio::test]
+async fn is_healthy_while_a_machine_is_attested() {
+    let port = Port::open(Script::default(), enough()).await;
+    let get = port.request(Method::GET, "/health", &Value::Null);
+    assert_eq!(
+        port.send(get).await,
+        (StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
+    );
+    let post = port.request(Method::POST, "/health", &Value::Null);
+    assert_eq!(port.send(post).await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
 async fn refuses_web_pages_and_other_names_before_anything_is_sent() {
     let port = Port::open(Script::default(), enough()).await;
     let mut page = port.request(Method::POST, "/v1/chat/completions", &chat(true));

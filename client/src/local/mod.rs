@@ -29,6 +29,8 @@ use tokio::task::JoinSet;
 use self::openai::{Refusal, WholeAnswer};
 use crate::chat::{Answering, AskError, Chat, ChatRequest, Delivery};
 
+/// For whoever watches this program; nothing of it reaches the machine but an attestation.
+const HEALTH_PATH: &str = "/health";
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 64;
 /// A request's head must arrive within this time.
@@ -165,6 +167,11 @@ impl LocalPort {
             .and_then(|rest| rest.strip_prefix('/'));
         match (request.method(), path.as_str(), one) {
             (&Method::POST, CHAT_PATH, _) => self.chat(request).await,
+            // Healthy is a port behind which a machine is attested, now.
+            (&Method::GET, HEALTH_PATH, _) => {
+                self.chat.session().await.map_err(|e| Refusal::of(&e))?;
+                Ok(json(r#"{"status":"ok"}"#.to_owned()))
+            }
             (&Method::GET, MODELS_PATH, _) => {
                 let session = self.chat.session().await.map_err(|e| Refusal::of(&e))?;
                 Ok(json(openai::models(session.configuration())))
@@ -176,7 +183,7 @@ impl LocalPort {
                     None => Err(Refusal::of(&AskError::UnknownModel)),
                 }
             }
-            (_, CHAT_PATH | MODELS_PATH, _) => Err(Refusal::new(
+            (_, CHAT_PATH | MODELS_PATH | HEALTH_PATH, _) => Err(Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "invalid_request_error",
                 "wrong-method",
