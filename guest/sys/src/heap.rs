@@ -64,16 +64,18 @@ mod tests {
     #[test]
     fn a_block_that_grows_keeps_what_it_holds() {
         let layout = Layout::array::<u8>(100).unwrap();
-        // SAFETY: the layout is not empty; the block is written and read within its length and
-        // given back with the layout that it has then.
-        unsafe {
-            let block = WipingHeap.alloc(layout);
-            assert!(!block.is_null());
-            block.write_bytes(5, 100);
-            let grown = WipingHeap.realloc(block, layout, 5000);
-            assert!(!grown.is_null());
-            assert_eq!(std::slice::from_raw_parts(grown, 100), [5; 100]);
-            WipingHeap.dealloc(grown, Layout::array::<u8>(5000).unwrap());
-        }
+        // SAFETY: the layout is not empty.
+        let block = unsafe { WipingHeap.alloc(layout) };
+        assert!(!block.is_null());
+        // SAFETY: the block is that long.
+        unsafe { block.write_bytes(5, 100) };
+        // SAFETY: the block and its layout are those of the allocation.
+        let grown = unsafe { WipingHeap.realloc(block, layout, 5000) };
+        assert!(!grown.is_null());
+        // SAFETY: the first hundred bytes of the grown block are those of the old one.
+        let kept = unsafe { std::slice::from_raw_parts(grown, 100) };
+        assert_eq!(kept, [5; 100]);
+        // SAFETY: a block of this heap, with the length that it grew to.
+        unsafe { WipingHeap.dealloc(grown, Layout::array::<u8>(5000).unwrap()) };
     }
 }
