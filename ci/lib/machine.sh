@@ -153,3 +153,21 @@ account_for_every_nano() {
     die "the channel paid another amount than was claimed"
   RESULT="$increment nano paid, fees $((wallet_fees + contract_fees)) nano; adds up to the nano unit"
 }
+
+# -> RESULT; the channel is empty, the provider has its increment less named fees, and the client has
+# all the rest less the fee of the message that brought it.
+account_for_close() {
+  local wallet_fees contract_fees increment provider refund fee
+  wallet_fees=$(json wallet_fees "$WORK/claim.json")
+  contract_fees=$(json contract_fees "$WORK/claim.json")
+  increment=$(json increment "$WORK/claim.json")
+  provider=$((BALANCE_provider_after - BALANCE_provider_before))
+  refund=$((BALANCE_client_after - BALANCE_client_before))
+  fee=$((BALANCE_channel_before - increment - refund))
+  [ "$BALANCE_channel_after" = 0 ] || die "the channel still holds $BALANCE_channel_after nano"
+  [ "$provider" = $((increment - wallet_fees - contract_fees)) ] ||
+    die "the provider's balance changed by $provider nano, which is not what the fees say"
+  # One message's fee is below a hundredth of a coin.
+  [ "$fee" -gt 0 ] && [ "$fee" -lt 10000000 ] || die "$fee nano are missing in the client's refund"
+  RESULT="$refund nano back to the client, fees $((wallet_fees + contract_fees + fee)) nano; channel empty"
+}

@@ -14,10 +14,14 @@ mod program;
 mod testnode;
 
 use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use contracts::channel::{ChannelTerms, Standing};
+use contracts::close::Close;
 use contracts::wallet::Wallet;
 use ed25519_dalek::SigningKey;
 use host_agent::clock::UnixSeconds;
@@ -149,6 +153,60 @@ impl Stage {
         };
         voucher.sign(&payer_key())
     }
+}
+
+/// What the client hands over: a close at `total`, written to a file.
+fn agreed(stage: &Stage, total: u64) -> String {
+    let close = Close(stage.voucher(total).voucher);
+    let document = close.sign(&payer_key()).unwrap().to_json().unwrap();
+    std::fs::write(stage.at("close.json"), document).unwrap();
+    stage.path("close.json")
+}
+
+#[tokio::test]
+async fn a_close_that_both_agreed_on_pays_both_at_once_and_never_less_than_a_voucher() {
+    let stage = Stage::set().await;
+    let relay = stage.relay();
+    let mut guest = Guest::dial(&stage);
+    for total in [0, 300_000_000] {
+        let decision = guest.ask(stage.voucher(total));
+        assert_eq!(decision, Some(VoucherDecision::Continue));
+    }
+    let low = stage.settle(&["close", &agreed(&stage, 299_999_999)]);
+    assert_eq!(low.status.code(), Some(1));
+    assert_eq!(program::parse(&low)[0]["error"], "close-below-voucher");
+    let forged = std::fs::read_to_string(agreed(&stage, 300_000_000)).unwrap();
+    std::fs::write(
+        stage.at("close.json"),
+        forged.replace("300000000", "400000000"),
+    )
+    .unwrap();
+    let forged = stage.settle(&["close", &stage.path("close.json")]);
+    assert_ne!(forged.status.code(), Some(0));
+    let state = stage.node.chain.channel(&stage.channel).await.unwrap();
+    assert_eq!(state.unwrap().standing, Standing::Open, "nothing was sent");
+
+    let closed = stage.settle(&["close", &agreed(&stage, 400_000_000)]);
+    let closed = program::parse(&closed);
+    assert_eq!(closed[0]["paid"], true, "{closed:?}");
+    assert_eq!(closed[0]["increment"], "400000000");
+    assert_eq!(closed[0]["adds_up"], true, "{closed:?}");
+    let state = stage.node.chain.channel(&stage.channel).await.unwrap();
+    let state = state.unwrap();
+    assert_eq!(state.standing, Standing::Closed);
+    assert_eq!(state.claimed.units(), 400_000_000);
+    let left = stage.node.chain.balance(&stage.channel).await.unwrap();
+    assert_eq!(left, Nano::ZERO, "the payer has the rest");
+
+    let again = stage.settle(&["close", &stage.path("close.json")]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(program::parse(&again)[0]["error"], "close-over");
+    let after = guest.ask(stage.voucher(500_000_000));
+    assert_eq!(after, Some(VoucherDecision::Stop(StopReason::Leased, None)));
+    let status = program::parse(&stage.settle(&["status"]));
+    assert_eq!(status[0]["prospect"], "over");
+    relay.signal(Signal::SIGTERM);
+    assert_eq!(relay.ended(), Some(0));
 }
 
 /// A client deposits; the wallet is the test's own.
@@ -371,6 +429,75 @@ fn settle_arguments(stage: &Stage, journal: &str, action: &[&str]) -> Vec<String
 fn run(arguments: &[String]) -> std::process::Output {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     program::finish(&words)
+}
+
+/// The way to the chain, which can be cut: connections are then taken and dropped.
+struct Way {
+    port: u16,
+    open: Arc<AtomicBool>,
+}
+
+impl Way {
+    fn to(authority: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open = Arc::new(AtomicBool::new(false));
+        let (is_open, authority) = (Arc::clone(&open), authority.to_owned());
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                if is_open.load(Ordering::SeqCst) {
+                    let far = TcpStream::connect(&authority).unwrap();
+                    let (back, forth) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+                    std::thread::spawn(move || pass(near, far));
+                    std::thread::spawn(move || pass(back, forth));
+                }
+            }
+        });
+        Self { port, open }
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream) {
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// The payer asks to close, and the chain is away for most of the window. Whoever claims again and
+/// again tells of it, goes on, and still claims in time, even what is below its minimum.
+#[tokio::test]
+async fn an_hour_without_the_chain_while_a_channel_closes_costs_nothing() {
+    let stage = Stage::set().await;
+    let journal = journal_with(&stage, "own.sqlite", &stage.voucher(6_000_000));
+    let way = Way::to(&stage.node.authority);
+    let (seed, chain) = (stage.path("seed"), format!("http://127.0.0.1:{}", way.port));
+    let mut agent = Running::start(&[
+        "settle",
+        "claim",
+        "--every",
+        "1",
+        "--journal",
+        &journal,
+        "--wallet-seed",
+        &seed,
+        "--chain",
+        &chain,
+    ]);
+    agent.line("a round that failed", |line| line["settled"] == false);
+    let payer = Wallet::from_seed(&[1; 32], NETWORK);
+    let close = contracts::channel::start_close(&stage.channel).unwrap();
+    let valid_until = stage.node.chain.chain_time().await.unwrap() + 60;
+    let message = payer.sign(1, valid_until, &[close]).unwrap();
+    stage.node.chain.send_boc(&message).await.unwrap();
+    stage.node.advance(3_500).await;
+    agent.line("another round that failed", |line| line["settled"] == false);
+    assert_eq!(claimed(&stage, &stage.channel).await, 0);
+    way.open.store(true, Ordering::SeqCst);
+    let paid = agent.line("a claim", |line| line["paid"] == true);
+    assert_eq!(paid["increment"], "6000000");
+    assert_eq!(claimed(&stage, &stage.channel).await, 6_000_000);
+    agent.line("nothing more to do", |line| line["prospect"] == "paid");
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.ended(), Some(0));
 }
 
 async fn claimed(stage: &Stage, channel: &TonAddress) -> u128 {

@@ -84,7 +84,9 @@ fn leaf_hash(leaf: &Leaf) -> [u8; 32] {
         .into()
 }
 
-fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+/// The hash of the node above two.
+#[must_use]
+pub fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new()
         .chain_update([1])
         .chain_update(left)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use measurements::transparency::note::VerifierKey;
-use protocol::digest::{BootId, GpuNonce, Nonce};
+use protocol::digest::{BootId, GpuNonce, Nonce, ReceiptsRoot};
 use protocol::nano::Nano;
 use protocol::reference_values::DeviceSet;
 use protocol::ton::TonAddress;
@@ -89,6 +89,8 @@ pub(super) enum Command {
     Balance,
     /// What the original Cocoon's root contract says of its network: proxies, prices, models
     Providers(ProvidersArguments),
+    /// Show that a kept receipt reached the chain: a file for `verify anchor`; needs --chain
+    Prove(ProveArguments),
     /// Verify what was kept, offline
     #[command(subcommand)]
     Verify(VerifyCommand),
@@ -168,6 +170,18 @@ pub(super) enum WalletCommand {
         /// The provider's address
         #[arg(long, value_name = "ADDRESS")]
         payee: TonAddress,
+        /// Agree to close at once instead: a document that the provider sends with
+        /// `host-agent settle close`. Nothing can be asked on the channel afterwards
+        #[arg(long, value_name = "FILE")]
+        agree: Option<PathBuf>,
+        /// How long the provider may take to send it
+        #[arg(
+            long,
+            default_value_t = 86_400,
+            value_name = "SECONDS",
+            requires = "agree"
+        )]
+        within: u32,
     },
 }
 
@@ -189,6 +203,9 @@ pub(super) enum VerifyCommand {
     },
     /// A kept receipt: signature, arithmetic, and the content when it is given
     Receipt(ReceiptArguments),
+    /// A proof of `prove`: that a receipt is under the root which the channel's contract holds.
+    /// Needs --chain or --root
+    Anchor(AnchorArguments),
 }
 
 /// By what a verdict is judged, and how it is printed.
@@ -300,6 +317,27 @@ pub(super) struct ReceiptArguments {
     pub(super) pretty: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct ProveArguments {
+    /// The receipt's file
+    pub(super) receipt: PathBuf,
+    /// Where the proof is written (default: standard output)
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AnchorArguments {
+    /// The proof's file
+    pub(super) file: PathBuf,
+    /// The root, from a reader of the chain whom you trust more
+    #[arg(long, value_name = "HEX")]
+    pub(super) root: Option<ReceiptsRoot>,
+    /// A report for people instead of JSON
+    #[arg(long)]
+    pub(super) pretty: bool,
+}
+
 /// Examples at the end of `--help`.
 pub(super) fn examples(program: &str) -> String {
     let lines = [
@@ -311,6 +349,8 @@ pub(super) fn examples(program: &str) -> String {
         "  {} serve --port 8484 --config settings.json",
         "  {} providers --cocoon-root 0:a7b3… --chain http://127.0.0.1:8081",
         "  {} verify receipt ~/.{}/receipts/receipt-….json",
+        "  {} prove ~/.{}/receipts/receipt-….json --chain http://127.0.0.1:8081 --out proof.json",
+        "  {} verify anchor proof.json --chain http://127.0.0.1:8081 --pretty",
         "  {} verify gpu --evidence FILE --endorsements FILE --set hopper,8,4,protected-pcie \\",
         "      --boot-id 01… --pretty",
         "  {} verify bundle FILE --release releases/0.1.0 --log-key log.example/… --pretty",

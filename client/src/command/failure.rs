@@ -6,7 +6,7 @@ use core::fmt::Write as _;
 use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
 use crate::session::AttestError;
-use crate::wallet::{KeptReceiptError, LedgerError, StateError, WalletError};
+use crate::wallet::{AnchorError, KeptReceiptError, LedgerError, StateError, WalletError};
 use contracts::cocoon_root::RootError;
 use contracts::toncenter::UrlError;
 use verifier::{BundleError, PolicyError};
@@ -46,6 +46,8 @@ pub(super) enum Failure {
     Runtime(#[source] std::io::Error),
     #[error("the receipt proves nothing")]
     Receipt(#[from] KeptReceiptError),
+    #[error("no proof")]
+    Anchor(#[from] AnchorError),
     #[error("cannot read a file")]
     Input(#[source] StateError),
     #[error("cannot read the root contract's data")]
@@ -124,6 +126,7 @@ impl Failure {
             Self::Output(_) => "output",
             Self::Runtime(_) => "runtime",
             Self::Receipt(error) => error.code(),
+            Self::Anchor(error) => error.code(),
             Self::Input(_) => "input",
             Self::CocoonRoot(error) => error.code(),
             Self::NoContract => "cocoon-root-none",
@@ -144,6 +147,7 @@ impl Failure {
             | Self::Request(_)
             | Self::SeveralModels { .. }
             | Self::Receipt(_)
+            | Self::Anchor(_)
             | Self::Input(_)
             | Self::Bundle(_)
             | Self::CocoonRoot(_)

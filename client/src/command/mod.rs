@@ -10,6 +10,7 @@ mod device_set;
 mod failure;
 mod machine;
 mod output;
+mod prove;
 mod providers;
 mod purse;
 mod serve;
@@ -84,7 +85,8 @@ fn execute(
             Command::Providers(arguments) => {
                 providers::providers(&settings, arguments, output).await
             }
-            Command::Verify(command) => verify::verify(&settings, command, output),
+            Command::Prove(arguments) => prove::prove(&settings, arguments, output).await,
+            Command::Verify(command) => verify::verify(&settings, command, output).await,
         }
     })
 }

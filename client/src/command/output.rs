@@ -2,6 +2,7 @@
 //! `--json`, one object a line on standard output and nothing else.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -101,6 +102,7 @@ impl Output {
             | Failure::Output(_)
             | Failure::Runtime(_)
             | Failure::Receipt(_)
+            | Failure::Anchor(_)
             | Failure::Input(_)
             | Failure::Bundle(_)
             | Failure::CocoonRoot(_)
@@ -147,6 +149,11 @@ pub(super) fn write_line(text: &str) -> Result<(), Failure> {
 /// A document on standard output, whose last line has its end.
 pub(super) fn write_text(text: &str) -> Result<(), Failure> {
     write!(io::stdout().lock(), "{text}").map_err(Failure::Output)
+}
+
+/// A document in a file.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(Failure::Output)
 }
 
 /// Members of an object, in their order.

@@ -1,13 +1,16 @@
 //! `wallet` and `balance`: what the wallet holds and which channels it opened.
 
+use std::path::Path;
+
 use contracts::channel::Standing;
 use protocol::nano::Nano;
+use protocol::ton::TonAddress;
 use serde_json::{Value, json};
 
 use super::amount::in_coins;
 use super::arguments::WalletCommand;
 use super::failure::Failure;
-use super::output::{Output, members};
+use super::output::{Output, members, write_file};
 use super::settings::Settings;
 use crate::wallet::{ChannelFile, Ledger, Opening, Purse, WalletError};
 
@@ -40,21 +43,56 @@ pub(super) async fn wallet(
             let topped = purse.top_up(&settings.chain()?, payee, *amount).await?;
             print_channel("topped-up", &topped, output)
         }
-        WalletCommand::Close { payee } => {
-            let standing = settings.purse()?.close(&settings.chain()?, payee).await?;
-            let (word, until) = match standing {
-                Standing::Open => ("open", None),
-                Standing::Closing { until } => ("closing", Some(until)),
-                Standing::Closed => ("closed", None),
-            };
-            let line = match until {
-                Some(until) => format!("closing until {until} (unix seconds of the chain)"),
-                None => word.to_owned(),
-            };
-            let found = members([("standing", word.into()), ("until", until.into())]);
-            output.result("channel", &[line], found)
-        }
+        WalletCommand::Close {
+            payee,
+            agree: Some(out),
+            within,
+        } => agree_to_close(settings, payee, *within, out, output).await,
+        WalletCommand::Close {
+            payee, agree: None, ..
+        } => close(settings, payee, output).await,
     }
+}
+
+async fn close(settings: &Settings, payee: &TonAddress, output: Output) -> Result<(), Failure> {
+    let standing = settings.purse()?.close(&settings.chain()?, payee).await?;
+    let (word, until) = match standing {
+        Standing::Open => ("open", None),
+        Standing::Closing { until } => ("closing", Some(until)),
+        Standing::Closed => ("closed", None),
+    };
+    let line = match until {
+        Some(until) => format!("closing until {until} (unix seconds of the chain)"),
+        None => word.to_owned(),
+    };
+    let found = members([("standing", word.into()), ("until", until.into())]);
+    output.result("channel", &[line], found)
+}
+
+async fn agree_to_close(
+    settings: &Settings,
+    payee: &TonAddress,
+    within: u32,
+    out: &Path,
+    output: Output,
+) -> Result<(), Failure> {
+    let (purse, chain) = (settings.purse()?, settings.chain()?);
+    let close = purse.agree_to_close(&chain, payee, within).await?;
+    let document = close.to_json().map_err(|_| Failure::Verdict)?;
+    write_file(out, document.as_bytes())?;
+    let promise = close.promise();
+    let line = format!(
+        "a close at {} nano is in {}: the provider sends it before {} (unix seconds)",
+        promise.cumulative,
+        out.display(),
+        promise.valid_until
+    );
+    let found = members([
+        ("channel", json!(promise.channel)),
+        ("total", promise.cumulative.to_string().into()),
+        ("until", promise.valid_until.into()),
+    ]);
+    output.result("close-agreed", &[line], found)
 }
 
 fn new(settings: &Settings, output: Output) -> Result<(), Failure> {

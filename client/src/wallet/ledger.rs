@@ -5,9 +5,11 @@
 
 use core::fmt;
 
+use contracts::close::{Close, MAX_DOCUMENT_BYTES, SignedClose};
 use ed25519_dalek::SigningKey;
 use protocol::digest::{PayerKey, ReceiptDigest, ReceiptsRoot};
 use protocol::nano::Nano;
+use protocol::receipt::receipts_root;
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::{SIGNED_BYTES, SignedVoucher, Voucher};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,9 @@ pub enum LedgerError {
         /// The highest that was signed.
         signed: Nano,
     },
+    /// A close of this epoch is signed: the payee may send it at any time.
+    #[error("a close of the channel is agreed; nothing more is promised on it")]
+    CloseAgreed,
     /// The voucher on the disk is not this channel's, or not signed by its key.
     #[error("the stored voucher is not this channel's own")]
     ForeignVoucher,
@@ -53,6 +58,7 @@ impl LedgerError {
         match self {
             Self::State(error) => error.code(),
             Self::WouldFall { .. } => "voucher-would-fall",
+            Self::CloseAgreed => "voucher-close-agreed",
             Self::ForeignVoucher => "voucher-foreign",
         }
     }
@@ -102,6 +108,8 @@ pub struct Ledger {
     key: SigningKey,
     highest: Option<SignedVoucher>,
     receipts: Vec<ReceiptDigest>,
+    /// Whether a close of this epoch was signed.
+    close_agreed: bool,
     _lock: StateLock,
 }
 
@@ -147,12 +155,14 @@ impl Ledger {
         }
         repair_receipts(&state)?;
         let (highest, receipts) = read_promises(&state, &file)?;
+        let close_agreed = is_close_agreed(&state, file.epoch)?;
         Ok(Self {
             state,
             file,
             key,
             highest,
             receipts,
+            close_agreed,
             _lock: lock,
         })
     }
@@ -184,6 +194,29 @@ impl Ledger {
         read_promises(state, file).map(|(highest, _)| highest)
     }
 
+    /// Reads the digests of an epoch's receipts, in the order in which they were verified, without
+    /// locking the channel.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn read_receipts(
+        state: &StateDirectory,
+        epoch: u32,
+    ) -> Result<Vec<ReceiptDigest>, LedgerError> {
+        let mut receipts = Vec::new();
+        let bytes = state
+            .read(RECEIPTS, MAX_RECEIPTS_BYTES)?
+            .unwrap_or_default();
+        for record in bytes.chunks_exact(RECORD_BYTES) {
+            let (of, digest) = record.split_at(4);
+            let digest: Result<[u8; 32], _> = digest.try_into();
+            if of == epoch.to_le_bytes() {
+                receipts.extend(digest.map(ReceiptDigest));
+            }
+        }
+        Ok(receipts)
+    }
+
     fn write_file(state: &StateDirectory, file: &ChannelFile) -> Result<(), LedgerError> {
         let text = serde_json::to_vec_pretty(file).map_err(|_| StateError::Malformed {
             path: state.path(TERMS),
@@ -207,6 +240,7 @@ impl Ledger {
         file.deposited = deposited.to_string();
         Self::write_file(&self.state, &file)?;
         self.file = file;
+        self.close_agreed = is_close_agreed(&self.state, epoch)?;
         (self.highest, self.receipts) = read_promises(&self.state, &self.file)?;
         Ok(())
     }
@@ -233,12 +267,15 @@ impl Ledger {
     /// Signs a promise. The voucher is on the disk when this returns.
     ///
     /// # Errors
-    /// `WouldFall` below the highest total, `Io`; then nothing was signed.
+    /// `WouldFall` below the highest total, `CloseAgreed`, `Io`; then nothing was signed.
     pub fn sign(
         &mut self,
         promise: &Promise,
         valid_until: u32,
     ) -> Result<SignedVoucher, LedgerError> {
+        if self.close_agreed {
+            return Err(LedgerError::CloseAgreed);
+        }
         let signed = self.promised();
         if promise.cumulative < signed {
             return Err(LedgerError::WouldFall {
@@ -258,6 +295,31 @@ impl Ledger {
         self.state.replace(VOUCHER, &voucher.encode())?;
         self.highest = Some(voucher);
         Ok(voucher)
+    }
+
+    /// Agrees to a close at the highest total that was promised. That it was agreed is on the disk
+    /// when this returns, and no voucher is signed in this epoch any more.
+    ///
+    /// # Errors
+    /// `Io`, `Malformed`; then nothing was signed.
+    pub fn agree_to_close(&mut self, valid_until: u32) -> Result<SignedClose, LedgerError> {
+        let close = Close(Voucher {
+            network: self.file.network,
+            channel: self.file.channel,
+            epoch: self.file.epoch,
+            cumulative: self.promised(),
+            receipts_root: receipts_root(&self.receipts),
+            valid_until,
+        });
+        let name = agreed(self.file.epoch);
+        let malformed = || StateError::Malformed {
+            path: self.state.path(&name),
+        };
+        let signed = close.sign(&self.key).map_err(|_| malformed())?;
+        let document = signed.to_json().map_err(|_| malformed())?;
+        self.state.replace(&name, document.as_bytes())?;
+        self.close_agreed = true;
+        Ok(signed)
     }
 
     /// Whether a voucher is this channel's, of this epoch, and signed by its key.
@@ -302,6 +364,17 @@ fn earlier(epoch: u32) -> String {
     format!("{VOUCHER}-{epoch}")
 }
 
+/// The name under which the close of an epoch is kept once it was signed.
+fn agreed(epoch: u32) -> String {
+    format!("close-{epoch}.json")
+}
+
+/// Whatever stands in the file: that it is there says that something was signed.
+fn is_close_agreed(state: &StateDirectory, epoch: u32) -> Result<bool, StateError> {
+    let file = state.read(&agreed(epoch), MAX_DOCUMENT_BYTES)?;
+    Ok(file.is_some())
+}
+
 /// Whether a voucher is this channel's and signed by its key.
 fn is_own(file: &ChannelFile, signed: &SignedVoucher) -> bool {
     let channel = signed.voucher.network == file.network && signed.voucher.channel == file.channel;
@@ -339,18 +412,7 @@ fn read_promises(
         .chain(kept)
         .filter(|signed| signed.voucher.epoch == file.epoch)
         .max_by_key(|signed| signed.voucher.cumulative);
-    let mut receipts = Vec::new();
-    let bytes = state
-        .read(RECEIPTS, MAX_RECEIPTS_BYTES)?
-        .unwrap_or_default();
-    for record in bytes.chunks_exact(RECORD_BYTES) {
-        let (epoch, digest) = record.split_at(4);
-        let digest: Result<[u8; 32], _> = digest.try_into();
-        if epoch == file.epoch.to_le_bytes() {
-            receipts.extend(digest.map(ReceiptDigest));
-        }
-    }
-    Ok((highest, receipts))
+    Ok((highest, Ledger::read_receipts(state, file.epoch)?))
 }
 
 /// Cuts off a last record that a power cut left in part: it was never part of a root.
@@ -431,6 +493,34 @@ mod tests {
         let signed = ledger.sign(&promise(500), 9).unwrap();
         let stored = state.read(VOUCHER, SIGNED_BYTES).unwrap().unwrap();
         assert_eq!(SignedVoucher::decode(&stored), Ok(signed));
+    }
+
+    #[test]
+    fn nothing_is_promised_once_a_close_is_agreed_until_the_next_epoch() {
+        let (_root, state, mut ledger) = ledger();
+        ledger.sign(&promise(500), 9).unwrap();
+        let close = ledger.agree_to_close(99).unwrap();
+        assert_eq!(close.promise().cumulative, Nano::from_u64(500));
+        assert_eq!(
+            (close.promise().epoch, close.promise().valid_until),
+            (7, 99)
+        );
+        assert_eq!(close.payer_key(), file().payer_key);
+        for total in [500, 600] {
+            let refused = ledger.sign(&promise(total), 9).unwrap_err();
+            assert_eq!(refused.code(), "voucher-close-agreed");
+        }
+        drop(ledger);
+        let mut ledger = Ledger::open(state).unwrap();
+        let refused = ledger.sign(&promise(600), 9).unwrap_err();
+        assert_eq!(refused.code(), "voucher-close-agreed");
+        let again = ledger.agree_to_close(100).unwrap();
+        assert_eq!(again.promise().cumulative, Nano::from_u64(500));
+        ledger.note_chain(8, Nano::from_u64(2_000)).unwrap();
+        ledger.sign(&promise(1), 9).unwrap();
+        ledger.note_chain(7, Nano::from_u64(1_000)).unwrap();
+        let refused = ledger.sign(&promise(600), 9).unwrap_err();
+        assert_eq!(refused.code(), "voucher-close-agreed");
     }
 
     #[test]

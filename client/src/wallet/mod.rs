@@ -4,6 +4,7 @@
 //! vouchers all day never holds the coins. Reads of the chain are trusted (`contracts::toncenter`).
 //! What to promise is `payment`'s. Randomness and time are arguments.
 
+mod anchor;
 mod ledger;
 mod receipts;
 mod state;
@@ -14,6 +15,7 @@ use contracts::CellError;
 use contracts::channel::{
     self, ChannelState, ChannelTerms, LONGEST_WINDOW, MESSAGE_VALUE, Standing, TOP_UP_MARGIN,
 };
+use contracts::close::SignedClose;
 use contracts::message::Transfer;
 use contracts::toncenter::{ChainError, Toncenter, wait_until};
 use contracts::wallet::{TransferError, Wallet};
@@ -23,6 +25,7 @@ use protocol::nano::{AmountOverflow, Nano};
 use protocol::ton::{NetworkId, TonAddress};
 use zeroize::Zeroizing;
 
+pub use anchor::{AnchorError, AnchorProof, MAX_PROOF_BYTES};
 pub use ledger::{ChannelFile, Ledger, LedgerError, NO_RECEIPTS};
 pub use receipts::{KeptReceipt, KeptReceiptError, MAX_KEPT_BYTES};
 pub use state::{StateDirectory, StateError, StateLock, read_bounded};
@@ -294,6 +297,25 @@ impl Purse {
             Ok(now.filter(|now| *now != shown.standing))
         });
         Ok(later.await?)
+    }
+
+    /// Agrees to close the channel to a payee at once, at the highest total that was promised: what
+    /// the payee sends. Nothing more can be promised on the channel afterwards; if the payee does
+    /// not send it, [`Purse::close`] still can.
+    ///
+    /// # Errors
+    /// See [`WalletError`].
+    pub async fn agree_to_close(
+        &self,
+        chain: &Toncenter,
+        payee: &TonAddress,
+        seconds: u32,
+    ) -> Result<SignedClose, WalletError> {
+        self.check_network(chain).await?;
+        let mut ledger = Ledger::open(self.channel_to(payee)?)?;
+        refresh(chain, &mut ledger).await?;
+        let until = chain.chain_time().await?.saturating_add(seconds);
+        Ok(ledger.agree_to_close(until)?)
     }
 
     /// Writes a new channel's key and terms.

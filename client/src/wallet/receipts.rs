@@ -109,26 +109,34 @@ impl KeptReceipt {
         if file.version != 1 {
             return Err(KeptReceiptError::Malformed);
         }
-        let decode = |text: &str| {
-            STANDARD
-                .decode(text)
-                .map_err(|_| KeptReceiptError::Malformed)
-        };
-        let statement = decode(&file.statement)?;
-        if statement.len() != STATEMENT_BYTES {
-            return Err(KeptReceiptError::Malformed);
-        }
-        let statement = Statement::decode(&statement)?;
-        let receipt =
-            SignedReceipt::decode(&decode(&file.receipt)?).map_err(ReceiptError::Malformed)?;
-        let said: &Receipt = receipt.verify(&statement.receipt_key)?;
-        if said.statement != statement.digest() || said.boot_id != statement.boot_id {
-            return Err(KeptReceiptError::OtherStatement);
-        }
+        let (receipt, statement) = under_its_statement(&file.receipt, &file.statement)?;
         Ok(Self {
             receipt,
             statement,
             salt: file.salt,
         })
     }
+}
+
+/// A receipt whose signature holds under the Statement that it names, both base64.
+pub(super) fn under_its_statement(
+    receipt: &str,
+    statement: &str,
+) -> Result<(SignedReceipt, Statement), KeptReceiptError> {
+    let decode = |text: &str| {
+        STANDARD
+            .decode(text)
+            .map_err(|_| KeptReceiptError::Malformed)
+    };
+    let statement = decode(statement)?;
+    if statement.len() != STATEMENT_BYTES {
+        return Err(KeptReceiptError::Malformed);
+    }
+    let statement = Statement::decode(&statement)?;
+    let receipt = SignedReceipt::decode(&decode(receipt)?).map_err(ReceiptError::Malformed)?;
+    let said: &Receipt = receipt.verify(&statement.receipt_key)?;
+    if said.statement != statement.digest() || said.boot_id != statement.boot_id {
+        return Err(KeptReceiptError::OtherStatement);
+    }
+    Ok((receipt, statement))
 }

@@ -318,6 +318,8 @@ pub(super) struct SettleArguments {
 pub(super) enum SettleAction {
     /// Claim the highest voucher of each payment channel, once or again and again.
     Claim(ClaimArguments),
+    /// Send a close that a client agreed to (`cocoon wallet close --agree`): pays both at once.
+    Close(CloseArguments),
     /// Print every step of every claim as CSV (RFC 4180), amounts in nano units; needs no chain.
     Export(ExportArguments),
     /// Show each payment channel: promised, claimed, what can be done.
@@ -334,6 +336,14 @@ pub(super) struct StatusArguments {
     pub(super) journal: Option<PathBuf>,
     #[command(flatten)]
     pub(super) purse: PurseArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CloseArguments {
+    /// The document.
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) status: StatusArguments,
 }
 
 #[derive(Debug, Args)]

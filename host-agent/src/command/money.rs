@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use contracts::close::{MAX_DOCUMENT_BYTES, SignedClose};
 use contracts::registry::{Listed, RegistryTerms};
 use contracts::toncenter::Toncenter;
 use measurements::publication;
@@ -17,13 +18,14 @@ use measurements::transparency::note::VerifierKey;
 use measurements::transparency::record::FileDigest;
 use protocol::nano::Nano;
 use protocol::reference_values::{self, ReferenceValues};
-use protocol::ton::NetworkId;
+use protocol::ton::{NetworkId, TonAddress};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::arguments::{
-    ClaimArguments, DeployArguments, PublishAction, PublishArguments, PurseArguments, SettleAction,
-    SettleArguments, StatusArguments, TransactionArguments, WalletAction, WalletArguments,
+    ClaimArguments, CloseArguments, DeployArguments, PublishAction, PublishArguments,
+    PurseArguments, SettleAction, SettleArguments, StatusArguments, TransactionArguments,
+    WalletAction, WalletArguments,
 };
 use crate::clock::{Clock, UnixSeconds};
 use crate::journal::{ClaimRecord, ClaimState, Journal};
@@ -31,7 +33,9 @@ use crate::launch::configuration::read_bounded;
 use crate::launch::state::StatePaths;
 use crate::publish::{self as publishing, Addition, Item, Published};
 use crate::report::{Coins, Reporter};
-use crate::settle::{self as settling, Claimed, Position, Prospect, Threshold, Worth, export};
+use crate::settle::{
+    self as settling, Claimed, Position, Prospect, SettleError, Threshold, Worth, export,
+};
 use crate::wallet::{self as purses, Purse};
 
 pub(super) fn wallet(
@@ -70,12 +74,51 @@ pub(super) async fn settle(
             None => claim_all(claim, clock, reporter).await,
             Some(seconds) => claim_on(claim, seconds, clock, reporter, stop).await,
         },
+        SettleAction::Close(close) => close_by_both(close, clock, reporter).await,
         SettleAction::Export(export) => {
             let journal = journal(export.state.as_ref(), export.journal.as_ref())?;
             exported(&journal.claims()?, reporter);
             Ok(Exit::Success)
         }
     }
+}
+
+async fn close_by_both(
+    arguments: &CloseArguments,
+    clock: &Clock,
+    reporter: &Reporter,
+) -> anyhow::Result<Exit> {
+    let limit = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
+    let signed = SignedClose::parse(&read_bounded(&arguments.file, limit)?);
+    let signed = signed.with_context(|| format!("cannot use `{}`", arguments.file.display()))?;
+    let (mut journal, purse) = open(&arguments.status).await?;
+    let promise = signed.promise();
+    let (channel, epoch) = (promise.channel, promise.epoch);
+    let claimed = match settling::close(&mut journal, &purse, &signed, clock.now()).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            not_settled(&channel, &error, reporter);
+            return Ok(Exit::Failure);
+        }
+    };
+    let text = claim_text(&channel, epoch, &claimed);
+    reporter.result(&text, &claim_json(&channel, epoch, &claimed));
+    let is_whole = claimed.is_paid() && claimed.adds_up();
+    Ok(if is_whole {
+        Exit::Success
+    } else {
+        Exit::Failure
+    })
+}
+
+fn not_settled(channel: &TonAddress, error: &SettleError, reporter: &Reporter) {
+    let mut text = format!("{channel}: not settled: {error} ({})", error.code());
+    if let SettleError::Close(refusal) = error {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {refusal}");
+    }
+    let json = json!({ "channel": channel, "settled": false, "error": error.code() });
+    reporter.result(&text, &json);
 }
 
 /// Claims again and again. A round that fails is told and the next one tries anew: the chain may be
@@ -170,18 +213,15 @@ async fn claim_all(
                     Ok(claimed) => claimed,
                     // The next channel may do better; what became of this one, a later run sees.
                     Err(error) => {
-                        let channel = position.channel;
-                        let code = error.code();
-                        let text = format!("{channel}: not settled: {error} ({code})");
-                        let json = json!({ "channel": channel, "settled": false, "error": code });
-                        reporter.result(&text, &json);
+                        not_settled(&position.channel, &error, reporter);
                         exit = Exit::Failure;
                         continue;
                     }
                 };
                 threshold = threshold.after(claimed.fees());
-                let text = claim_text(&position, &claimed);
-                reporter.result(&text, &claim_json(&position, &claimed));
+                let (channel, epoch) = (&position.channel, position.epoch);
+                let text = claim_text(channel, epoch, &claimed);
+                reporter.result(&text, &claim_json(channel, epoch, &claimed));
                 if !claimed.is_paid() || !claimed.adds_up() {
                     exit = Exit::Failure;
                 }
@@ -235,7 +275,7 @@ fn position_json(position: &Position) -> Value {
     })
 }
 
-fn claim_text(position: &Position, claimed: &Claimed) -> String {
+fn claim_text(channel: &TonAddress, epoch: u32, claimed: &Claimed) -> String {
     let mut text = String::new();
     let verdict = match claimed.exit_code {
         0 => "paid".to_owned(),
@@ -249,11 +289,7 @@ fn claim_text(position: &Position, claimed: &Claimed) -> String {
         ("= wallet after", claimed.after),
     ];
     // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{} (epoch {}): {verdict}",
-        position.channel, position.epoch
-    );
+    let _ = writeln!(text, "{channel} (epoch {epoch}): {verdict}");
     for (name, amount) in rows {
         let _ = writeln!(text, "  {name:<34} {:>24}", Coins(amount).to_string());
     }
@@ -265,10 +301,10 @@ fn claim_text(position: &Position, claimed: &Claimed) -> String {
     text
 }
 
-fn claim_json(position: &Position, claimed: &Claimed) -> Value {
+fn claim_json(channel: &TonAddress, epoch: u32, claimed: &Claimed) -> Value {
     json!({
-        "channel": position.channel,
-        "epoch": position.epoch,
+        "channel": channel,
+        "epoch": epoch,
         "paid": claimed.is_paid(),
         "exit_code": claimed.exit_code,
         "before": claimed.before.to_string(),

@@ -63,6 +63,21 @@ impl<'t> Batch<'t> {
     pub(super) const fn within(write: &'t Transaction<'t>) -> Self {
         Self { write }
     }
+
+    /// Takes a lease from whoever has it.
+    pub(super) fn seize_lease(
+        &self,
+        channel: &TonAddress,
+        holder: &str,
+        until: UnixSeconds,
+    ) -> Result<(), JournalError> {
+        self.write.execute(
+            "INSERT INTO leases (channel, holder, until) VALUES (?1, ?2, ?3)
+             ON CONFLICT (channel) DO UPDATE SET holder = ?2, until = ?3",
+            params![channel.to_string(), holder, seconds(until)],
+        )?;
+        Ok(())
+    }
 }
 
 impl VoucherBook for Batch<'_> {

@@ -313,6 +313,24 @@ impl Journal {
         self.together(|books| books.take_lease(channel, holder, now, until))
     }
 
+    /// Takes a payment channel from whichever guest has it, and gives the highest voucher of an
+    /// epoch: until `until` no guest can add another one.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn seize_lease(
+        &mut self,
+        channel: &TonAddress,
+        epoch: u32,
+        holder: &str,
+        until: UnixSeconds,
+    ) -> Result<Option<SignedVoucher>, JournalError> {
+        self.together(|books| {
+            books.seize_lease(channel, holder, until)?;
+            books.highest(channel, epoch)
+        })
+    }
+
     /// Gives back every lease of one guest. Who had it stays known: the next one takes it over.
     ///
     /// # Errors

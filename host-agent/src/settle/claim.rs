@@ -1,14 +1,15 @@
-//! One claim on the chain: sent, followed to its end, written to the journal at each step, and
-//! accounted for to the nano unit.
+//! One payment on the chain, by a claim or by a close that both sides agreed on: sent, followed to
+//! its end, written to the journal at each step, and accounted for to the nano unit.
 //!
-//! Deliberately not here: which vouchers are claimed (`super`).
+//! Deliberately not here: which vouchers are claimed (`super`), which closes are sent (`close`).
 
 use contracts::channel;
+use contracts::message::Transfer;
 use contracts::toncenter::MAX_TRANSACTIONS;
 use contracts::transaction::{Received, Transaction};
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
-use protocol::voucher::SignedVoucher;
+use protocol::voucher::{SignedVoucher, Voucher};
 
 use super::SettleError;
 use crate::clock::UnixSeconds;
@@ -81,9 +82,19 @@ pub async fn claim(
     voucher: &SignedVoucher,
     now: UnixSeconds,
 ) -> Result<Claimed, SettleError> {
-    let promised = &voucher.voucher;
+    let transfer = channel::claim(&voucher.voucher.channel, voucher)?;
+    pay(journal, purse, &voucher.voucher, transfer, now).await
+}
+
+/// Sends what turns a promise into coins, and follows it.
+pub(super) async fn pay(
+    journal: &mut Journal,
+    purse: &Purse,
+    promised: &Voucher,
+    transfer: Transfer,
+    now: UnixSeconds,
+) -> Result<Claimed, SettleError> {
     let start = look(purse, promised.channel).await?;
-    let transfer = channel::claim(&promised.channel, voucher)?;
     let mut record = ClaimRecord {
         channel: promised.channel,
         epoch: promised.epoch,
@@ -94,7 +105,7 @@ pub async fn claim(
     };
     journal.append_claim(&record)?;
     purse.send(std::slice::from_ref(&transfer)).await?;
-    let followed = follow(purse, voucher, &start).await;
+    let followed = follow(purse, promised, &start).await;
     let is_shown = followed.as_ref().is_ok_and(|claimed| claimed.is_shown);
     record.state = if is_shown {
         ClaimState::Shown
@@ -118,12 +129,8 @@ async fn look(purse: &Purse, channel: TonAddress) -> Result<Start, SettleError> 
 }
 
 /// Finds the contract's transaction and the wallet's, and adds up what they say.
-async fn follow(
-    purse: &Purse,
-    voucher: &SignedVoucher,
-    start: &Start,
-) -> Result<Claimed, SettleError> {
-    let (wallet, channel) = (purse.address, voucher.voucher.channel);
+async fn follow(purse: &Purse, promised: &Voucher, start: &Start) -> Result<Claimed, SettleError> {
+    let (wallet, channel) = (purse.address, promised.channel);
     let from = |sender: TonAddress| {
         move |transaction: &Transaction| is_from(transaction, sender).then(|| transaction.clone())
     };
@@ -135,8 +142,7 @@ async fn follow(
         .wait_for_transaction(&wallet, start.wallet_lt, CHAIN_PATIENCE, from(channel))
         .await?;
     let state = chain.channel(&channel).await?;
-    let epoch = voucher.voucher.epoch;
-    let state = state.filter(|state| state.epoch == epoch);
+    let state = state.filter(|state| state.epoch == promised.epoch);
     let claimed = state.map_or(start.claimed, |state| state.claimed);
     let increment = claimed.minus(start.claimed).unwrap_or(Nano::ZERO);
     let latest = chain.transactions(&wallet, MAX_TRANSACTIONS).await?;
@@ -157,7 +163,7 @@ async fn follow(
         wallet_fees,
         contract_fees: contract_fees?,
         exit_code: exit_code(&contract),
-        is_shown: state.is_some_and(|state| state.claimed >= voucher.voucher.cumulative),
+        is_shown: state.is_some_and(|state| state.claimed >= promised.cumulative),
     })
 }
 

@@ -16,10 +16,12 @@ use crate::journal::{ClaimRecord, ClaimState, Journal, JournalError};
 use crate::wallet::{Purse, WalletError};
 
 mod claim;
+mod close;
 mod due;
 pub mod export;
 
 pub use claim::{Claimed, claim};
+pub use close::{CloseRefusal, close};
 pub use due::Threshold;
 
 /// A voucher must hold so many seconds longer than now, for the message to arrive.
@@ -40,6 +42,9 @@ pub enum SettleError {
     /// A message could not be made.
     #[error("cannot make the claim")]
     Cell(#[from] CellError),
+    /// A close is not sent.
+    #[error("the close is not sent")]
+    Close(#[from] CloseRefusal),
     /// Amounts that the chain shows do not add up.
     #[error("amounts that the chain shows are out of range")]
     Amount(#[from] AmountOverflow),
@@ -56,6 +61,7 @@ impl SettleError {
             Self::Wallet(WalletError::Contended { .. }) => "settle-wallet-contended",
             Self::Wallet(_) => "settle-wallet",
             Self::Cell(_) => "settle-message",
+            Self::Close(refusal) => refusal.code(),
             Self::Amount(_) => "settle-amounts",
         }
     }

@@ -67,14 +67,19 @@ impl Running {
 
     /// The next line with that event.
     pub(crate) fn event(&mut self, name: &str) -> Value {
+        self.line(name, |line| line["event"] == name)
+    }
+
+    /// The next line that is what is waited for.
+    pub(crate) fn line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let mut seen = String::new();
         loop {
             let mut line = String::new();
             let length = self.lines.read_line(&mut line).unwrap();
-            assert!(length > 0, "the program ended before `{name}`:\n{seen}");
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if event["event"] == name {
-                return event;
+            assert!(length > 0, "the program ended before `{what}`:\n{seen}");
+            let value: Value = serde_json::from_str(&line).unwrap();
+            if is_it(&value) {
+                return value;
             }
             seen.push_str(&line);
         }

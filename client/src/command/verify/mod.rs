@@ -3,6 +3,7 @@
 //!
 //! No rule of appraisal is here, and nothing opens a channel.
 
+mod anchor;
 mod certificates;
 mod policies;
 mod receipt;
@@ -31,7 +32,7 @@ use crate::wallet::read_bounded;
 /// What a file of endorsements is at most; the verifier's limits are narrower.
 const MAX_ENDORSEMENT_BYTES: usize = protocol::endorsements::MAX_BYTES;
 
-pub(super) fn verify(
+pub(super) async fn verify(
     settings: &Settings,
     command: &VerifyCommand,
     output: Output,
@@ -43,6 +44,7 @@ pub(super) fn verify(
         VerifyCommand::Bundle(arguments) => bundle(settings, arguments, output),
         VerifyCommand::Policy { which } => policies::print(which.as_deref()),
         VerifyCommand::Receipt(arguments) => receipt::verify(arguments),
+        VerifyCommand::Anchor(arguments) => anchor::verify(settings, arguments).await,
     }
 }
 

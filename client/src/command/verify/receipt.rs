@@ -1,7 +1,7 @@
 //! A kept receipt: signature, arithmetic, and the content when it is given. The Statement beside it
 //! is not appraised: whose key signed is for `verify bundle` to say.
 
-use protocol::receipt::{request_digest, response_digest};
+use protocol::receipt::{Receipt, request_digest, response_digest};
 use protocol::serving::MAX_REQUEST_BYTES;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use crate::command::arguments::ReceiptArguments;
 use crate::command::output::{members, write_line};
 use crate::wallet::{KeptReceipt, KeptReceiptError, MAX_KEPT_BYTES};
 
+const KIND: &str = "receipt";
 /// An answer's text is at most this long.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
@@ -22,23 +23,33 @@ pub(super) fn verify(arguments: &ReceiptArguments) -> Result<(), Failure> {
             return Err(error.into());
         }
         Err(error @ (KeptReceiptError::Receipt(_) | KeptReceiptError::OtherStatement)) => {
-            return reject(error.code(), arguments.pretty);
+            return reject(KIND, error.code(), arguments.pretty);
         }
     };
     let receipt = &kept.receipt.receipt;
     if let Some(path) = &arguments.request {
         let body = read(path, MAX_REQUEST_BYTES)?;
         if request_digest(&kept.salt, &body) != receipt.request {
-            return reject("receipt-other-request", arguments.pretty);
+            return reject(KIND, "receipt-other-request", arguments.pretty);
         }
     }
     if let Some(path) = &arguments.response {
         let text = read(path, MAX_ANSWER_BYTES)?;
         if response_digest(&kept.salt, &text) != receipt.response {
-            return reject("receipt-other-response", arguments.pretty);
+            return reject(KIND, "receipt-other-response", arguments.pretty);
         }
     }
-    let found = members([
+    let mut found = found_in(receipt);
+    found.extend(members([
+        ("request_checked", arguments.request.is_some().into()),
+        ("response_checked", arguments.response.is_some().into()),
+    ]));
+    print(KIND, None, Value::Object(found), arguments.pretty)
+}
+
+/// What a receipt says, for a verdict.
+pub(super) fn found_in(receipt: &Receipt) -> Map<String, Value> {
+    members([
         ("digest", receipt.digest().to_string().into()),
         ("model", receipt.model.to_string().into()),
         ("image", receipt.image.to_string().into()),
@@ -52,18 +63,20 @@ pub(super) fn verify(arguments: &ReceiptArguments) -> Result<(), Failure> {
         ("boot_id", receipt.boot_id.to_string().into()),
         ("statement", receipt.statement.to_string().into()),
         ("statement_appraised", false.into()),
-        ("request_checked", arguments.request.is_some().into()),
-        ("response_checked", arguments.response.is_some().into()),
-    ]);
-    print(None, Value::Object(found), arguments.pretty)
+    ])
 }
 
-fn reject(code: &'static str, pretty: bool) -> Result<(), Failure> {
-    print(Some(code), Value::Null, pretty)?;
+pub(super) fn reject(kind: &str, code: &'static str, pretty: bool) -> Result<(), Failure> {
+    print(kind, Some(code), Value::Null, pretty)?;
     Err(Failure::Rejected(code))
 }
 
-fn print(rejection: Option<&'static str>, receipt: Value, pretty: bool) -> Result<(), Failure> {
+pub(super) fn print(
+    kind: &str,
+    rejection: Option<&'static str>,
+    receipt: Value,
+    pretty: bool,
+) -> Result<(), Failure> {
     let verdict = match rejection {
         None => "accepted",
         Some(_) => "rejected",
@@ -73,7 +86,7 @@ fn print(rejection: Option<&'static str>, receipt: Value, pretty: bool) -> Resul
     }
     let found = members([
         ("version", 1.into()),
-        ("kind", "receipt".into()),
+        ("kind", kind.into()),
         ("verdict", verdict.into()),
         ("rejection", rejection.into()),
         ("receipt", receipt),
