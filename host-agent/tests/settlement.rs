@@ -594,9 +594,13 @@ async fn only_what_the_chain_showed_is_in_the_books() {
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
-    let header = "recorded_at,channel,epoch,state,cumulative_nano,received_nano,receipts_root\r\n";
+    let header = "recorded_at,channel,epoch,state,cumulative_nano,received_nano,fees_nano,\
+                  receipts_root\r\n";
     assert_eq!(export(), header);
-    run(&settle_arguments(&stage, &journal, &["claim", "--all"]));
+    let paid = run(&settle_arguments(&stage, &journal, &["claim", "--all"]));
+    let paid = program::parse(&paid);
+    let number = |name: &str| paid[0][name].as_str().unwrap().parse::<u64>().unwrap();
+    let fees = (number("wallet_fees") + number("contract_fees")).to_string();
     run(&settle_arguments(&stage, &journal, &["claim", "--again"]));
     let table = export();
     let lines: Vec<Vec<&str>> = table
@@ -613,6 +617,10 @@ async fn only_what_the_chain_showed_is_in_the_books() {
     ];
     assert_eq!(lines, expected);
     let json = program::lines(&["settle", "export", "--journal", &journal]);
+    assert_eq!(
+        (&json[0]["fees_nano"], &json[1]["fees_nano"]),
+        (&"".into(), &fees.into())
+    );
     assert_eq!(json[1]["received_nano"], "300000000");
 }
 

@@ -247,6 +247,7 @@ fn take_back(journal: &mut Journal, position: &Position, now: UnixSeconds) -> an
         journal.append_claim(&ClaimRecord {
             state: ClaimState::Missing,
             at: now,
+            fees: None,
             ..lost
         })?;
     }

@@ -119,6 +119,8 @@ pub struct ClaimRecord {
     pub state: ClaimState,
     /// When.
     pub at: UnixSeconds,
+    /// What it cost, of wallet and contract; nothing while that is not known.
+    pub fees: Option<Nano>,
 }
 
 /// The journal; one writer at a time, enforced by the database.
@@ -229,15 +231,16 @@ impl Journal {
     /// [`JournalError`].
     pub fn append_claim(&mut self, claim: &ClaimRecord) -> Result<(), JournalError> {
         self.database.execute(
-            "INSERT INTO claims (channel, epoch, cumulative, receipts_root, state, recorded_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO claims (channel, epoch, cumulative, receipts_root, state, recorded_at, fees)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 claim.channel.to_string(),
                 claim.epoch,
                 blob(claim.cumulative),
                 claim.receipts_root.to_string(),
                 claim.state.name(),
-                seconds(claim.at)
+                seconds(claim.at),
+                claim.fees.map(blob)
             ],
         )?;
         Ok(())
@@ -255,7 +258,7 @@ impl Journal {
         let found = self
             .database
             .query_row(
-                "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at FROM claims
+                "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees FROM claims
                  WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
                 params![channel.to_string(), epoch],
                 stored_claim,
@@ -270,7 +273,7 @@ impl Journal {
     /// [`JournalError`].
     pub fn claims(&self) -> Result<Vec<ClaimRecord>, JournalError> {
         let mut query = self.database.prepare(
-            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at FROM claims
+            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees FROM claims
              ORDER BY id",
         )?;
         let rows = query.query_map([], stored_claim)?;
@@ -369,7 +372,8 @@ fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
     let tables: i64 =
         database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let is_new = application == 0 && version == 0 && tables == 0;
-    if !is_new && (application != schema::APPLICATION_ID || version != schema::VERSION) {
+    let is_known = (1..=schema::VERSION).contains(&version);
+    if !is_new && (application != schema::APPLICATION_ID || !is_known) {
         return Err(foreign());
     }
     // Answers with the mode that is in force, hence not an update that returns nothing.
@@ -382,11 +386,7 @@ fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
     }
     database.pragma_update(None, "synchronous", "full")?;
     if is_new {
-        let write = database.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-        write.execute_batch(schema::TABLES)?;
-        write.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-        write.pragma_update(None, "user_version", schema::VERSION)?;
-        write.commit()?;
+        make_tables(database)?;
     }
     let verdict: String = database.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
@@ -400,6 +400,22 @@ fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
             what: "a voucher's row",
         });
     }
+    // An earlier version's, now that it is known to be whole.
+    make_tables(database)
+}
+
+/// Makes the tables of a new file, or of an earlier version's. Whoever came first did it.
+fn make_tables(database: &mut Connection) -> Result<(), JournalError> {
+    let write = database.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    let version: i32 = write.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => write.execute_batch(schema::TABLES)?,
+        1 => write.execute_batch(schema::FROM_1)?,
+        _ => return Ok(()),
+    }
+    write.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    write.pragma_update(None, "user_version", schema::VERSION)?;
+    write.commit()?;
     Ok(())
 }
 
@@ -408,6 +424,7 @@ fn stored_claim(row: &Row<'_>) -> rusqlite::Result<Result<ClaimRecord, JournalEr
         (row.get(0)?, row.get(2)?, row.get(3)?);
     let (state, at): (String, i64) = (row.get(4)?, row.get(5)?);
     let epoch = row.get(1)?;
+    let fees: Option<[u8; 16]> = row.get(6)?;
     let claim = || {
         Ok(ClaimRecord {
             channel: address(&channel)?,
@@ -418,6 +435,7 @@ fn stored_claim(row: &Row<'_>) -> rusqlite::Result<Result<ClaimRecord, JournalEr
             })?,
             state: ClaimState::from_name(&state)?,
             at: UnixSeconds(u64::try_from(at).unwrap_or_default()),
+            fees: fees.map(amount).transpose()?,
         })
     };
     Ok(claim())

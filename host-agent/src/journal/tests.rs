@@ -223,10 +223,47 @@ fn the_last_step_of_a_claim_is_remembered() {
         receipts_root: ReceiptsRoot([3; 32]),
         state: ClaimState::Sent,
         at: NOW,
+        fees: None,
     };
     journal.append_claim(&claim).unwrap();
     claim.state = ClaimState::Shown;
+    claim.fees = Some(Nano::MAX);
     journal.append_claim(&claim).unwrap();
     let last = journal.last_claim(&CHANNEL, EPOCH).unwrap();
     assert_eq!(last, Some(claim));
+}
+
+#[test]
+fn a_journal_of_the_first_version_is_taken_up_with_all_that_it_holds() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("journal.sqlite");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.append_voucher(&samples::voucher(10), NOW).unwrap();
+    let claim = ClaimRecord {
+        channel: CHANNEL,
+        epoch: EPOCH,
+        cumulative: Nano::from_u64(10),
+        receipts_root: ReceiptsRoot([3; 32]),
+        state: ClaimState::Shown,
+        at: NOW,
+        fees: None,
+    };
+    journal.append_claim(&claim).unwrap();
+    journal
+        .database
+        .execute_batch("ALTER TABLE claims DROP COLUMN fees; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(journal);
+    for _ in 0..2 {
+        let mut journal = Journal::open(&path).unwrap();
+        let highest = journal.highest_voucher(&CHANNEL, EPOCH).unwrap();
+        assert_eq!(highest, Some(samples::voucher(10)));
+        assert_eq!(journal.claims().unwrap()[0], claim);
+        let paid = ClaimRecord {
+            fees: Some(Nano::from_u64(7)),
+            ..claim
+        };
+        journal.append_claim(&paid).unwrap();
+        assert_eq!(journal.last_claim(&CHANNEL, EPOCH).unwrap(), Some(paid));
+    }
 }

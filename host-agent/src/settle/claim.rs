@@ -102,6 +102,7 @@ pub(super) async fn pay(
         receipts_root: promised.receipts_root,
         state: ClaimState::Sent,
         at: now,
+        fees: None,
     };
     journal.append_claim(&record)?;
     purse.send(std::slice::from_ref(&transfer)).await?;
@@ -112,6 +113,7 @@ pub(super) async fn pay(
     } else {
         ClaimState::Missing
     };
+    record.fees = followed.as_ref().ok().map(Claimed::fees);
     journal.append_claim(&record)?;
     followed
 }

@@ -1,8 +1,9 @@
 //! The steps of claims for bookkeeping: RFC 4180, amounts as integers in nano units.
 //!
 //! Only what the chain showed is an amount that came in; when the chain no longer shows it, the
-//! same amount goes out again. Deliberately not here: rates, currencies, the fees of the wallet,
-//! which its own transactions tell.
+//! same amount goes out again. Fees stand beside the step at which they were known. Deliberately not
+//! here: rates, currencies, and the fees of what became of nothing, which the wallet's own
+//! transactions tell.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,13 +14,14 @@ use protocol::ton::TonAddress;
 use crate::journal::{ClaimRecord, ClaimState};
 
 /// The names of the columns, in order.
-pub const COLUMNS: [&str; 7] = [
+pub const COLUMNS: [&str; 8] = [
     "recorded_at",
     "channel",
     "epoch",
     "state",
     "cumulative_nano",
     "received_nano",
+    "fees_nano",
     "receipts_root",
 ];
 
@@ -35,7 +37,7 @@ pub struct Entry {
 impl Entry {
     /// The line's fields, in the order of [`COLUMNS`].
     #[must_use]
-    pub fn fields(&self) -> [String; 7] {
+    pub fn fields(&self) -> [String; 8] {
         let claim = &self.claim;
         [
             claim.at.to_string(),
@@ -44,6 +46,7 @@ impl Entry {
             claim.state.name().to_owned(),
             claim.cumulative.to_string(),
             self.received.to_string(),
+            claim.fees.map(|fees| fees.to_string()).unwrap_or_default(),
             claim.receipts_root.to_string(),
         ]
     }
@@ -110,6 +113,7 @@ mod tests {
             receipts_root: ReceiptsRoot::ZERO,
             state,
             at: UnixSeconds(at),
+            fees: None,
         }
     }
 
@@ -155,12 +159,16 @@ mod tests {
 
     #[test]
     fn the_table_is_that_of_rfc_4180() {
-        let text = csv(&entries(&[step(100, ClaimState::Shown, 1_795_000_000)]));
+        let sent = step(100, ClaimState::Sent, 1_795_000_000);
+        let mut shown = step(100, ClaimState::Shown, 1_795_000_009);
+        shown.fees = Some(Nano::from_u64(7));
+        let text = csv(&entries(&[sent, shown]));
+        let (channel, root) = (format!("0:{}", "5a".repeat(32)), "00".repeat(32));
         let expected = format!(
-            "recorded_at,channel,epoch,state,cumulative_nano,received_nano,receipts_root\r\n\
-             1795000000,0:{},7,shown,100,100,{}\r\n",
-            "5a".repeat(32),
-            "00".repeat(32)
+            "recorded_at,channel,epoch,state,cumulative_nano,received_nano,fees_nano,\
+             receipts_root\r\n\
+             1795000000,{channel},7,sent,100,0,,{root}\r\n\
+             1795000009,{channel},7,shown,100,100,7,{root}\r\n"
         );
         assert_eq!(text, expected);
     }

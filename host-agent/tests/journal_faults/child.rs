@@ -112,6 +112,7 @@ fn claim(journal: &mut Journal, dice: &mut Dice, totals: &[u128]) {
         receipts_root: ReceiptsRoot::ZERO,
         state: ClaimState::Sent,
         at: NOW,
+        fees: None,
     };
     if journal.append_claim(&record).is_ok() {
         say(&format!("sent {at} {total}"));
