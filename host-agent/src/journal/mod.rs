@@ -231,8 +231,8 @@ impl Journal {
     /// [`JournalError`].
     pub fn append_claim(&mut self, claim: &ClaimRecord) -> Result<(), JournalError> {
         self.database.execute(
-            "INSERT INTO claims (channel, epoch, cumulative, receipts_root, state, recorded_at, fees)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO claims
+             (channel, epoch, cumulative, receipts_root, state, recorded_at, fees) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 claim.channel.to_string(),
                 claim.epoch,
@@ -258,8 +258,8 @@ impl Journal {
         let found = self
             .database
             .query_row(
-                "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees FROM claims
-                 WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
+                "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees
+                 FROM claims WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
                 params![channel.to_string(), epoch],
                 stored_claim,
             )

@@ -1,8 +1,8 @@
 //! The steps of claims for bookkeeping: RFC 4180, amounts as integers in nano units.
 //!
 //! Only what the chain showed is an amount that came in; when the chain no longer shows it, the
-//! same amount goes out again. Fees stand beside the step at which they were known. Deliberately not
-//! here: rates, currencies, and the fees of what became of nothing, which the wallet's own
+//! same amount goes out again. Fees stand beside the step at which they were known. Deliberately
+//! not here: rates, currencies, and the fees of what became of nothing, which the wallet's own
 //! transactions tell.
 
 use std::collections::BTreeMap;
