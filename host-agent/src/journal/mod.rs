@@ -232,7 +232,8 @@ impl Journal {
     pub fn append_claim(&mut self, claim: &ClaimRecord) -> Result<(), JournalError> {
         self.database.execute(
             "INSERT INTO claims
-             (channel, epoch, cumulative, receipts_root, state, recorded_at, fees) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             (channel, epoch, cumulative, receipts_root, state, recorded_at, fees)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 claim.channel.to_string(),
                 claim.epoch,
