@@ -21,9 +21,15 @@ pub(crate) const REGISTRY: Code = Code {
     hash: include_str!("../compiled/registry.hash"),
 };
 /// The standard wallet v4r2.
-pub(crate) const WALLET: Code = Code {
+pub(crate) const WALLET_V4R2: Code = Code {
     bag: include_bytes!("../compiled/wallet-v4r2.boc"),
     hash: include_str!("../compiled/wallet-v4r2.hash"),
+};
+
+/// The standard wallet v5r1.
+pub(crate) const WALLET_V5R1: Code = Code {
+    bag: include_bytes!("../compiled/wallet-v5r1.boc"),
+    hash: include_str!("../compiled/wallet-v5r1.hash"),
 };
 
 impl Code {
@@ -48,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_embedded_code_has_the_committed_hash() {
-        for code in [CHANNEL, REGISTRY, WALLET] {
+        for code in [CHANNEL, REGISTRY, WALLET_V4R2, WALLET_V5R1] {
             assert!(code.cell().is_ok(), "{}", code.hash);
         }
     }

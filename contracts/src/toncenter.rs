@@ -18,6 +18,7 @@ use crate::channel::ChannelState;
 use crate::code;
 use crate::registry::{Listed, RegistryEntry};
 use crate::transaction::Transaction;
+use crate::wallet::WalletKind;
 
 mod http;
 mod reply;
@@ -202,11 +203,13 @@ impl Toncenter {
     /// # Errors
     /// See [`ChainError`]; `OtherCode` when something else lives at the address.
     pub async fn wallet_seqno(&self, wallet: &TonAddress) -> Result<u32, ChainError> {
-        let Some(data) = self.contract_data(wallet, &code::WALLET).await? else {
-            return Ok(0);
+        let (code, data) = match self.account(wallet).await?.state {
+            AccountState::Uninitialized => return Ok(0),
+            AccountState::Frozen => return Err(ChainError::OtherCode),
+            AccountState::Active { code, data } => (code, data),
         };
-        data.as_slice()
-            .and_then(|mut slice| slice.load_u32())
+        let kind = WalletKind::of_code(&code).ok_or(ChainError::OtherCode)?;
+        kind.seqno(&data)
             .map_err(|_| ChainError::Malformed { what: "wallet" })
     }
 

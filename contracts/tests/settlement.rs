@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use contracts::channel::{self, ChannelState, ChannelTerms, Standing, exit};
 use contracts::close::Close;
-use contracts::message::Transfer;
+use contracts::message::{OnFailure, Transfer};
 use contracts::registry::{self, Listed, RegistryState, RegistryTerms, ReleaseKey, Validity};
 use contracts::toncenter::{AccountState, ChainError, Toncenter};
 use contracts::transaction::Transaction;
-use contracts::wallet::Wallet;
+use contracts::wallet::{Wallet, WalletKind};
 use ed25519_dalek::SigningKey;
 use protocol::digest::{MeasurementKey, ModelDigest, PayerKey, ProviderKey, ReceiptsRoot};
 use protocol::nano::Nano;
@@ -47,7 +47,11 @@ struct Party {
 
 impl Party {
     async fn funded(node: &TestNode, seed: u8, amount: Nano) -> Self {
-        let wallet = Wallet::from_seed(&[seed; 32], NETWORK);
+        Self::of_kind(WalletKind::V4R2, node, seed, amount).await
+    }
+
+    async fn of_kind(kind: WalletKind, node: &TestNode, seed: u8, amount: Nano) -> Self {
+        let wallet = Wallet::of_kind(kind, &[seed; 32], NETWORK);
         let address = wallet.address().unwrap();
         node.fund(&address, amount).await;
         Self { wallet, address }
@@ -356,33 +360,60 @@ async fn reads_say_what_is_where_and_a_replayed_message_is_refused() {
     let chain = &node.chain;
     assert_eq!(chain.network().await.unwrap(), NETWORK);
     assert_eq!(chain.chain_time().await.unwrap(), START);
-    let party = Party::funded(&node, 6, coins(1_000)).await;
-    assert_eq!(chain.wallet_seqno(&party.address).await.unwrap(), 0);
-    assert_eq!(chain.channel(&party.address).await.unwrap(), None);
+    for kind in WalletKind::ALL {
+        let party = Party::of_kind(kind, &node, 6, coins(1_000)).await;
+        assert_eq!(chain.wallet_seqno(&party.address).await.unwrap(), 0);
+        assert_eq!(chain.channel(&party.address).await.unwrap(), None);
 
-    let to_self = channel::start_close(&party.address).unwrap();
-    let message = party.wallet.sign(0, START + 60, &[to_self]).unwrap();
-    chain.send_boc(&message).await.unwrap();
-    assert_eq!(chain.wallet_seqno(&party.address).await.unwrap(), 1);
-    let replayed = chain.send_boc(&message).await;
-    let Err(ChainError::Refused { status, exit_code }) = replayed else {
-        panic!("the wallet takes a message twice: {replayed:?}");
-    };
-    assert_eq!((status, exit_code), (500, Some(33)));
-    let wrong_place = chain.channel(&party.address).await;
-    assert!(matches!(wrong_place, Err(ChainError::OtherCode)));
-    let late = party.wallet.sign(
-        1,
-        START - 1,
-        &[channel::start_close(&party.address).unwrap()],
-    );
-    let late = chain.send_boc(&late.unwrap()).await;
-    let refused = matches!(
-        late,
-        Err(ChainError::Refused {
-            exit_code: Some(_),
-            ..
-        })
-    );
-    assert!(refused, "{late:?}");
+        let to_self = channel::start_close(&party.address).unwrap();
+        let message = party.wallet.sign(0, START + 60, &[to_self]).unwrap();
+        chain.send_boc(&message).await.unwrap();
+        assert_eq!(chain.wallet_seqno(&party.address).await.unwrap(), 1);
+        let replayed = chain.send_boc(&message).await;
+        let Err(ChainError::Refused { status, exit_code }) = replayed else {
+            panic!("the wallet takes a message twice: {replayed:?}");
+        };
+        assert_eq!((status, exit_code), (500, Some(kind.wrong_seqno())));
+        let wrong_place = chain.channel(&party.address).await;
+        assert!(matches!(wrong_place, Err(ChainError::OtherCode)));
+        let late = party.wallet.sign(
+            1,
+            START - 1,
+            &[channel::start_close(&party.address).unwrap()],
+        );
+        let late = chain.send_boc(&late.unwrap()).await;
+        let refused = matches!(
+            late,
+            Err(ChainError::Refused {
+                exit_code: Some(_),
+                ..
+            })
+        );
+        assert!(refused, "{late:?}");
+        // Two transfers in one message, each to its receiver.
+        let transfers = [7, 8].map(|byte| Transfer {
+            to: TonAddress {
+                workchain: 0,
+                account: protocol::digest::AccountId([byte; 32]),
+            },
+            value: coins(u64::from(byte)),
+            on_failure: OnFailure::Keep,
+            deploy: None,
+            body: None,
+        });
+        let before = [
+            chain.balance(&transfers[0].to).await,
+            chain.balance(&transfers[1].to).await,
+        ];
+        let message = party.wallet.sign(1, START + 60, &transfers).unwrap();
+        chain.send_boc(&message).await.unwrap();
+        for (transfer, before) in transfers.iter().zip(before) {
+            let after = chain.balance(&transfer.to).await.unwrap();
+            let came = after.minus(before.unwrap()).unwrap();
+            assert!(
+                came > coins(6) && came <= transfer.value,
+                "{kind:?}: {came}"
+            );
+        }
+    }
 }

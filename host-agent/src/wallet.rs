@@ -1,7 +1,7 @@
 //! The provider's wallet: a seed in a file that only its owner can read, and messages sent from it.
 //!
-//! Deliberately not here: mnemonics, what is sent (`settle`, `publish`), and randomness, which the
-//! program's `main` draws.
+//! Deliberately not here: mnemonics (`contracts::wallet`), what is sent (`settle`, `publish`), and
+//! randomness, which the program's `main` draws.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -13,22 +13,20 @@ use contracts::CellError;
 use contracts::message::Transfer;
 use contracts::toncenter::{Account, ChainError, MAX_TRANSACTIONS, Toncenter};
 use contracts::transaction::Transaction;
-use contracts::wallet::{TransferError, Wallet};
+use contracts::wallet::{TransferError, Wallet, WalletKind};
 use protocol::digest::{parse_hex, write_hex};
 use protocol::nano::{AmountOverflow, Nano};
 use protocol::ton::{NetworkId, TonAddress};
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// A seed file holds 64 hex digits and a line end.
-const MAX_SEED_FILE: u64 = 65;
+/// A seed file holds 64 hex digits, perhaps a blank and a kind of wallet, and a line end.
+const MAX_SEED_FILE: u64 = 70;
 /// A message that the chain did not take by then is void, seconds.
 const MESSAGE_SECONDS: u32 = 120;
 /// How long to wait for the chain to show what was sent.
 pub const CHAIN_PATIENCE: Duration = Duration::from_secs(120);
 /// Messages that are made anew when another program took the sequence number.
 const ATTEMPTS: usize = 5;
-/// How a wallet v4r2 refuses a message whose sequence number is not the next.
-const WALLET_WRONG_SEQNO: i32 = 33;
 /// What stays in the wallet for the fees of its own transactions.
 const FEE_RESERVE: Nano = Nano::from_u64(10_000_000);
 
@@ -52,7 +50,10 @@ pub enum WalletError {
         path: PathBuf,
     },
     /// The file is no seed.
-    #[error("the seed file `{}` must hold 64 lower-case hex digits", path.display())]
+    #[error(
+        "the seed file `{}` must hold 64 lower-case hex digits, for a wallet v5r1 also ` v5r1`",
+        path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -91,13 +92,29 @@ pub enum WalletError {
 ///
 /// # Errors
 /// `File`, also when it exists.
-pub fn create(path: &Path, mut seed: [u8; 32]) -> Result<(), WalletError> {
+pub fn create(path: &Path, seed: [u8; 32]) -> Result<(), WalletError> {
+    create_of_kind(path, seed, WalletKind::V4R2)
+}
+
+/// The same, of a wallet of some kind.
+///
+/// # Errors
+/// `File`, also when it exists.
+pub fn create_of_kind(
+    path: &Path,
+    mut seed: [u8; 32],
+    kind: WalletKind,
+) -> Result<(), WalletError> {
     let failed = |source| WalletError::File {
         action: "create",
         path: path.to_owned(),
         source,
     };
-    let text = Zeroizing::new(format!("{}\n", SeedHex(&seed)));
+    let text = match kind {
+        WalletKind::V4R2 => format!("{}\n", SeedHex(&seed)),
+        other @ WalletKind::V5R1 => format!("{} {}\n", SeedHex(&seed), other.name()),
+    };
+    let text = Zeroizing::new(text);
     seed.zeroize();
     let mut file = OpenOptions::new()
         .write(true)
@@ -115,14 +132,20 @@ pub fn create(path: &Path, mut seed: [u8; 32]) -> Result<(), WalletError> {
 /// # Errors
 /// [`WalletError`].
 pub fn read(path: &Path, network: NetworkId) -> Result<Wallet, WalletError> {
-    Ok(Wallet::from_seed(&*read_seed(path)?, network))
+    let (seed, kind) = read_file(path)?;
+    Ok(Wallet::of_kind(kind, &seed, network))
 }
 
-/// Reads a file that [`create`] made.
+/// Reads a file that [`create`] made, of a key that is no wallet's.
 ///
 /// # Errors
 /// [`WalletError`].
 pub fn read_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, WalletError> {
+    let (seed, _) = read_file(path)?;
+    Ok(seed)
+}
+
+fn read_file(path: &Path) -> Result<(Zeroizing<[u8; 32]>, WalletKind), WalletError> {
     let failed = |source| WalletError::File {
         action: "read",
         path: path.to_owned(),
@@ -142,8 +165,13 @@ pub fn read_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, WalletError> {
     file.take(MAX_SEED_FILE.saturating_add(1))
         .read_to_string(&mut text)
         .map_err(|_| malformed())?;
-    let digits = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(Zeroizing::new(parse_hex(digits).map_err(|_| malformed())?))
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let (digits, kind) = match line.split_once(' ') {
+        None => (line, WalletKind::V4R2),
+        Some((digits, kind)) => (digits, kind.parse().map_err(|_| malformed())?),
+    };
+    let seed = Zeroizing::new(parse_hex(digits).map_err(|_| malformed())?);
+    Ok((seed, kind))
 }
 
 struct SeedHex<'a>(&'a [u8; 32]);
@@ -218,9 +246,9 @@ impl Purse {
                 Ok(()) => {}
                 // Somebody else took the number between the look and the message.
                 Err(ChainError::Refused {
-                    exit_code: Some(WALLET_WRONG_SEQNO),
+                    exit_code: Some(code),
                     ..
-                }) => continue,
+                }) if code == self.wallet.kind().wrong_seqno() => continue,
                 Err(error) => return Err(error.into()),
             }
             self.chain
@@ -278,6 +306,19 @@ mod tests {
     }
 
     #[test]
+    fn the_kind_of_a_wallet_is_kept_with_its_seed() {
+        let place = tempfile::tempdir().unwrap();
+        for kind in WalletKind::ALL {
+            let path = place.path().join(kind.name());
+            create_of_kind(&path, [7; 32], kind).unwrap();
+            let found = read(&path, NETWORK).unwrap();
+            assert_eq!(found.kind(), kind);
+            let expected = Wallet::of_kind(kind, &[7; 32], NETWORK);
+            assert_eq!(found.address().unwrap(), expected.address().unwrap());
+        }
+    }
+
+    #[test]
     fn refuses_a_seed_that_others_can_read() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("seed");
@@ -292,7 +333,10 @@ mod tests {
     #[test]
     fn refuses_a_file_that_is_no_seed_without_repeating_it() {
         let place = tempfile::tempdir().unwrap();
-        for content in ["", "00", &"AA".repeat(32), &"00".repeat(33), "\u{e9}"] {
+        let zeros = "00".repeat(32);
+        let kinds = ["", "v3", "v5r1 ", " v5r1"].map(|kind| format!("{zeros} {kind}"));
+        let others = ["", "00", &"AA".repeat(32), &"00".repeat(33), "\u{e9}"];
+        for content in others.into_iter().chain(kinds.iter().map(String::as_str)) {
             let path = place.path().join("seed");
             std::fs::write(&path, content).unwrap();
             std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();

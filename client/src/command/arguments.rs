@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use contracts::wallet::WalletKind;
 use measurements::transparency::note::VerifierKey;
 use protocol::digest::{BootId, GpuNonce, Nonce, ReceiptsRoot};
 use protocol::nano::Nano;
@@ -140,8 +141,15 @@ pub(super) struct ServeArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum WalletCommand {
-    /// Make a new wallet from the kernel's randomness
-    New,
+    /// Make a new wallet from the kernel's randomness, or take up one of another program
+    New {
+        /// The wallet contract: v4r2 or v5r1
+        #[arg(long, default_value = "v4r2", value_name = "KIND")]
+        kind: WalletKind,
+        /// A file with the 24 words of a wallet that exists
+        #[arg(long, value_name = "FILE")]
+        mnemonic: Option<PathBuf>,
+    },
     /// Show the wallet and what it knows of its payment channels, offline
     Show,
     /// Open a payment channel to a provider; needs --chain

@@ -9,6 +9,7 @@ use crate::session::AttestError;
 use crate::wallet::{AnchorError, KeptReceiptError, LedgerError, StateError, WalletError};
 use contracts::cocoon_root::RootError;
 use contracts::toncenter::UrlError;
+use contracts::wallet::mnemonic::MnemonicError;
 use verifier::{BundleError, PolicyError};
 
 /// Why a command failed.
@@ -46,6 +47,8 @@ pub(super) enum Failure {
     Runtime(#[source] std::io::Error),
     #[error("the receipt proves nothing")]
     Receipt(#[from] KeptReceiptError),
+    #[error("cannot use the mnemonic")]
+    Mnemonic(#[from] MnemonicError),
     #[error("no proof")]
     Anchor(#[from] AnchorError),
     #[error("cannot read a file")]
@@ -127,6 +130,7 @@ impl Failure {
             Self::Runtime(_) => "runtime",
             Self::Receipt(error) => error.code(),
             Self::Anchor(error) => error.code(),
+            Self::Mnemonic(_) => "mnemonic",
             Self::Input(_) => "input",
             Self::CocoonRoot(error) => error.code(),
             Self::NoContract => "cocoon-root-none",
@@ -148,6 +152,7 @@ impl Failure {
             | Self::SeveralModels { .. }
             | Self::Receipt(_)
             | Self::Anchor(_)
+            | Self::Mnemonic(_)
             | Self::Input(_)
             | Self::Bundle(_)
             | Self::CocoonRoot(_)

@@ -103,6 +103,7 @@ impl Output {
             | Failure::Runtime(_)
             | Failure::Receipt(_)
             | Failure::Anchor(_)
+            | Failure::Mnemonic(_)
             | Failure::Input(_)
             | Failure::Bundle(_)
             | Failure::CocoonRoot(_)

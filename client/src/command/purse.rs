@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use contracts::channel::Standing;
+use contracts::wallet::WalletKind;
+use contracts::wallet::mnemonic::{self, MnemonicError};
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::amount::in_coins;
 use super::arguments::WalletCommand;
 use super::failure::Failure;
 use super::output::{Output, members, write_file};
 use super::settings::Settings;
-use crate::wallet::{ChannelFile, Ledger, Opening, Purse, WalletError};
+use crate::wallet::{ChannelFile, Ledger, Opening, Purse, WalletError, read_bounded};
 
 pub(super) async fn wallet(
     settings: &Settings,
@@ -20,7 +23,7 @@ pub(super) async fn wallet(
     output: Output,
 ) -> Result<(), Failure> {
     match command {
-        WalletCommand::New => new(settings, output),
+        WalletCommand::New { kind, mnemonic } => new(settings, *kind, mnemonic.as_deref(), output),
         WalletCommand::Show => show(settings, output),
         WalletCommand::Open {
             payee,
@@ -95,11 +98,26 @@ async fn agree_to_close(
     output.result("close-agreed", &[line], found)
 }
 
-fn new(settings: &Settings, output: Output) -> Result<(), Failure> {
-    let seed = settings.surroundings.random();
+fn new(
+    settings: &Settings,
+    kind: WalletKind,
+    mnemonic: Option<&Path>,
+    output: Output,
+) -> Result<(), Failure> {
+    let seed = match mnemonic {
+        None => settings.surroundings.random(),
+        Some(path) => Ok(seed_of_words(path)?),
+    };
     let seed = seed.map_err(crate::chat::AskError::Randomness)?;
-    let purse = Purse::create(settings.state()?, &seed, settings.deployment.network)?;
+    let purse = Purse::create(settings.state()?, &seed, kind, settings.deployment.network)?;
     print_wallet("wallet", &purse, output)
+}
+
+fn seed_of_words(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let words = read_bounded(path, mnemonic::MAX_BYTES).map_err(Failure::Input)?;
+    let words = Zeroizing::new(words);
+    let words = str::from_utf8(&words).map_err(|_| MnemonicError::Form)?;
+    Ok(mnemonic::seed(words)?)
 }
 
 fn print_wallet(event: &str, purse: &Purse, output: Output) -> Result<(), Failure> {

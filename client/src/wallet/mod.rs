@@ -18,7 +18,7 @@ use contracts::channel::{
 use contracts::close::SignedClose;
 use contracts::message::Transfer;
 use contracts::toncenter::{ChainError, Toncenter, wait_until};
-use contracts::wallet::{TransferError, Wallet};
+use contracts::wallet::{TransferError, Wallet, WalletKind};
 use ed25519_dalek::SigningKey;
 use protocol::digest::PayerKey;
 use protocol::nano::{AmountOverflow, Nano};
@@ -31,6 +31,8 @@ pub use receipts::{KeptReceipt, KeptReceiptError, MAX_KEPT_BYTES};
 pub use state::{StateDirectory, StateError, StateLock, read_bounded};
 
 const SEED: &str = "wallet.seed";
+/// A seed, and the kind of its wallet unless that is v4r2.
+const MAX_SEED_BYTES: usize = 32 + 4;
 const CHANNELS: &str = "channels";
 /// A wallet's message must be taken within this many seconds of the chain's time.
 const MESSAGE_SECONDS: u32 = 120;
@@ -146,17 +148,23 @@ pub struct Purse {
 }
 
 impl Purse {
-    /// Makes a new wallet from a seed of the kernel's randomness.
+    /// Makes a wallet of a seed: of the kernel's randomness, or of another program's words.
     ///
     /// # Errors
     /// `Exists` when there is one.
     pub fn create(
         state: StateDirectory,
         seed: &Zeroizing<[u8; 32]>,
+        kind: WalletKind,
         network: NetworkId,
     ) -> Result<Self, WalletError> {
-        state.create(SEED, seed.as_slice())?;
-        let wallet = Wallet::from_seed(seed, network);
+        let mut file = Zeroizing::new(seed.to_vec());
+        match kind {
+            WalletKind::V4R2 => {}
+            other @ WalletKind::V5R1 => file.extend_from_slice(other.name().as_bytes()),
+        }
+        state.create(SEED, &file)?;
+        let wallet = Wallet::of_kind(kind, seed, network);
         Ok(Self {
             state,
             wallet,
@@ -169,13 +177,21 @@ impl Purse {
     /// # Errors
     /// `NoWallet`, `Malformed`, `Io`.
     pub fn open(state: StateDirectory, network: NetworkId) -> Result<Self, WalletError> {
-        let bytes = Zeroizing::new(state.read(SEED, 32)?.ok_or(WalletError::NoWallet)?);
-        let malformed = |_| StateError::Malformed {
+        let bytes = state.read(SEED, MAX_SEED_BYTES)?;
+        let bytes = Zeroizing::new(bytes.ok_or(WalletError::NoWallet)?);
+        let malformed = || StateError::Malformed {
             path: state.path(SEED),
         };
-        let seed = Zeroizing::new(bytes.as_slice().try_into().map_err(malformed)?);
+        let (seed, kind) = bytes.split_first_chunk().ok_or_else(malformed)?;
+        let kind = match kind {
+            [] => WalletKind::V4R2,
+            name => str::from_utf8(name)
+                .ok()
+                .and_then(|name| name.parse().ok())
+                .ok_or_else(malformed)?,
+        };
         Ok(Self {
-            wallet: Wallet::from_seed(&seed, network),
+            wallet: Wallet::of_kind(kind, seed, network),
             state,
             network,
         })

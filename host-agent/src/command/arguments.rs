@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use contracts::wallet::WalletKind;
 use measurements::transparency::note::VerifierKey;
 use protocol::receipt::TokenPrices;
 use protocol::tee::TeeKind;
@@ -282,9 +283,21 @@ pub(super) struct WalletArguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum WalletAction {
     /// Make a seed file and print the wallet's address.
-    New(WalletFile),
+    New(NewWallet),
     /// Print the wallet's address.
     Show(WalletFile),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewWallet {
+    #[command(flatten)]
+    pub(super) file: WalletFile,
+    /// The wallet contract: v4r2 or v5r1.
+    #[arg(long, default_value = "v4r2", value_name = "KIND")]
+    pub(super) kind: WalletKind,
+    /// A file with the 24 words of a wallet that exists, instead of a new one.
+    #[arg(long, value_name = "FILE")]
+    pub(super) mnemonic: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::close::{MAX_DOCUMENT_BYTES, SignedClose};
 use contracts::registry::{Listed, RegistryTerms};
 use contracts::toncenter::Toncenter;
+use contracts::wallet::mnemonic::{self, MnemonicError};
 use measurements::publication;
 use measurements::transparency::note::VerifierKey;
 use measurements::transparency::record::FileDigest;
@@ -20,6 +21,7 @@ use protocol::nano::Nano;
 use protocol::reference_values::{self, ReferenceValues};
 use protocol::ton::{NetworkId, TonAddress};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Exit;
 use super::arguments::{
@@ -44,15 +46,27 @@ pub(super) fn wallet(
     draw: fn() -> std::io::Result<[u8; 32]>,
 ) -> anyhow::Result<Exit> {
     let file = match &arguments.action {
-        WalletAction::New(file) => {
-            purses::create(&file.seed, draw().context("cannot draw a seed")?)?;
-            file
+        WalletAction::New(new) => {
+            let seed = match &new.mnemonic {
+                None => draw().context("cannot draw a seed")?,
+                Some(words) => *seed_of_words(words)?,
+            };
+            purses::create_of_kind(&new.file.seed, seed, new.kind)?;
+            &new.file
         }
         WalletAction::Show(file) => file,
     };
     let address = purses::read(&file.seed, NetworkId(file.network))?.address()?;
     reporter.result(&address, &json!({ "address": address }));
     Ok(Exit::Success)
+}
+
+fn seed_of_words(path: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+    let limit = u64::try_from(mnemonic::MAX_BYTES).unwrap_or(u64::MAX);
+    let words = Zeroizing::new(read_bounded(path, limit)?);
+    let words = std::str::from_utf8(&words).map_err(|_| MnemonicError::Form);
+    let seed = words.and_then(mnemonic::seed);
+    seed.with_context(|| format!("cannot use `{}`", path.display()))
 }
 
 pub(super) async fn settle(
