@@ -8,19 +8,12 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+mod captured;
+
+use captured::root_data;
 use contracts::cocoon_root::{CocoonRoot, RootError};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellBuilder, CellSlice};
-
-fn captured() -> Vec<u8> {
-    let text = include_str!("../../tests/fixtures/ton/mainnet_root_data.hex");
-    let digits = text.trim().as_bytes();
-    let digit = |at: u8| u8::try_from(char::from(at).to_digit(16).unwrap()).unwrap();
-    digits
-        .chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -28,7 +21,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn reads_what_was_captured_on_the_main_network() {
-    let root = CocoonRoot::parse(&captured()).unwrap();
+    let root = CocoonRoot::parse(&root_data()).unwrap();
     assert_eq!(
         root.owner.to_string(),
         "0:e796c95723646d2355a12e6b5e9646f8095406c6bf04ff14888e5d0783bf6336"
@@ -64,7 +57,7 @@ fn reads_what_was_captured_on_the_main_network() {
 
 /// The captured root with its cell, and the cells under it, made anew by `change`.
 fn changed(change: impl FnOnce(&mut CellBuilder, &mut Vec<Cell>, &Cell)) -> RootError {
-    let root = Boc::decode(captured()).unwrap();
+    let root = Boc::decode(root_data()).unwrap();
     let mut builder = CellBuilder::new();
     let mut data = root.as_slice().unwrap();
     let mut children = Vec::new();
@@ -136,7 +129,7 @@ fn refuses_what_is_left_over_and_what_is_cut_off() {
         });
         assert_eq!(longer.code(), "cocoon-root-malformed", "child {child}");
     }
-    let bag = captured();
+    let bag = root_data();
     for end in (0..bag.len()).step_by(97) {
         assert!(CocoonRoot::parse(&bag[..end]).is_err(), "{end} bytes");
     }
@@ -144,7 +137,7 @@ fn refuses_what_is_left_over_and_what_is_cut_off() {
 
 #[test]
 fn no_changed_byte_makes_it_panic() {
-    let bag = captured();
+    let bag = root_data();
     let mut read = 0;
     for at in 0..bag.len() {
         let mut other = bag.clone();

@@ -8,8 +8,12 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+mod captured;
+
 use std::path::Path;
 use std::process::{Command, Output};
+
+use captured::root_data;
 
 fn providers(state: &Path, data: &[u8]) -> Output {
     let file = state.join("root.boc");
@@ -23,20 +27,10 @@ fn providers(state: &Path, data: &[u8]) -> Output {
         .unwrap()
 }
 
-fn captured() -> Vec<u8> {
-    let text = include_str!("../../tests/fixtures/ton/mainnet_root_data.hex");
-    let digits = text.trim().as_bytes();
-    let digit = |at: u8| u8::try_from(char::from(at).to_digit(16).unwrap()).unwrap();
-    digits
-        .chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
-
 #[test]
 fn shows_where_clients_connect_and_what_a_token_costs() {
     let state = tempfile::tempdir().unwrap();
-    let output = providers(state.path(), &captured());
+    let output = providers(state.path(), &root_data());
     assert!(
         output.status.success(),
         "{}",
@@ -52,7 +46,7 @@ fn shows_where_clients_connect_and_what_a_token_costs() {
 #[test]
 fn refuses_what_is_no_such_contract() {
     let state = tempfile::tempdir().unwrap();
-    for bytes in [&b""[..], b"not a bag of cells", &captured()[..4_000]] {
+    for bytes in [&b""[..], b"not a bag of cells", &root_data()[..4_000]] {
         let output = providers(state.path(), bytes);
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
