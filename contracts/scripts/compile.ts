@@ -5,7 +5,15 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getTolkCompilerVersion, runTolkCompiler } from '@ton/tolk-js';
 
-const CONTRACTS = ['channel', 'registry', 'stake'];
+/** Those in `test/` are for the scenarios only. */
+const CONTRACTS = [
+    'channel',
+    'jetton-channel',
+    'registry',
+    'stake',
+    'test/jetton-minter',
+    'test/jetton-wallet',
+];
 const room = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 async function compile(name: string): Promise<{ boc: Buffer; hash: string }> {

@@ -4,7 +4,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Address, Cell, contractAddress, type StateInit } from '@ton/core';
 
-export function committedCode(name: 'channel' | 'registry' | 'stake'): Cell {
+export type ContractName = 'channel' | 'jetton-channel' | 'registry' | 'stake';
+/** Contracts that stand for others' in the scenarios. */
+export type TestContractName = 'test/jetton-minter' | 'test/jetton-wallet';
+
+export function committedCode(name: ContractName | TestContractName): Cell {
     const room = join(dirname(fileURLToPath(import.meta.url)), '..');
     const [root, ...others] = Cell.fromBoc(readFileSync(join(room, 'compiled', `${name}.boc`)));
     if (!root || others.length > 0) throw new Error(`compiled/${name}.boc must hold one root`);
