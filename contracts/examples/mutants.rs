@@ -169,7 +169,7 @@ fn main() {
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("compiled");
     let code_of = |path: &Path| Boc::decode(std::fs::read(path).unwrap()).unwrap();
     let mut originals = HashMap::new();
-    for contract in ["channel", "registry", "stake"] {
+    for contract in ["channel", "jetton-channel", "registry", "stake"] {
         let code = code_of(&compiled.join(format!("{contract}.boc")));
         originals.insert(contract.to_owned(), code);
     }
@@ -188,7 +188,7 @@ fn main() {
     mutants.sort();
     for mutant in mutants {
         let name = stem(&mutant);
-        let (contract, _) = name.split_once('-').unwrap();
+        let (contract, _) = name.rsplit_once('-').unwrap();
         let original = *originals[contract].repr_hash();
         match killer(&recorded, original, &code_of(&mutant)) {
             Some(number) => println!("{name} {number}"),
