@@ -6,11 +6,13 @@ import { fileURLToPath } from 'node:url';
 import type { Address } from '@ton/core';
 import { NETWORK_ID, type Prices } from '../../tests/ton-testnode/src/chain-config.ts';
 import * as channelStage from '../scenarios/channel-stage.ts';
+import * as jettonStage from '../scenarios/jetton-stage.ts';
 import * as registryStage from '../scenarios/registry-stage.ts';
 import * as stakeStage from '../scenarios/stake-stage.ts';
 import { account, COIN, type Outcome, World } from '../scenarios/world.ts';
 import * as channel from '../wrappers/channel.ts';
 import { addressOf } from '../wrappers/code.ts';
+import * as jettonChannel from '../wrappers/jetton-channel.ts';
 import * as registry from '../wrappers/registry.ts';
 import * as stake from '../wrappers/stake.ts';
 
@@ -87,6 +89,41 @@ async function measureChannel(table: Table, prices: Prices): Promise<void> {
     world.advance(WINDOW);
     const finish = await channelStage.sendBody(d, channel.finishClose(), PAYEE);
     table.note('FinishClose', prices, finish);
+}
+
+async function measureJettonChannel(table: Table, prices: Prices): Promise<void> {
+    const { PAYEE, PAYER, KEY, WINDOW } = channelStage;
+    const { DEPOSIT, UNIT, sendBody } = jettonStage;
+    const note = (name: string, result: Outcome) => table.note(`jetton: ${name}`, prices, result);
+    const world = await World.create(prices);
+    const jetton = new jettonStage.Jetton(world);
+    await jetton.mint(PAYER, jettonStage.MINTED);
+    const d = jettonStage.place(jetton);
+    const asked = await jettonStage.discover(d);
+    const [, answered] = asked.at(d.address);
+    note('Discover (deploy)', asked.first);
+    note('answer of the minter', answered!);
+    note('open a channel (deposit)', await jettonStage.deposit(d, DEPOSIT));
+    note('deposit', await jettonStage.deposit(d, DEPOSIT));
+    note('Claim', await jettonStage.claim(d));
+    await table.size('an open channel in a jetton', prices, world, d.address);
+    const open = world.snapshot();
+    await jetton.lock(d.address, jettonStage.SENDS_NOTHING);
+    const body = await jettonStage.claimBody(d, { cumulative: 2n * UNIT });
+    const [, bounced] = (await jettonStage.follow(d, body, PAYEE)).at(d.address);
+    note('a payout that bounces', bounced!);
+    await jetton.lock(d.address, jettonStage.FREE);
+    note('Resend', await sendBody(d, jettonChannel.resend('payee'), PAYEE));
+    await world.restore(open);
+    const agreed = channel.voucherCell(await jettonStage.voucher(d), channel.CLOSE_TAG);
+    note('CoopClose', await sendBody(d, channel.coopClose(agreed, KEY.secretKey), PAYEE));
+    await world.restore(open);
+    note('StartClose', await sendBody(d, channel.startClose(), PAYER));
+    note('deposit, sent back', await jettonStage.deposit(d, DEPOSIT));
+    world.advance(WINDOW);
+    note('FinishClose', await sendBody(d, channel.finishClose(), PAYEE));
+    world.advance(jettonStage.DAY);
+    note('Sweep', await sendBody(d, jettonChannel.sweep(d.wallet, 1n), PAYER));
 }
 
 async function measureRegistry(table: Table, prices: Prices): Promise<void> {
@@ -168,6 +205,7 @@ function markdown(table: Table): string {
 const table = new Table();
 for (const prices of PRICES) {
     await measureChannel(table, prices);
+    await measureJettonChannel(table, prices);
     await measureRegistry(table, prices);
     await measureStake(table, prices);
 }
