@@ -26,8 +26,20 @@ const RESULT = join(room, 'mutants.json');
 /** The scenarios of each contract, those first that find most. */
 const SCENARIOS: Record<string, string[]> = {
     channel: ['channel', 'coop-close', 'sequences', 'amounts'],
+    'jetton-channel': [
+        'jetton-hostile',
+        'jetton-channel',
+        'jetton-coop-close',
+        'jetton-sequences',
+        'jetton-amounts',
+    ],
     registry: ['registry-log', 'registry', 'registry-sequences'],
     stake: ['stake', 'stake-late'],
+};
+/** Sources that contracts share are changed in each of them. */
+const SHARED: Record<string, string[]> = {
+    channel: ['agreement'],
+    'jetton-channel': ['agreement'],
 };
 const MINUTES_PER_MUTANT = 5;
 
@@ -36,6 +48,7 @@ interface Mutant {
     number: number;
     code: Buffer;
     hash: string;
+    source: string;
     line: number;
     was: string;
     is: string;
@@ -55,6 +68,7 @@ const CHANGES: Change[] = [
     { find: / == /g, put: ' != ' },
     { find: / != /g, put: ' == ' },
     { find: / && /g, put: ' || ' },
+    { find: / \|\| /g, put: ' && ' },
     { find: / \+ /g, put: ' - ' },
     { find: / - /g, put: ' + ' },
     { find: / \+= /g, put: ' -= ' },
@@ -63,11 +77,25 @@ const CHANGES: Change[] = [
     { find: /SEND_MODE_REGULAR(?= \| SEND_MODE_BOUNCE)/g, put: 'SEND_MODE_PAY_FEES_SEPARATELY' },
     { find: / \| SEND_MODE_BOUNCE_ON_ACTION_FAIL/g, put: '' },
     { find: /BounceMode\.NoBounce/g, put: 'BounceMode.Only256BitsOfBody' },
+    { find: /BounceMode\.Only256BitsOfBody/g, put: 'BounceMode.NoBounce' },
     { find: /RESERVE_MODE_INCREASE_BY_ORIGINAL_BALANCE/g, put: 'RESERVE_MODE_EXACT_AMOUNT' },
     { find: /^ +(storage|self|lists|entries)\.(save|replace|set|slash|commit)\(.*\);$/gm, put: '' },
-    { find: /^ +(storage|self|role|entry|prices)\.\w+ [-+]?= [^;]+;$/gm, put: '' },
+    { find: /^ +storage\.(open|beginWindow|endWindow)\(.*\);$/gm, put: '' },
+    { find: /^ +\w+(\.parties\.load\(\))?\.check\w*\(.*\);$/gm, put: '' },
+    { find: /^ +(storage|self|role|entry|prices|jetton)\.\w+ [-+]?= [^;]+;$/gm, put: '' },
     { find: /dest: parties\.payee/g, put: 'dest: parties.payer' },
     { find: /dest: parties\.payer/g, put: 'dest: parties.payee' },
+    { find: /^ +parties\.payee,$/gm, put: 'parties.payer,' },
+    { find: /^ +parties\.payer,$/gm, put: 'parties.payee,' },
+    { find: /\.load\(\)\.payer/g, put: '.load().payee' },
+    { find: /parties\.payee : parties\.payer/g, put: 'parties.payer : parties.payee' },
+    { find: /jetton\.duePayee : jetton\.duePayer/g, put: 'jetton.duePayer : jetton.duePayee' },
+    { find: /Purpose\.Payout : Purpose\.Refund/g, put: 'Purpose.Refund : Purpose.Payout' },
+    { find: /Purpose\.Payout/g, put: 'Purpose.Refund' },
+    { find: /Purpose\.Refund/g, put: 'Purpose.Surplus' },
+    { find: /Purpose\.Surplus/g, put: 'Purpose.Payout' },
+    { find: /responseDestination: leftover/g, put: 'responseDestination: contract.getAddress()' },
+    { find: /\{ assertEndAfterReading: false \}/g, put: '{}' },
     { find: /\.load\(\)\.sink/g, put: '.load().owner' },
     { find: /\.load\(\)\.owner/g, put: '.load().sink' },
     { find: /adder\.load\(\)/g, put: 'revoker.load()' },
@@ -75,10 +103,11 @@ const CHANGES: Change[] = [
     { find: /dest: sender/g, put: 'dest: contract.getAddress()' },
 ];
 
-type Place = Pick<Mutant, 'line' | 'was' | 'is'>;
+type Place = Pick<Mutant, 'source' | 'line' | 'was' | 'is'>;
 
 /** Each place that can be changed, with the whole source after the change. */
-function placesOf(source: string): [Place, string][] {
+function placesOf(name: string): [Place, string][] {
+    const source = readFileSync(join(room, 'tolk', name), 'utf8');
     const found: [Place, string][] = [];
     const code = source.indexOf('\nenum '); // imports, constants of size and gas stay as they are
     for (const { find, put } of CHANGES) {
@@ -89,17 +118,21 @@ function placesOf(source: string): [Place, string][] {
             const text = source.slice(0, hit.index) + put + source.slice(hit.index + hit[0].length);
             const line = source.slice(0, hit.index + hit[0].search(/\S/)).split('\n').length;
             const was = hit[0].replace(/\s+/g, ' ').trim();
-            found.push([{ line, was, is: put.trim() }, text]);
+            found.push([{ source: name, line, was, is: put.trim() }, text]);
         }
     }
     return found.sort(([a], [b]) => a.line - b.line);
 }
 
-async function compile(contract: string, text: string): Promise<[Buffer, string] | undefined> {
+async function compile(
+    contract: string,
+    source: string,
+    text: string,
+): Promise<[Buffer, string] | undefined> {
     const result = await runTolkCompiler({
         entrypointFileName: `${contract}.tolk`,
         fsReadCallback: (path) =>
-            path === `${contract}.tolk` ? text : readFileSync(join(room, 'tolk', path), 'utf8'),
+            path === source ? text : readFileSync(join(room, 'tolk', path), 'utf8'),
     });
     if (result.status === 'error') return undefined;
     const hash = result.codeHashHex.toLowerCase().padStart(64, '0');
@@ -154,11 +187,11 @@ async function caughtBy(place: string, contract: string): Promise<string | undef
 
 /** All mutants of a contract that compile, to code of their own. */
 async function mutantsOf(contract: string): Promise<Mutant[]> {
-    const source = readFileSync(join(room, 'tolk', `${contract}.tolk`), 'utf8');
+    const sources = [contract, ...(SHARED[contract] ?? [])].map((name) => `${name}.tolk`);
     const seen = new Set([readFileSync(join(room, 'compiled', `${contract}.hash`), 'utf8').trim()]);
     const mutants: Mutant[] = [];
-    for (const [place, text] of placesOf(source)) {
-        const compiled = await compile(contract, text);
+    for (const [place, text] of sources.flatMap(placesOf)) {
+        const compiled = await compile(contract, place.source, text);
         if (!compiled || seen.has(compiled[1])) continue;
         seen.add(compiled[1]);
         const [code, hash] = compiled;
@@ -189,13 +222,13 @@ async function byScenarios(place: string, mutants: Mutant[], count: number) {
     const step = Math.max(1, mutants.length / count);
     const sample = mutants.filter((_, at) => Math.floor(at / step) !== Math.floor((at - 1) / step));
     const survived: Place[] = [];
-    for (const { contract, code, hash, line, was, is } of sample) {
+    for (const { contract, code, hash, source, line, was, is } of sample) {
         const target = join(place, 'contracts/compiled', contract);
         writeFileSync(`${target}.boc`, code);
         writeFileSync(`${target}.hash`, `${hash}\n`);
         const by = await caughtBy(place, contract);
-        if (!by) survived.push({ line, was, is });
-        console.log(`${contract}:${line} ${by ?? 'SURVIVED'}: ${was} -> ${is}`);
+        if (!by) survived.push({ source, line, was, is });
+        console.log(`${contract} ${source}:${line} ${by ?? 'SURVIVED'}: ${was} -> ${is}`);
     }
     return { tried: sample.length, caught: sample.length - survived.length, survived };
 }
@@ -208,7 +241,7 @@ for (const contract of Object.keys(SCENARIOS)) {
     const replayed = {
         tried: mutants.length,
         caught: mutants.length - left.length,
-        survived: left.map(({ line, was, is }) => ({ line, was, is })),
+        survived: left.map(({ source, line, was, is }) => ({ source, line, was, is })),
     };
     console.log(`${contract}: ${replayed.caught} of ${replayed.tried} caught by the recording`);
     result[contract] = { replayed };
