@@ -60,6 +60,17 @@ pub(crate) fn load_address(from: &mut CellSlice<'_>) -> Result<TonAddress, CellE
     Ok(of_standard(&address))
 }
 
+/// Two zero bits are no address.
+pub(crate) fn load_maybe_address(
+    from: &mut CellSlice<'_>,
+) -> Result<Option<TonAddress>, CellError> {
+    if from.get_small_uint(0, 2).map_err(CellError::parsing)? != 0 {
+        return load_address(from).map(Some);
+    }
+    from.skip_first(2, 0).map_err(CellError::parsing)?;
+    Ok(None)
+}
+
 pub(crate) fn load_coins(from: &mut CellSlice<'_>) -> Result<Nano, CellError> {
     let amount = Tokens::load_from(from).map_err(CellError::parsing)?;
     nano(amount)

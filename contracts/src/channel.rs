@@ -90,6 +90,12 @@ impl ChannelTerms {
     /// # Errors
     /// `CellError` when the embedded code is damaged.
     pub fn state_init(&self) -> Result<StateInit, CellError> {
+        let data = self.first_data()?.build().map_err(CellError::building)?;
+        StateInit::new(code::CHANNEL.cell()?, data)
+    }
+
+    /// The data of a channel that was never opened; one in a jetton has more behind it.
+    pub(crate) fn first_data(&self) -> Result<CellBuilder, CellError> {
         let mut parties = CellBuilder::new();
         cells::store_address(&mut parties, &self.payee)?;
         parties
@@ -106,10 +112,7 @@ impl ChannelTerms {
             .and_then(|()| data.store_u32(self.window))
             .and_then(|()| data.store_reference(parties))
             .map_err(CellError::building)?;
-        StateInit::new(
-            code::CHANNEL.cell()?,
-            data.build().map_err(CellError::building)?,
-        )
+        Ok(data)
     }
 
     /// The channel's address.
@@ -210,7 +213,7 @@ pub(crate) fn promise_cell(tag: u32, voucher: &Voucher) -> Result<Cell, CellErro
         .map_err(CellError::building)
 }
 
-fn operation(code: u32) -> Result<CellBuilder, CellError> {
+pub(crate) fn operation(code: u32) -> Result<CellBuilder, CellError> {
     let mut body = CellBuilder::new();
     body.store_u32(code).map_err(CellError::building)?;
     Ok(body)
@@ -264,16 +267,22 @@ impl ChannelState {
     /// `Malformed` for any other layout.
     pub fn parse(data: &Cell) -> Result<Self, CellError> {
         let mut slice = data.as_slice().map_err(CellError::parsing)?;
-        let claimed = cells::load_coins(&mut slice)?;
+        let state = Self::load(&mut slice)?;
+        cells::finish(&slice)?;
+        Ok(state)
+    }
+
+    /// Reads what every channel stores; one in a jetton stores more behind it.
+    pub(crate) fn load(slice: &mut CellSlice<'_>) -> Result<Self, CellError> {
+        let claimed = cells::load_coins(slice)?;
         let last_root = ReceiptsRoot(slice.load_u256().map_err(CellError::parsing)?.0);
         let close_at = slice.load_u32().map_err(CellError::parsing)?;
-        let deposited = cells::load_coins(&mut slice)?;
+        let deposited = cells::load_coins(slice)?;
         let epoch = slice.load_u32().map_err(CellError::parsing)?;
         let window = slice.load_u32().map_err(CellError::parsing)?;
         let parties = slice
             .load_reference_as_slice()
             .map_err(CellError::parsing)?;
-        cells::finish(&slice)?;
         Ok(Self {
             standing: match close_at {
                 CLOSED => Standing::Closed,

@@ -15,6 +15,11 @@ pub(crate) const CHANNEL: Code = Code {
     bag: include_bytes!("../compiled/channel.boc"),
     hash: include_str!("../compiled/channel.hash"),
 };
+/// `tolk/jetton-channel.tolk`, compiled.
+pub(crate) const JETTON_CHANNEL: Code = Code {
+    bag: include_bytes!("../compiled/jetton-channel.boc"),
+    hash: include_str!("../compiled/jetton-channel.hash"),
+};
 /// `tolk/registry.tolk`, compiled.
 pub(crate) const REGISTRY: Code = Code {
     bag: include_bytes!("../compiled/registry.boc"),
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_embedded_code_has_the_committed_hash() {
-        for code in [CHANNEL, REGISTRY, WALLET_V4R2, WALLET_V5R1] {
+        for code in [CHANNEL, JETTON_CHANNEL, REGISTRY, WALLET_V4R2, WALLET_V5R1] {
             assert!(code.cell().is_ok(), "{}", code.hash);
         }
     }

@@ -12,6 +12,7 @@ pub mod channel;
 pub mod close;
 pub mod cocoon_root;
 mod code;
+pub mod jetton_channel;
 pub mod message;
 pub mod registry;
 pub mod toncenter;
