@@ -20,6 +20,7 @@ import {
     type Deployed,
     deposit,
     discover,
+    FREE,
     follow,
     givenBack,
     MINTED,
@@ -27,6 +28,7 @@ import {
     place,
     ready,
     refused,
+    SENDS_NOTHING,
     sendBody,
     stored,
     TRANSFER_GAS,
@@ -339,6 +341,17 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             const body = await claimBody(d);
             await refused(d, 119, () => sendBody(d, body, PAYEE, need - 1n));
             assert.equal((await sendBody(d, body, PAYEE, need)).exit, 0);
+            assert.equal(await d.jetton.of(PAYEE), UNIT);
+        });
+
+        test('sends_again_with_exactly_the_gas_it_asks_for', async () => {
+            await d.jetton.lock(d.address, SENDS_NOTHING);
+            await claim(d);
+            await d.jetton.lock(d.address, FREE);
+            const need = gasFee(prices, TRANSFER_GAS);
+            const again = (value: bigint) => sendBody(d, jettons.resend('payee'), PAYEE, value);
+            await refused(d, 119, () => again(need - 1n));
+            assert.equal((await again(need)).exit, 0);
             assert.equal(await d.jetton.of(PAYEE), UNIT);
         });
 

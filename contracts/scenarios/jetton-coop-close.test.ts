@@ -185,6 +185,19 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             await refused(d, 107, () => sendBody(d, body, PAYEE));
         });
 
+        test('of_a_channel_claimed_whole_and_out_of_coins_it_waits_for_coins', async () => {
+            await claim(d, { cumulative: DEPOSIT });
+            await d.world.decree(d.address, 0n);
+            const data = await d.world.dataOf(d.address);
+            const result = await coopClose(d, { cumulative: DEPOSIT });
+            assert.deepEqual([result.exit, result.actionOk], [0, false]);
+            assert.ok((await d.world.dataOf(d.address)).equals(data), 'the state is untouched');
+            // The network had given the value to the payout: it stays, and the next close has it.
+            assert.ok(d.world.balance(d.address) > VALUE / 2n);
+            assert.equal((await coopClose(d, { cumulative: DEPOSIT })).exit, 0);
+            assert.equal((await stored(d)).closeAt, wire.CLOSED);
+        });
+
         test('waits_for_a_reserve_that_can_carry_the_refund', async () => {
             await d.world.decree(d.address, 1_000_000n);
             await refused(d, 119, () => coopClose(d));

@@ -66,6 +66,18 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             return d.world.send({ from, to: d.address, value, body, bounce: false });
         }
 
+        /** A transfer that comes back as a bounce, as if it had been under way. */
+        function bounces(from: Address, queryId: bigint, op = tep.OP_TRANSFER): Promise<Outcome> {
+            const body = beginCell()
+                .storeUint(0xffffffff, 32)
+                .storeUint(op, 32)
+                .storeUint(queryId, 64)
+                .storeCoins(UNIT)
+                .endCell();
+            const asBounce = { bounce: false, bounced: true };
+            return d.world.send({ ...{ from, to: d.address, value: VALUE, body }, ...asBounce });
+        }
+
         async function due(): Promise<[bigint, bigint]> {
             const { duePayee, duePayer } = await stored(d);
             return [duePayee, duePayer];
@@ -290,11 +302,22 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             assert.deepEqual(await due(), [0n, 0n]);
         });
 
-        test('two_payouts_that_bounce_add_up', async () => {
+        test('payouts_that_bounce_add_up_also_when_they_are_under_way_together', async () => {
             await d.jetton.lock(d.address, SENDS_NOTHING);
             await claim(d);
             await claim(d, { cumulative: 4n * UNIT });
             assert.deepEqual(await due(), [4n * UNIT, 0n]);
+            for (const purpose of [jettons.PAYOUT, jettons.REFUND, jettons.REFUND])
+                assert.equal((await bounces(d.wallet, purpose)).exit, 0);
+            assert.deepEqual(await due(), [5n * UNIT, 2n * UNIT]);
+        });
+
+        test('what_is_due_to_both_in_equal_parts_is_still_due', async () => {
+            await d.jetton.lock(d.address, SENDS_NOTHING);
+            await coopClose(d, DEPOSIT / 2n);
+            assert.deepEqual(await due(), [DEPOSIT / 2n, DEPOSIT / 2n]);
+            d.world.advance(DAY);
+            await refused(d, 123, () => sendBody(d, jettons.sweep(d.wallet, 1n), PAYER));
         });
 
         test('a_refund_that_bounces_is_due_and_the_reserve_comes_back_with_it', async () => {
@@ -340,29 +363,21 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
         });
 
         test('only_its_own_wallets_bounces_count', async () => {
-            const asBounce = { bounce: false, bounced: true };
-            const bounced = (queryId: bigint, op = tep.OP_TRANSFER) =>
-                beginCell()
-                    .storeUint(0xffffffff, 32)
-                    .storeUint(op, 32)
-                    .storeUint(queryId, 64)
-                    .storeCoins(UNIT)
-                    .endCell();
-            const back = (from: Address, body: Cell) =>
-                d.world.send({ ...{ from, to: d.address, value: VALUE, body }, ...asBounce });
             const data = await d.world.dataOf(d.address);
             for (const from of [STRANGER, PAYEE, d.jetton.minter, d.jetton.walletOf(PAYEE)])
-                assert.equal((await back(from, bounced(jettons.PAYOUT))).exit, 0);
-            assert.equal((await back(d.wallet, bounced(jettons.SURPLUS))).exit, 0);
-            assert.equal((await back(d.wallet, bounced(3n))).exit, 0);
-            assert.notEqual((await back(d.wallet, bounced(1n, tep.OP_EXCESSES))).exit, 0);
+                assert.equal((await bounces(from, jettons.PAYOUT)).exit, 0);
+            assert.equal((await bounces(d.wallet, jettons.SURPLUS)).exit, 0);
+            assert.equal((await bounces(d.wallet, 3n)).exit, 0);
+            assert.notEqual((await bounces(d.wallet, 1n, tep.OP_EXCESSES)).exit, 0);
             assert.ok((await d.world.dataOf(d.address)).equals(data));
-            const fresh = place(d.jetton, { window: 9 });
-            const { world, address: to, init } = fresh;
-            await world.send({ from: PAYER, to, value: COIN, init });
-            const body = bounced(jettons.REFUND);
-            await world.send({ from: d.wallet, to, value: VALUE, body, ...asBounce });
-            assert.equal((await stored(fresh)).duePayer, 0n);
+        });
+
+        test('no_bounce_counts_before_the_wallet_is_known', async () => {
+            await d.world.erase(d.address);
+            const init = jettons.jettonChannelInit(terms(d.jetton));
+            await d.world.send({ from: PAYER, to: d.address, value: COIN, init });
+            assert.equal((await bounces(d.wallet, jettons.REFUND)).exit, 0);
+            assert.deepEqual(await due(), [0n, 0n]);
         });
 
         test('excesses_that_name_the_channel_join_its_reserve', async () => {

@@ -5,6 +5,7 @@
 // was not.
 //
 //     npm run mutants [-- --scenarios N]           N of each contract by the scenarios as well
+//     npm run mutants -- --only CONTRACT           that one; the others' results stay
 import { spawn, spawnSync } from 'node:child_process';
 import {
     cpSync,
@@ -234,8 +235,11 @@ async function byScenarios(place: string, mutants: Mutant[], count: number) {
 }
 
 const sampleSize = Number(process.argv[process.argv.indexOf('--scenarios') + 1] || 0);
-const result: Record<string, unknown> = {};
-for (const contract of Object.keys(SCENARIOS)) {
+const only = process.argv.includes('--only')
+    ? process.argv[process.argv.indexOf('--only') + 1]
+    : undefined;
+const result: Record<string, unknown> = only ? JSON.parse(readFileSync(RESULT, 'utf8')) : {};
+for (const contract of Object.keys(SCENARIOS).filter((name) => !only || name === only)) {
     const mutants = await mutantsOf(contract);
     const left = survivors(mutants);
     const replayed = {

@@ -1,9 +1,9 @@
-//! The payment channel contract in a jetton (`tolk/jetton-channel.tolk`): its address, its messages,
-//! its stored state.
+//! The payment channel contract in a jetton (`tolk/jetton-channel.tolk`): its address, its
+//! messages, its stored state.
 //!
-//! Amounts are of the jetton's smallest unit, as in vouchers; `Nano` counts them. Not here: what the
-//! channel has in common with the one in the network's coin (`channel`), closes by both (`close`),
-//! which minters to trust, what a jetton wallet's address is (a minter's `get_wallet_address` says).
+//! Amounts are of the jetton's smallest unit, as in vouchers; `Nano` counts them. Not here: what it
+//! has in common with the channel in the network's coin (`channel`), closes by both (`close`),
+//! which minters to trust, a jetton wallet's address (a minter's `get_wallet_address` says it).
 
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
@@ -21,8 +21,8 @@ const OP_SWEEP: u32 = 0x4348_0008;
 /// A jetton's transfer, TEP-74.
 const OP_TRANSFER: u32 = 0x0f8a_7ea5;
 
-/// Sent along with whatever moves jettons: the contract asks for the price of 100,000 gas, 0.04 coins
-/// at the prices before 2026. What is left comes back.
+/// Sent along with whatever moves jettons: the contract asks for the price of 100,000 gas, 0.04
+/// coins at the prices before 2026. What is left comes back.
 pub const MESSAGE_VALUE: Nano = Nano::from_u64(100_000_000);
 /// Forwarded with a deposit: gas and reserve, 0.128 coins at the prices before 2026. It returns at
 /// the close.

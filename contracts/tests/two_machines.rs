@@ -29,8 +29,8 @@ use tycho_types::num::Tokens;
 
 /// Two labels that one machine sets and the other does not: whether the message's own state was
 /// used, and which action failed first. One that they set differently: of a bounce that the value
-/// left cannot pay for, C++ notes its price and Rust what is lacking; nothing is sent or charged. And
-/// the account's hash, which is compared by itself.
+/// left cannot pay for, C++ notes its price and Rust what is lacking; nothing is sent or charged.
+/// And the account's hash, which is compared by itself.
 fn without_labels(mut transaction: Transaction) -> HashBytes {
     let mut info = transaction.load_info().unwrap();
     let TxInfo::Ordinary(ordinary) = &mut info else {
