@@ -1,7 +1,7 @@
 //! Every transaction of every scenario, done again by another virtual machine: the scenarios run in
 //! the official emulator (C++), which recorded them; here tycho-executor (Rust) does them.
 //!
-//! Compared: the whole transaction and the whole account after it, by hash. Four things that the
+//! Compared: the whole transaction and the whole account after it, by hash. Five things that the
 //! two write down differently are taken out of both sides first, with their reasons at
 //! [`without_labels`] and [`without_index_of_storage`]. Not compared: getters, external messages.
 #![allow(
@@ -28,9 +28,10 @@ use tycho_types::models::{
 use tycho_types::num::Tokens;
 
 /// Two labels that one machine sets and the other does not: whether the message's own state was
-/// used, and which action failed first. One that they set differently: of a bounce that the value
-/// left cannot pay for, C++ notes its price and Rust what is lacking; nothing is sent or charged.
-/// And the account's hash, which is compared by itself.
+/// used, and which action failed first. Two that they set differently: of a bounce that the value
+/// left cannot pay for, C++ notes its price and Rust what is lacking; of actions that failed, C++
+/// notes the fees of messages before the failing one. Nothing of that is sent or charged. And the
+/// account's hash, which is compared by itself.
 fn without_labels(mut transaction: Transaction) -> HashBytes {
     let mut info = transaction.load_info().unwrap();
     let TxInfo::Ordinary(ordinary) = &mut info else {
@@ -42,6 +43,9 @@ fn without_labels(mut transaction: Transaction) -> HashBytes {
     }
     if let Some(phase) = &mut ordinary.action_phase {
         phase.result_arg = None;
+        if !phase.success {
+            phase.total_fwd_fees = None;
+        }
     }
     if let Some(BouncePhase::NoFunds(phase)) = &mut ordinary.bounce_phase {
         phase.req_fwd_fees = Tokens::ZERO;

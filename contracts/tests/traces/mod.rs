@@ -111,7 +111,8 @@ pub(crate) fn again(
     let params = ExecutorParams {
         block_unixtime: recorded.now,
         block_lt: recorded.lt,
-        charge_action_fees_on_fail: true,
+        // When an action fails, nothing is charged for messages before it in the list.
+        charge_action_fees_on_fail: false,
         full_body_in_bounced: false,
         strict_extra_currency: true,
         disable_delete_frozen_accounts: true,
