@@ -130,6 +130,46 @@ async fn a_whole_answer_is_put_together() {
     assert_eq!(sent["stream"], true, "what is paid is always streamed");
 }
 
+/// A token that is certain, and one alternative.
+fn told(word: &str) -> Value {
+    let token = json!({ "token": word, "logprob": -0.25, "bytes": word.as_bytes() });
+    let mut taken = token.clone();
+    taken["top_logprobs"] = json!([token]);
+    json!({ "content": [taken], "refusal": null })
+}
+
+#[tokio::test]
+async fn probabilities_are_gathered_where_they_were_asked_for() {
+    let script = Script {
+        logprobs: told,
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let mut asked = chat(false);
+    asked["logprobs"] = json!(true);
+    asked["top_logprobs"] = json!(1);
+    let (status, body) = port.post(&asked).await;
+    assert_eq!(status, StatusCode::OK);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    let content = value["choices"][0]["logprobs"]["content"].as_array();
+    let tokens: Vec<_> = content
+        .unwrap()
+        .iter()
+        .map(|one| one["token"].as_str().unwrap())
+        .collect();
+    assert_eq!(tokens, WORDS);
+    // Nobody asked, or for less: then it is not what the specification says, and nothing is paid.
+    for unasked in [json!(false), json!(null)] {
+        asked["logprobs"] = unasked;
+        let (_, body) = port.post(&asked).await;
+        assert_eq!(code(&body), "stream-malformed");
+    }
+    asked["logprobs"] = json!(true);
+    asked["top_logprobs"] = json!(0);
+    let (_, body) = port.post(&asked).await;
+    assert_eq!(code(&body), "stream-malformed");
+}
+
 #[tokio::test]
 async fn models_are_those_of_the_attested_configuration() {
     let port = Port::open(Script::default(), enough()).await;

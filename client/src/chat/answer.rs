@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
-use super::{AskError, ChatRequest, Till};
+use super::{AskError, ChatRequest, Probabilities, Till};
 use crate::channel::RequestError;
 use crate::payment::{
     Expected, StreamAccount, StreamId, StreamTerms, VerifiedReceipt, prompt_bound,
@@ -188,6 +188,10 @@ impl Answering {
     }
 
     fn count(&mut self, chunk: &Chunk) -> Result<(), AskError> {
+        let asked = self.request.alternatives();
+        if !Probabilities::answer(chunk.probabilities, asked, chunk.text.is_some()) {
+            return Err(StreamError::Malformed.into());
+        }
         if let Some(text) = &chunk.text {
             self.till.record(self.stream)?;
             self.text.push_str(text);

@@ -10,6 +10,8 @@ use protocol::receipt::FinishReason;
 use protocol::serving::{PROGRESS_EVENT, Progress, RECEIPT_EVENT, ReceiptEvent};
 use serde::Deserialize;
 
+use super::probabilities::{Probabilities, WireLogprobs};
+
 /// A line of the stream is at most this long: one piece of text with every byte escaped.
 const MAX_LINE_BYTES: usize = 512 * 1024;
 /// Error codes of the other side are shown, so they are held to this alphabet and length.
@@ -42,6 +44,8 @@ pub struct Chunk {
     pub text: Option<String>,
     /// Why the answer ended, in the last chunk of it.
     pub finish: Option<FinishReason>,
+    /// What it tells of its token's probability.
+    pub probabilities: Option<Probabilities>,
 }
 
 impl core::fmt::Debug for Chunk {
@@ -189,6 +193,7 @@ struct WireError {
 struct WireChoice {
     #[serde(default)]
     delta: WireDelta,
+    logprobs: Option<WireLogprobs>,
     finish_reason: Option<String>,
 }
 
@@ -210,7 +215,7 @@ fn parse_chunk(json: String) -> Result<Event, StreamError> {
     let (choice, None) = (choices.next(), choices.next()) else {
         return Err(StreamError::Malformed);
     };
-    let (mut text, mut finish) = (None, None);
+    let (mut text, mut finish, mut probabilities) = (None, None, None);
     if let Some(choice) = choice {
         let opens = choice.delta.role.is_some()
             && choice.delta.content.as_deref().is_none_or(str::is_empty);
@@ -221,8 +226,16 @@ fn parse_chunk(json: String) -> Result<Event, StreamError> {
             Some("length") => Some(FinishReason::Length),
             Some(_) => return Err(StreamError::Malformed),
         };
+        if let Some(logprobs) = choice.logprobs {
+            probabilities = Some(logprobs.check().ok_or(StreamError::Malformed)?);
+        }
     }
-    Ok(Event::Chunk(Chunk { json, text, finish }))
+    Ok(Event::Chunk(Chunk {
+        json,
+        text,
+        finish,
+        probabilities,
+    }))
 }
 
 /// A code from the other side, if it is one: `a-z 0-9 - _`, short. Nothing else is ever shown.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod events;
+mod probabilities;
 mod request;
 mod till;
 
@@ -26,6 +27,7 @@ use crate::wallet::LedgerError;
 
 pub use answer::{Answering, Settled};
 pub use events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
+pub use probabilities::Probabilities;
 pub use request::{ChatRequest, ChatRequestError, Delivery, Question};
 pub use till::Till;
 

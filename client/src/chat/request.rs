@@ -59,6 +59,7 @@ pub struct ChatRequest {
     body: Bytes,
     model: String,
     sampling: RequestedSampling,
+    alternatives: Option<u8>,
     delivery: Delivery,
 }
 
@@ -171,6 +172,7 @@ impl ChatRequest {
             body: padded(body),
             model,
             sampling,
+            alternatives: alternatives(&object),
             delivery,
         })
     }
@@ -191,6 +193,12 @@ impl ChatRequest {
     #[must_use]
     pub const fn sampling(&self) -> &RequestedSampling {
         &self.sampling
+    }
+
+    /// Whether it asks for probabilities, and for how many tokens beside the taken one.
+    #[must_use]
+    pub const fn alternatives(&self) -> Option<u8> {
+        self.alternatives
     }
 
     /// How the asker wants the answer.
@@ -214,6 +222,13 @@ fn optional<'o>(object: &'o Map<String, Value>, member: &str) -> Option<&'o Valu
 
 fn count(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|count| u32::try_from(count).ok())
+}
+
+/// What it asks of probabilities; where it is not well formed, the server refuses it.
+fn alternatives(object: &Map<String, Value>) -> Option<u8> {
+    let asked = object.get("logprobs").and_then(Value::as_bool)?;
+    let count = optional(object, "top_logprobs").and_then(Value::as_u64);
+    asked.then(|| u8::try_from(count.unwrap_or(0)).unwrap_or(u8::MAX))
 }
 
 /// -1 stands for all tokens, as 0 does.
@@ -319,6 +334,18 @@ mod tests {
         assert_eq!(sampling.presence_milli, -2000);
         assert_eq!(sampling.frequency_milli, 1);
         assert_eq!(sampling.top_p_milli, 1000);
+    }
+
+    #[test]
+    fn knows_what_it_asks_of_probabilities() {
+        let asked = |members: &str| {
+            let text = format!("{{\"model\":\"m\",\"messages\":[],{members}}}");
+            openai(&text).unwrap().alternatives()
+        };
+        assert_eq!(asked(r#""logprobs":null"#), None);
+        assert_eq!(asked(r#""logprobs":false,"top_logprobs":3"#), None);
+        assert_eq!(asked(r#""logprobs":true"#), Some(0));
+        assert_eq!(asked(r#""logprobs":true,"top_logprobs":3"#), Some(3));
     }
 
     #[test]

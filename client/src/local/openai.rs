@@ -159,6 +159,8 @@ pub(super) struct WholeAnswer {
     usage: Value,
     finish: Value,
     text: Zeroizing<String>,
+    /// What was told of the probabilities of its tokens, where anything was.
+    logprobs: Option<Vec<Value>>,
 }
 
 impl WholeAnswer {
@@ -184,6 +186,9 @@ impl WholeAnswer {
         {
             self.finish = reason.take();
         }
+        if let Some(Value::Array(told)) = value.pointer_mut("/choices/0/logprobs/content") {
+            self.logprobs.get_or_insert_default().append(told);
+        }
     }
 
     pub(super) fn finish(self) -> String {
@@ -192,6 +197,10 @@ impl WholeAnswer {
             "content": self.text.as_str(),
             "refusal": Value::Null,
         });
+        let logprobs = self.logprobs.map_or(
+            Value::Null,
+            |content| json!({ "content": content, "refusal": Value::Null }),
+        );
         json!({
             "id": self.id,
             "object": "chat.completion",
@@ -200,7 +209,7 @@ impl WholeAnswer {
             "choices": [{
                 "index": 0,
                 "message": message,
-                "logprobs": Value::Null,
+                "logprobs": logprobs,
                 "finish_reason": self.finish,
             }],
             "usage": self.usage,

@@ -186,6 +186,8 @@ pub struct Script {
     pub with_receipt: bool,
     /// The highest voucher that the payee knows: a request with less is refused and shown it.
     pub known: Option<SignedVoucher>,
+    /// What each token's chunk tells of its probability.
+    pub logprobs: fn(&str) -> serde_json::Value,
 }
 
 impl Default for Script {
@@ -196,6 +198,7 @@ impl Default for Script {
             receipt_seed: RECEIPT_SEED,
             with_receipt: true,
             known: None,
+            logprobs: |_| serde_json::Value::Null,
         }
     }
 }
@@ -388,12 +391,17 @@ impl Peer {
             cached: 0,
             completion,
         };
-        let mut stream = chunk(&json!({ "role": "assistant", "content": "" }), None);
+        let mut stream = chunk(
+            &json!({ "role": "assistant", "content": "" }),
+            json!(null),
+            None,
+        );
         stream.push_str(&progress(&tokens(0), |_| {}));
         for word in WORDS {
-            stream.push_str(&chunk(&json!({ "content": word }), None));
+            let told = (self.script.logprobs)(word);
+            stream.push_str(&chunk(&json!({ "content": word }), told, None));
         }
-        stream.push_str(&chunk(&json!({}), Some("stop")));
+        stream.push_str(&chunk(&json!({}), json!(null), Some("stop")));
         let delivered = tokens(5);
         stream.push_str(&progress(&delivered, self.script.progress));
         if self.script.with_receipt {
@@ -474,8 +482,10 @@ fn outdated(known: &SignedVoucher) -> Response<Full<Bytes>> {
     response
 }
 
-fn chunk(delta: &serde_json::Value, finish: Option<&str>) -> String {
-    let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+fn chunk(delta: &serde_json::Value, logprobs: serde_json::Value, finish: Option<&str>) -> String {
+    let choice = json!({
+        "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish,
+    });
     let chunk = json!({
         "id": "c", "object": "chat.completion.chunk", "created": 7, "model": MODEL,
         "choices": [choice],

@@ -122,7 +122,17 @@ fn send(mut ipc: &UnixStream, events: Vec<EngineEvent>) -> Result<(), IpcError> 
 
 fn wipe(event: EngineEvent) {
     match event {
-        EngineEvent::Token { mut text, .. } => text.0.zeroize(),
+        EngineEvent::Token {
+            mut text,
+            mut candidates,
+            ..
+        } => {
+            text.0.zeroize();
+            for candidate in &mut candidates {
+                candidate.micro.zeroize();
+                candidate.bytes.zeroize();
+            }
+        }
         EngineEvent::Loaded { .. }
         | EngineEvent::Admitted { .. }
         | EngineEvent::Prefilled { .. }

@@ -6,12 +6,13 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, TokenBias,
+    Candidate, ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest,
+    MAX_CANDIDATE_BYTES, Start,
 };
-use protocol::receipt::{FinishReason, Sampling};
+use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::answer::{Held, Sampler, StopHolder, Utf8Holder};
+use crate::answer::{Held, Sampler, StopHolder, Utf8Holder, likeliest};
 use crate::load::Model;
 use crate::model::{Geometry, Row, Runner, Slot, pages_for};
 use crate::tokenizer::EncodeError;
@@ -50,6 +51,8 @@ struct Stream {
     pages: usize,
     max_tokens: u32,
     sampler: Sampler,
+    /// How many tokens' probabilities are told beside the taken one's, if any are.
+    alternatives: Option<u8>,
     grant: u32,
     /// The tokens of the answer so far.
     written: Zeroizing<Vec<u32>>,
@@ -110,33 +113,11 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         request: EngineRequest,
     ) -> Result<Option<EngineEvent>, RepeatedRequest> {
         match request {
-            EngineRequest::Start {
-                request,
-                sampling,
-                grant,
-                mut messages,
-                stops,
-                biases,
-            } => {
-                if self.find(request).is_some() {
+            EngineRequest::Start(start) => {
+                if self.find(start.request).is_some() {
                     return Err(RepeatedRequest);
                 }
-                let stops = stops
-                    .into_iter()
-                    .map(|stop| Zeroizing::new(stop.0))
-                    .collect();
-                let admitted = self.admit(&sampling, &messages, &biases);
-                let sampler = Sampler::new(sampling, biases);
-                messages
-                    .iter_mut()
-                    .for_each(|message| message.content.0.zeroize());
-                Ok(Some(match admitted {
-                    Err(refusal) => EngineEvent::Refused { request, refusal },
-                    Ok(prompt) => {
-                        let most = sampling.max_tokens;
-                        self.start((request, most, grant), sampler, prompt, stops)
-                    }
-                }))
+                Ok(Some(self.start(start)))
             }
             EngineRequest::Grant { request, tokens } => {
                 if let Some(stream) = self.find(request) {
@@ -162,29 +143,53 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             .find(|stream| stream.request == request)
     }
 
+    fn start(&mut self, mut start: Start) -> EngineEvent {
+        let request = start.request;
+        let admitted = self.admit(&start);
+        let contents = start
+            .messages
+            .iter_mut()
+            .map(|message| &mut message.content);
+        contents.for_each(|content| content.0.zeroize());
+        match admitted {
+            Err(refusal) => EngineEvent::Refused { request, refusal },
+            Ok(prompt) => self.open(start, prompt),
+        }
+    }
+
     /// Tokens of a chat that has room.
-    fn admit(
-        &self,
-        sampling: &Sampling,
-        messages: &[ChatMessage],
-        biases: &[TokenBias],
-    ) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
+    fn admit(&self, start: &Start) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
         if self.streams.len() >= MAX_STREAMS {
             return Err(EngineRefusal::Busy);
         }
-        let completion = usize::try_from(sampling.max_tokens).unwrap_or(usize::MAX);
+        let completion = usize::try_from(start.sampling.max_tokens).unwrap_or(usize::MAX);
         let room = self.model.weights.shape.context.checked_sub(completion);
         let room = room
             .filter(|room| *room > 0)
             .ok_or(EngineRefusal::ContextTooLong)?;
         // In the order of their tokens: the last is the greatest.
         let vocabulary = self.model.weights.shape.vocabulary;
-        let known = biases
+        let known = start
+            .biases
             .last()
             .is_none_or(|bias| usize::try_from(bias.token).is_ok_and(|token| token < vocabulary));
         if !known {
             return Err(EngineRefusal::Bias);
         }
+        let prompt = self.prompt(&start.messages, room)?;
+        let pages = pages_for(prompt.len().saturating_add(completion));
+        if self.reserved.saturating_add(pages) > self.page_limit {
+            return Err(EngineRefusal::Busy);
+        }
+        Ok(prompt)
+    }
+
+    /// The tokens of a chat, at most so many.
+    fn prompt(
+        &self,
+        messages: &[ChatMessage],
+        room: usize,
+    ) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
         let contents: Vec<_> = messages
             .iter()
@@ -206,24 +211,18 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         if prompt.is_empty() {
             return Err(EngineRefusal::Chat);
         }
-        let pages = pages_for(prompt.len().saturating_add(completion));
-        if self.reserved.saturating_add(pages) > self.page_limit {
-            return Err(EngineRefusal::Busy);
-        }
         Ok(prompt)
     }
 
-    fn start(
-        &mut self,
-        (request, max_tokens, grant): (u64, u32, u32),
-        sampler: Sampler,
-        prompt: Zeroizing<Vec<u32>>,
-        stops: Vec<Zeroizing<String>>,
-    ) -> EngineEvent {
+    fn open(&mut self, start: Start, prompt: Zeroizing<Vec<u32>>) -> EngineEvent {
+        let request = start.request;
+        let max_tokens = start.sampling.max_tokens;
         let completion = usize::try_from(max_tokens).unwrap_or(usize::MAX);
         let pages = pages_for(prompt.len().saturating_add(completion));
         self.reserved = self.reserved.saturating_add(pages);
         let prompt_tokens = count(prompt.len());
+        let stops = start.stops.into_iter();
+        let stops = stops.map(|stop| Zeroizing::new(stop.0)).collect();
         self.streams.push(Stream {
             request,
             slot: self.runner.open(),
@@ -231,8 +230,9 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             reported: 0,
             pages,
             max_tokens,
-            sampler,
-            grant,
+            sampler: Sampler::new(start.sampling, start.biases),
+            alternatives: start.alternatives,
+            grant: start.grant,
             // As long as it can become: a vector that grows leaves copies behind.
             written: Zeroizing::new(Vec::with_capacity(completion)),
             characters: Utf8Holder::default(),
@@ -406,10 +406,12 @@ impl Stream {
         self.grant = self.grant.saturating_sub(1);
         self.written.push(token);
         self.next = Next::Compute(token);
-        let ended = if model.tokenizer.is_end(token) {
-            Some(FinishReason::Stop)
+        let (ended, candidates) = if model.tokenizer.is_end(token) {
+            (Some(FinishReason::Stop), Vec::new())
         } else {
-            (count(self.written.len()) >= self.max_tokens).then_some(FinishReason::Length)
+            let full = count(self.written.len()) >= self.max_tokens;
+            let candidates = self.candidates(model, logits, token);
+            (full.then_some(FinishReason::Length), candidates)
         };
         let mut text = self.characters.push(model.tokenizer.text(token));
         if ended.is_some() {
@@ -427,8 +429,28 @@ impl Stream {
         events.push(EngineEvent::Token {
             request: self.request,
             text: Content(text),
+            candidates,
         });
         outcome
+    }
+
+    /// The token and what else it might have been, where that was asked for.
+    fn candidates(&self, model: &Model, logits: &[f32], token: u32) -> Vec<Candidate> {
+        let Some(alternatives) = self.alternatives else {
+            return Vec::new();
+        };
+        let likeliest = likeliest(logits, token, alternatives);
+        let candidate = likeliest.iter().map(|one| Candidate {
+            micro: one.micro,
+            bytes: model
+                .tokenizer
+                .text(one.token)
+                .iter()
+                .take(MAX_CANDIDATE_BYTES)
+                .copied()
+                .collect(),
+        });
+        candidate.collect()
     }
 }
 

@@ -19,7 +19,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use messages::engine_ipc::{
-    ChatMessage, ChatRole, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME,
+    Candidate, ChatMessage, ChatRole, Content, EngineEvent, EngineRefusal, EngineRequest,
+    MAX_FRAME, Start,
 };
 use messages::framing::{frame, payload_length};
 use protocol::receipt::{FinishReason, Sampling};
@@ -77,7 +78,12 @@ impl Serve {
                 EngineEvent::Prefilled { prompt_tokens, .. } => {
                     answer.prefilled.push(prompt_tokens)
                 }
-                EngineEvent::Token { text, .. } => answer.texts.push(text.0),
+                EngineEvent::Token {
+                    text, candidates, ..
+                } => {
+                    answer.texts.push(text.0);
+                    answer.candidates.push(candidates);
+                }
                 EngineEvent::Finished {
                     reason,
                     completion_tokens,
@@ -99,6 +105,7 @@ struct Answer {
     prompt: u32,
     prefilled: Vec<u32>,
     texts: Vec<String>,
+    candidates: Vec<Vec<Candidate>>,
     end: Option<Result<FinishReason, EngineRefusal>>,
 }
 
@@ -131,6 +138,15 @@ fn with_engine(
     })
 }
 
+/// The same with something changed.
+fn changed(request: EngineRequest, change: impl FnOnce(&mut Start)) -> EngineRequest {
+    let EngineRequest::Start(mut start) = request else {
+        panic!("not a start");
+    };
+    change(&mut start);
+    EngineRequest::Start(start)
+}
+
 /// A greedy start with all tokens granted.
 fn start(request: u64, chat: &[(ChatRole, &str)], max_tokens: u32) -> EngineRequest {
     start_with(request, chat, (sampling(0, max_tokens), max_tokens), &[])
@@ -159,7 +175,7 @@ fn start_with(
         role: *role,
         content: Content((*text).to_owned()),
     });
-    EngineRequest::Start {
+    EngineRequest::Start(Start {
         request,
         sampling,
         grant,
@@ -169,7 +185,8 @@ fn start_with(
             .map(|stop| Content((*stop).to_owned()))
             .collect(),
         biases: Vec::new(),
-    }
+        alternatives: None,
+    })
 }
 
 fn user(text: &str) -> [(ChatRole, &str); 1] {
@@ -200,6 +217,38 @@ fn the_demonstration_model_names_the_capital_of_france() {
             (stopped.texts.len(), stopped.end),
             (5, Some(Ok(FinishReason::Stop)))
         );
+    })
+    .unwrap();
+}
+
+#[test]
+fn probabilities_come_with_every_token_but_the_end_and_change_no_answer() {
+    let model = Model::read(demonstration_model()).unwrap();
+    let question = user("What is the capital of France? Answer in one sentence.");
+    with_engine(&model, 2, |serve| {
+        let plain = start(1, &question, 16);
+        serve.send(&plain);
+        let plain = serve.finish(1);
+        assert!(plain.candidates.iter().all(Vec::is_empty));
+        let asked = |count| {
+            changed(start(2, &question, 16), |start| {
+                start.alternatives = Some(count);
+            })
+        };
+        serve.send(&asked(3));
+        let told = serve.finish(2);
+        assert_eq!(told.texts, plain.texts);
+        let (end, tokens) = told.candidates.split_last().unwrap();
+        assert!(end.is_empty(), "the end token");
+        for (text, candidates) in told.texts.iter().zip(tokens) {
+            assert_eq!(candidates.len(), 4);
+            assert_eq!(candidates[0].bytes, text.as_bytes());
+            assert_eq!(candidates[1], candidates[0], "greedy takes the likeliest");
+            assert!(candidates.is_sorted_by_key(|candidate| candidate.micro));
+        }
+        serve.send(&asked(0));
+        let taken: Vec<_> = tokens.iter().map(|all| vec![all[0].clone()]).collect();
+        assert_eq!(serve.finish(2).candidates[..tokens.len()], taken);
     })
     .unwrap();
 }

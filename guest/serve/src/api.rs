@@ -5,7 +5,8 @@
 //! errors. Model names are compared by the caller; prompts are counted by the engine.
 
 use messages::engine_ipc::{
-    ChatMessage, ChatRole, Content, MAX_MESSAGES, MAX_PROMPT_BYTES, MAX_STOP_BYTES, MAX_STOPS,
+    ChatMessage, ChatRole, Content, MAX_ALTERNATIVES, MAX_MESSAGES, MAX_PROMPT_BYTES,
+    MAX_STOP_BYTES, MAX_STOPS,
 };
 use protocol::launch_configuration::Limits;
 
@@ -31,6 +32,8 @@ pub struct ChatRequest {
     pub stops: Vec<Content>,
     /// Whether the last chunk carries the usage.
     pub include_usage: bool,
+    /// How many tokens' probabilities are told beside the taken one's, if any are.
+    pub alternatives: Option<u8>,
 }
 
 impl ChatRequest {
@@ -60,6 +63,8 @@ struct Fields {
     stops: Vec<Content>,
     stream: bool,
     include_usage: bool,
+    logprobs: bool,
+    top_logprobs: Option<u8>,
 }
 
 impl Fields {
@@ -77,6 +82,8 @@ impl Fields {
             "stream_options" => {
                 self.include_usage = optional(value, include_usage)?.unwrap_or(false);
             }
+            "logprobs" => self.logprobs = optional(value, logprobs)?.unwrap_or(false),
+            "top_logprobs" => self.top_logprobs = optional(value, top_logprobs)?,
             other => {
                 let member = repeatable_name(other);
                 return Err(Refusal::UnsupportedMember { member });
@@ -103,6 +110,10 @@ impl Fields {
         if !self.stream {
             return Err(Refusal::InvalidMember { member: "stream" });
         }
+        if self.top_logprobs.is_some() && !self.logprobs {
+            let member = "top_logprobs";
+            return Err(Refusal::InvalidMember { member });
+        }
         let quarter = (limits.context_tokens >> 2).max(1);
         Ok(ChatRequest {
             model: self.model.ok_or_else(|| missing("model"))?,
@@ -111,6 +122,7 @@ impl Fields {
             max_tokens: self.max_tokens.unwrap_or(quarter.min(DEFAULT_MAX_TOKENS)),
             stops: self.stops,
             include_usage: self.include_usage,
+            alternatives: self.logprobs.then(|| self.top_logprobs.unwrap_or(0)),
         })
     }
 }
@@ -157,6 +169,20 @@ fn stops(value: Json) -> Result<Vec<Content>, Refusal> {
             fits.then_some(Content(stop)).ok_or_else(refused)
         })
         .collect()
+}
+
+fn logprobs(value: Json) -> Result<bool, Refusal> {
+    if let Json::Bool(wanted) = value {
+        return Ok(wanted);
+    }
+    Err(Refusal::InvalidMember { member: "logprobs" })
+}
+
+fn top_logprobs(value: Json) -> Result<u8, Refusal> {
+    let member = "top_logprobs";
+    let count = u8::try_from(whole(&value, member)?).ok();
+    let count = count.filter(|count| usize::from(*count) <= MAX_ALTERNATIVES);
+    count.ok_or(Refusal::InvalidMember { member })
 }
 
 fn include_usage(value: Json) -> Result<bool, Refusal> {

@@ -81,6 +81,24 @@ fn takes_what_shapes_the_distribution() {
 }
 
 #[test]
+fn probabilities_are_asked_for_by_a_switch_and_a_number() {
+    let asked = |members: &str| with(members).unwrap().alternatives;
+    assert_eq!(asked(r#""logprobs":false"#), None);
+    assert_eq!(asked(r#""logprobs":null,"top_logprobs":null"#), None);
+    assert_eq!(asked(r#""logprobs":true"#), Some(0));
+    assert_eq!(asked(r#""logprobs":true,"top_logprobs":0"#), Some(0));
+    assert_eq!(asked(r#""top_logprobs":20,"logprobs":true"#), Some(20));
+    for alone in [
+        r#""top_logprobs":1"#,
+        r#""top_logprobs":0,"logprobs":false"#,
+        r#""top_logprobs":1,"logprobs":null"#,
+    ] {
+        let expected = named("invalid-member", "top_logprobs");
+        assert_eq!(refused(with(alone)), expected, "{alone}");
+    }
+}
+
+#[test]
 fn text_parts_follow_each_other() {
     let parts = r#""messages":[{"role":"user","content":[
         {"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
@@ -92,7 +110,6 @@ fn refuses_by_name_what_it_does_not_support() {
     for member in [
         "tools",
         "n",
-        "logprobs",
         "response_format",
         "user",
         "chat_template_kwargs",
@@ -154,6 +171,11 @@ fn refuses_values_outside_their_range_by_the_members_name() {
             &["[\"a\",\"b\",\"c\",\"d\",\"e\"]", "\"\"", "[1]", "7"],
         ),
         ("stream_options", &["{\"include_usage\":1}", "true"]),
+        ("logprobs", &["1", "\"true\"", "[]", "5"]),
+        (
+            "top_logprobs",
+            &["21", "-1", "1.5", "256", "9223372036854775808", "true"],
+        ),
     ] {
         for value in values {
             assert_eq!(

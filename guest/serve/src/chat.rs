@@ -20,7 +20,7 @@ use crate::delivery::{Delivery, Order};
 use crate::engine::{Answer, AnswerEvent, Wanted};
 use crate::errors::Refusal;
 use crate::service::Service;
-use crate::sse::Chunks;
+use crate::sse::{Chunks, Shape};
 use crate::{headers, keys, vouchers};
 
 /// The engine admits or refuses a request within this time.
@@ -54,17 +54,21 @@ pub(crate) async fn begin(
     let drawn = u64::from_le_bytes(drawn);
     let sampling = request.drawing.sampling(drawn, request.max_tokens);
     let most = most_prompt_tokens(&request.messages);
-    let include_usage = request.include_usage;
+    let shape = Shape {
+        include_usage: request.include_usage,
+        alternatives: request.alternatives,
+    };
     let wanted = Wanted {
         messages: request.messages,
         stops: request.stops,
         biases: request.drawing.biases,
+        alternatives: request.alternatives,
     };
     let mut answer = service.engine.begin(sampling, wanted)?;
     let prompt_tokens = admitted(&mut answer, service, most).await?;
     let (events_in, events) = mpsc::channel(EVENTS);
     let order = Order {
-        chunks: chunks(&model, &attested, include_usage)?,
+        chunks: chunks(&model, &attested, shape)?,
         request: request_digest(&salt, body),
         salt,
         model,
@@ -106,19 +110,19 @@ async fn admitted(answer: &mut Answer, service: &Service, most: u32) -> Result<u
         Some(
             AnswerEvent::Admitted(_)
             | AnswerEvent::Prefilled(_)
-            | AnswerEvent::Token(_)
+            | AnswerEvent::Token(..)
             | AnswerEvent::Finished(..),
         )
         | None => Err(Refusal::EngineUnavailable),
     }
 }
 
-fn chunks(model: &ModelEntry, attested: &Attested, include_usage: bool) -> Result<Chunks, Refusal> {
+fn chunks(model: &ModelEntry, attested: &Attested, shape: Shape) -> Result<Chunks, Refusal> {
     let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
     Ok(Chunks {
         id: format!("chatcmpl-{:032x}", u128::from_le_bytes(drawn)),
         created: attested.host_time(),
         model: model.name.clone(),
-        include_usage,
+        shape,
     })
 }

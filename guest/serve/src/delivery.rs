@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use messages::engine_ipc::Content;
+use messages::engine_ipc::{Candidate, Content};
 use messages::host_control::ServeEvent;
 use protocol::digest::{Freshness, ReceiptDigest, RequestDigest, Salt};
 use protocol::launch_configuration::ModelEntry;
@@ -17,14 +17,14 @@ use protocol::receipt::{FinishReason, Receipt, Sampling, TokenCounts, response_d
 use protocol::tee::EvidenceClass;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::connection::Attested;
 use crate::engine::{Answer, AnswerEvent};
 use crate::errors::Refusal;
 use crate::ledger::Seat;
 use crate::service::Service;
-use crate::sse::{self, Chunks};
+use crate::sse::Chunks;
 
 /// What was delivered is acknowledged within this time; an event is read within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -146,7 +146,7 @@ impl Delivery {
                 self.answer.grant(self.seat.grant());
                 Ok(())
             }
-            AnswerEvent::Token(text) => self.token(text).await,
+            AnswerEvent::Token(text, candidates) => self.token(text, candidates).await,
             AnswerEvent::Finished(FinishReason::Cancelled, _) => Err(broken()),
             AnswerEvent::Finished(reason, tokens) => {
                 self.count_end_token(reason, tokens);
@@ -158,7 +158,11 @@ impl Delivery {
     }
 
     /// Sends one token, if it is one that was granted.
-    async fn token(&mut self, Content(text): Content) -> Result<(), End> {
+    async fn token(
+        &mut self,
+        Content(text): Content,
+        mut candidates: Vec<Candidate>,
+    ) -> Result<(), End> {
         let text = Zeroizing::new(text);
         let broken = || End::Broken(Refusal::EngineUnavailable);
         if self.completion_tokens >= self.order.sampling.max_tokens
@@ -170,7 +174,10 @@ impl Delivery {
         self.completion_tokens = self.completion_tokens.saturating_add(1);
         self.text.extend_from_slice(text.as_bytes());
         // A token whose text is held back has a chunk too: the client pays for what it can count.
-        self.send(self.order.chunks.text(&text)).await?;
+        let chunk = self.order.chunks.text(&text, &candidates);
+        let told = candidates.iter_mut();
+        told.for_each(|candidate| candidate.bytes.zeroize());
+        self.send(chunk).await?;
         if self.seat.increment_full() || self.seat.waits() {
             self.tell().await?;
             self.answer.grant(self.seat.grant());
@@ -201,7 +208,7 @@ impl Delivery {
     }
 
     async fn break_off(&mut self, refusal: &Refusal) -> Result<(), ClientGone> {
-        self.send(sse::error(refusal)).await?;
+        self.send(self.order.chunks.error(refusal)).await?;
         if matches!(refusal, Refusal::Unacknowledged | Refusal::Stopped(..)) {
             // Nobody waits for a voucher that will not come.
             self.send_receipt(FinishReason::Cancelled).await
@@ -230,9 +237,9 @@ impl Delivery {
         let receipt = self.receipt(finish, tokens, charged);
         let signed = self.service.ledger.sign_next(receipt, &self.service.signer);
         if let Ok(signed) = signed {
-            self.send(sse::receipt(&signed)).await?;
+            self.send(self.order.chunks.receipt(&signed)).await?;
         }
-        self.send(sse::done()).await
+        self.send(self.order.chunks.done()).await
     }
 
     fn receipt(&self, finish: FinishReason, tokens: TokenCounts, charged: Nano) -> Receipt {
@@ -265,7 +272,8 @@ impl Delivery {
     async fn tell(&mut self) -> Result<(), ClientGone> {
         let (tokens, charged) = self.seat.announce();
         self.told = Instant::now();
-        self.send(sse::progress(&tokens, charged)).await
+        self.send(self.order.chunks.progress(&tokens, charged))
+            .await
     }
 
     async fn send(&self, event: Bytes) -> Result<(), ClientGone> {

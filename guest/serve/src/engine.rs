@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME, TokenBias,
+    Candidate, ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME, Start,
+    TokenBias,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -29,8 +30,8 @@ pub(crate) enum AnswerEvent {
     Admitted(u32),
     /// So many prompt tokens are computed.
     Prefilled(u32),
-    /// One completion token.
-    Token(Content),
+    /// One completion token, and the probabilities that were asked for.
+    Token(Content, Vec<Candidate>),
     /// It ended, with so many completion tokens.
     Finished(FinishReason, u32),
     /// It was refused or given up.
@@ -46,6 +47,8 @@ pub(crate) struct Wanted {
     pub(crate) stops: Vec<Content>,
     /// Shifts of logits.
     pub(crate) biases: Vec<TokenBias>,
+    /// How many tokens' probabilities are told beside the taken one's, if any are.
+    pub(crate) alternatives: Option<u8>,
 }
 
 /// Where the engine stands.
@@ -121,14 +124,15 @@ impl Engine {
             answer.ended = true;
             return Err(Refusal::EngineUnavailable);
         }
-        let start = EngineRequest::Start {
+        let start = EngineRequest::Start(Start {
             request: id,
             sampling,
             grant: 0,
             messages: wanted.messages,
             stops: wanted.stops,
             biases: wanted.biases,
-        };
+            alternatives: wanted.alternatives,
+        });
         self.requests
             .send(start)
             .map_err(|_| Refusal::EngineUnavailable)?;
@@ -150,7 +154,7 @@ impl Answer {
         let event = self.events.recv().await;
         self.ended = match &event {
             Some(AnswerEvent::Finished(..) | AnswerEvent::Refused(_)) => true,
-            Some(AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(_))
+            Some(AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(..))
             | None => self.ended,
         };
         event
@@ -213,7 +217,11 @@ async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>,
                 request,
                 prompt_tokens,
             } => (request, AnswerEvent::Prefilled(prompt_tokens)),
-            EngineEvent::Token { request, text } => (request, AnswerEvent::Token(text)),
+            EngineEvent::Token {
+                request,
+                text,
+                candidates,
+            } => (request, AnswerEvent::Token(text, candidates)),
             EngineEvent::Finished {
                 request,
                 reason,

@@ -1,13 +1,15 @@
 //! The answer as server-sent events: OpenAI's chunks, and the two events of `protocol::serving`.
 //!
-//! One event is one write, so that it travels as one unit, and as long as others whatever it
-//! says: a comment before it fills it up to a multiple of [`STEP`]. Which event comes when is
-//! `delivery`'s part. Nothing here is kept after it was written.
+//! One event is one write, so that it travels as one unit, and as long as others of its stream
+//! whatever it says: a comment before it fills it up to a multiple of [`Shape::step`]. Which event
+//! comes when is `delivery`'s part. Nothing here is kept after it was written.
 
 use bytes::Bytes;
+use messages::engine_ipc::Candidate;
 use protocol::receipt::{FinishReason, SignedReceipt, TokenCounts};
 use protocol::serving::{PROGRESS_EVENT, Progress, RECEIPT_EVENT, ReceiptEvent};
 use serde::Serialize;
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,9 +17,12 @@ use protocol::nano::Nano;
 
 use crate::errors::Refusal;
 
-/// Events are multiples of so many bytes. A chunk with the text of a token is one of them, so is an
-/// account, and the end.
+/// Events of a plain stream are multiples of so many bytes. A chunk with the text of a token is one
+/// of them, so is an account, and the end.
 pub const STEP: usize = 512;
+
+/// What a chunk takes for one token and its probability: sixteen bytes as text and as numbers.
+const CANDIDATE_ROOM: usize = 128;
 
 /// The end of every stream.
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -31,8 +36,29 @@ pub struct Chunks {
     pub created: u64,
     /// Name of the model.
     pub model: String,
+    /// What else they carry.
+    pub shape: Shape,
+}
+
+/// What the chunks of one answer carry beside its text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shape {
     /// Whether a last chunk carries the usage, and the others say `null`.
     pub include_usage: bool,
+    /// How many tokens' probabilities are told beside the taken one's, if any are.
+    pub alternatives: Option<u8>,
+}
+
+impl Shape {
+    /// Events of this answer are multiples of so many bytes: it follows from the request alone.
+    #[must_use]
+    pub fn step(self) -> usize {
+        let candidates = self
+            .alternatives
+            .map_or(0, |count| usize::from(count).saturating_add(1));
+        let room = CANDIDATE_ROOM.saturating_mul(candidates);
+        STEP.saturating_add(room).next_multiple_of(STEP)
+    }
 }
 
 impl Chunks {
@@ -43,17 +69,18 @@ impl Chunks {
             role: Some("assistant"),
             content: Some(""),
         };
-        self.chunk(delta, None)
+        self.chunk(delta, None, None)
     }
 
-    /// A piece of the answer.
+    /// A piece of the answer, and what its token might have been, the token itself first.
     #[must_use]
-    pub fn text(&self, text: &str) -> Bytes {
+    pub fn text(&self, text: &str, candidates: &[Candidate]) -> Bytes {
         let delta = Delta {
             role: None,
             content: Some(text),
         };
-        self.chunk(delta, None)
+        let told = self.shape.alternatives.map(|_| Logprobs::of(candidates));
+        self.chunk(delta, told.as_ref(), None)
     }
 
     /// The last chunk with a choice: why the answer ended. A cancelled answer has no OpenAI word
@@ -68,13 +95,13 @@ impl Chunks {
             role: None,
             content: None,
         };
-        self.chunk(delta, Some(word))
+        self.chunk(delta, None, Some(word))
     }
 
     /// The chunk with the usage, when it was asked for.
     #[must_use]
     pub fn usage(&self, tokens: &TokenCounts) -> Option<Bytes> {
-        if !self.include_usage {
+        if !self.shape.include_usage {
             return None;
         }
         let prompt = tokens.prompt.saturating_add(tokens.cached);
@@ -89,84 +116,88 @@ impl Chunks {
         Some(self.event(&[], Some(Some(usage))))
     }
 
-    fn chunk(&self, delta: Delta<'_>, finish_reason: Option<&str>) -> Bytes {
+    /// The account of the stream so far.
+    #[must_use]
+    pub fn progress(&self, tokens: &TokenCounts, charged: Nano) -> Bytes {
+        let progress = Progress {
+            prompt_tokens: tokens.prompt,
+            cached_tokens: tokens.cached,
+            completion_tokens: tokens.completion,
+            charged: charged.to_string(),
+        };
+        self.named(PROGRESS_EVENT, &progress)
+    }
+
+    /// The signed receipt.
+    #[must_use]
+    pub fn receipt(&self, signed: &SignedReceipt) -> Bytes {
+        let receipt = STANDARD.encode(signed.encode());
+        self.named(RECEIPT_EVENT, &ReceiptEvent { receipt })
+    }
+
+    /// An error after the stream began.
+    #[must_use]
+    pub fn error(&self, refusal: &Refusal) -> Bytes {
+        let mut event = b"data: ".to_vec();
+        event.extend(refusal.to_json());
+        event.extend(b"\n\n");
+        self.padded(&event)
+    }
+
+    /// The end of the stream.
+    #[must_use]
+    pub fn done(&self) -> Bytes {
+        self.padded(DONE)
+    }
+
+    fn chunk(
+        &self,
+        delta: Delta<'_>,
+        logprobs: Option<&Logprobs<'_>>,
+        finish_reason: Option<&str>,
+    ) -> Bytes {
         let choice = Choice {
             index: 0,
             delta,
-            logprobs: None,
+            logprobs,
             finish_reason,
         };
-        self.event(&[choice], self.include_usage.then_some(None))
+        self.event(&[choice], self.shape.include_usage.then_some(None))
     }
 
     fn event(&self, choices: &[Choice<'_>], usage: Option<Option<Usage>>) -> Bytes {
-        data(&Chunk {
+        let chunk = Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
             created: self.created,
             model: &self.model,
             choices,
             usage,
-        })
+        };
+        self.padded(&lines(Vec::new(), &chunk))
     }
-}
 
-/// The account of the stream so far.
-#[must_use]
-pub fn progress(tokens: &TokenCounts, charged: Nano) -> Bytes {
-    named(
-        PROGRESS_EVENT,
-        &Progress {
-            prompt_tokens: tokens.prompt,
-            cached_tokens: tokens.cached,
-            completion_tokens: tokens.completion,
-            charged: charged.to_string(),
-        },
-    )
-}
+    fn named(&self, name: &str, value: &impl Serialize) -> Bytes {
+        self.padded(&lines(format!("event: {name}\n").into_bytes(), value))
+    }
 
-/// The signed receipt.
-#[must_use]
-pub fn receipt(signed: &SignedReceipt) -> Bytes {
-    let receipt = STANDARD.encode(signed.encode());
-    named(RECEIPT_EVENT, &ReceiptEvent { receipt })
-}
-
-/// An error after the stream began.
-#[must_use]
-pub fn error(refusal: &Refusal) -> Bytes {
-    let mut event = b"data: ".to_vec();
-    event.extend(refusal.to_json());
-    event.extend(b"\n\n");
-    padded(&event)
-}
-
-/// The end of the stream.
-#[must_use]
-pub fn done() -> Bytes {
-    padded(DONE)
-}
-
-fn data(value: &impl Serialize) -> Bytes {
-    padded(&lines(Vec::new(), value))
-}
-
-fn named(name: &str, value: &impl Serialize) -> Bytes {
-    padded(&lines(format!("event: {name}\n").into_bytes(), value))
+    fn padded(&self, event: &[u8]) -> Bytes {
+        padded(event, self.shape.step())
+    }
 }
 
 fn lines(mut event: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
     event.extend(b"data: ");
-    // Strings and integers only: this cannot fail.
+    // Strings and finite numbers only: this cannot fail.
     event.extend(serde_json::to_vec(value).unwrap_or_default());
     event.extend(b"\n\n");
     event
 }
 
 /// An event behind a comment that fills it up: a colon, points, the end of the line.
-fn padded(event: &[u8]) -> Bytes {
+fn padded(event: &[u8], step: usize) -> Bytes {
     let shortest = event.len().saturating_add(b":\n".len());
-    let length = shortest.next_multiple_of(STEP);
+    let length = shortest.next_multiple_of(step);
     let mut whole = Vec::with_capacity(length);
     whole.push(b':');
     whole.resize(length.saturating_sub(shortest).saturating_add(1), b'.');
@@ -190,7 +221,7 @@ struct Chunk<'a> {
 struct Choice<'a> {
     index: u32,
     delta: Delta<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<&'a Logprobs<'a>>,
     finish_reason: Option<&'a str>,
 }
 
@@ -200,6 +231,51 @@ struct Delta<'a> {
     role: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Logprobs<'a> {
+    content: Vec<Taken<'a>>,
+    refusal: Option<()>,
+}
+
+#[derive(Serialize)]
+struct Taken<'a> {
+    #[serde(flatten)]
+    token: Logprob<'a>,
+    top_logprobs: Vec<Logprob<'a>>,
+}
+
+#[derive(Serialize)]
+struct Logprob<'a> {
+    token: Cow<'a, str>,
+    logprob: f64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Logprobs<'a> {
+    fn of(candidates: &'a [Candidate]) -> Self {
+        let taken = candidates.split_first().map(|(token, others)| Taken {
+            token: Logprob::of(token),
+            top_logprobs: others.iter().map(Logprob::of).collect(),
+        });
+        Self {
+            content: taken.into_iter().collect(),
+            refusal: None,
+        }
+    }
+}
+
+impl<'a> Logprob<'a> {
+    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    fn of(candidate: &'a Candidate) -> Self {
+        Self {
+            token: String::from_utf8_lossy(&candidate.bytes),
+            // Not the negation of zero, which is written as "-0.0".
+            logprob: 0.0 - f64::from(candidate.micro) / 1e6,
+            bytes: &candidate.bytes,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -230,7 +306,10 @@ mod tests {
             id: "chatcmpl-1".to_owned(),
             created: 7,
             model: "m".to_owned(),
-            include_usage,
+            shape: Shape {
+                include_usage,
+                alternatives: None,
+            },
         }
     }
 
@@ -248,7 +327,10 @@ mod tests {
             id: format!("chatcmpl-{:032x}", 1),
             created: 1_795_000_000,
             model: "smollm2-135m-instruct".to_owned(),
-            include_usage: true,
+            shape: Shape {
+                include_usage: true,
+                alternatives: None,
+            },
         };
         let tokens = TokenCounts {
             prompt: u32::MAX,
@@ -257,13 +339,13 @@ mod tests {
         };
         let events = [
             chunks.role(),
-            chunks.text(""),
-            chunks.text("a"),
-            chunks.text(&"\u{1}".repeat(32)),
+            chunks.text("", &[]),
+            chunks.text("a", &[]),
+            chunks.text(&"\u{1}".repeat(32), &[]),
             chunks.finish(FinishReason::Length),
             chunks.usage(&tokens).unwrap(),
-            progress(&tokens, Nano::from_u64(u64::MAX)),
-            done(),
+            chunks.progress(&tokens, Nano::from_u64(u64::MAX)),
+            chunks.done(),
         ];
         for event in events {
             assert_eq!(event.len(), STEP, "{}", line(&event));
@@ -274,11 +356,67 @@ mod tests {
     fn an_event_of_any_length_is_filled_up_to_a_whole_number_of_steps() {
         for length in 0..3 * STEP {
             let event = vec![b'e'; length];
-            let whole = padded(&event);
+            let whole = padded(&event, STEP);
             assert_eq!(whole.len(), (length + 2).next_multiple_of(STEP));
             assert!(whole.ends_with(&event) && whole.starts_with(b":"));
             assert_eq!(whole[whole.len() - length - 1], b'\n');
         }
+    }
+
+    fn candidate(bytes: &[u8], micro: u32) -> Candidate {
+        let bytes = bytes.to_vec();
+        Candidate { micro, bytes }
+    }
+
+    /// An answer whose tokens' probabilities were asked for.
+    fn told(alternatives: u8) -> Chunks {
+        let mut chunks = chunks(false);
+        chunks.shape.alternatives = Some(alternatives);
+        chunks
+    }
+
+    #[test]
+    fn probabilities_have_the_shape_that_openai_clients_parse() {
+        let chunk = told(1).text(
+            "a",
+            &[candidate(b"a", 0), candidate(b"\xe2\x82", 12_345_678)],
+        );
+        let expected = concat!(
+            r#""choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":["#,
+            r#"{"token":"a","logprob":0.0,"bytes":[97],"top_logprobs":["#,
+            "{\"token\":\"\u{fffd}\",\"logprob\":-12.345678,\"bytes\":[226,130]}",
+            r#"]}],"refusal":null},"finish_reason":null}]}"#
+        );
+        assert_eq!(line(&chunk), format!("{HEAD}{expected}\n\n"));
+        let end = told(1).text("", &[]);
+        assert!(line(&end).contains(r#""logprobs":{"content":[],"refusal":null}"#));
+        let plain = chunks(false).text("a", &[candidate(b"a", 0)]);
+        assert!(line(&plain).contains(r#""logprobs":null"#));
+    }
+
+    #[test]
+    fn events_with_probabilities_are_as_long_whatever_the_tokens_are() {
+        for alternatives in 0..=20 {
+            let chunks = told(alternatives);
+            let step = chunks.shape.step();
+            let count = usize::from(alternatives) + 1;
+            let tokens = TokenCounts::default();
+            for event in [
+                chunks.text("", &[]),
+                chunks.text("a", &vec![candidate(b"a", 0); count]),
+                chunks.text(
+                    "sixteen bytes !!",
+                    &vec![candidate(b"sixteen bytes !!", u32::MAX); count],
+                ),
+                chunks.finish(FinishReason::Stop),
+                chunks.progress(&tokens, Nano::from_u64(u64::MAX)),
+                chunks.done(),
+            ] {
+                assert_eq!(event.len(), step, "{}", line(&event));
+            }
+        }
+        assert_eq!(told(0).shape.step(), 1024);
+        assert_eq!(told(20).shape.step(), 3584);
     }
 
     const HEAD: &str =
@@ -296,7 +434,10 @@ mod tests {
             r#""choices":[{"index":0,"delta":{"content":"a\"\n"},"#,
             r#""logprobs":null,"finish_reason":null}]}"#
         );
-        assert_eq!(line(&plain.text("a\"\n")), format!("{HEAD}{expected}\n\n"));
+        assert_eq!(
+            line(&plain.text("a\"\n", &[])),
+            format!("{HEAD}{expected}\n\n")
+        );
         let expected =
             r#""choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}"#;
         assert_eq!(
@@ -309,7 +450,7 @@ mod tests {
     #[test]
     fn usage_comes_in_a_chunk_without_choices_and_is_null_before() {
         let chunks = chunks(true);
-        assert!(line(&chunks.text("x")).ends_with(",\"usage\":null}\n\n"));
+        assert!(line(&chunks.text("x", &[])).ends_with(",\"usage\":null}\n\n"));
         let tokens = TokenCounts {
             prompt: 40,
             cached: 2,
@@ -327,7 +468,7 @@ mod tests {
 
     #[test]
     fn an_event_of_ours_has_a_name_that_openai_clients_skip() {
-        let event = progress(&TokenCounts::default(), Nano::from_u64(9));
+        let event = chunks(false).progress(&TokenCounts::default(), Nano::from_u64(9));
         assert_eq!(
             line(&event),
             concat!(

@@ -48,7 +48,7 @@ async fn hear(client: &mut Client, payer: &Payer, paid: u64, mut stream: Stream)
     };
     while let Some(event) = stream.next().await {
         match &event {
-            Event::Text(text) => heard.text.push_str(text),
+            Event::Text(text) | Event::Told(text, _) => heard.text.push_str(text),
             Event::Progress(progress) => {
                 heard.charged = progress.charged.parse().unwrap();
                 let (status, _) = client.pay(&payer.voucher(paid + heard.charged)).await;
@@ -64,6 +64,38 @@ async fn hear(client: &mut Client, payer: &Payer, paid: u64, mut stream: Stream)
 
 fn words(count: u32) -> String {
     (0..count).map(stage::word).collect()
+}
+
+#[tokio::test]
+async fn probabilities_come_with_the_tokens_and_cost_nothing_more() {
+    let stage = Stage::open();
+    let mut client = Client::attested(&stage.path).await;
+    let payer = Payer::new(9);
+    let mut body = question(100);
+    body["logprobs"] = Value::Bool(true);
+    body["top_logprobs"] = 2.into();
+    let stream = client.chat(&payer.voucher(0), &body).await.unwrap();
+    let heard = hear(&mut client, &payer, 0, stream).await;
+    assert_eq!((heard.text, heard.charged), (words(WORDS), WHOLE_COST));
+    let told: Vec<_> = heard
+        .events
+        .iter()
+        .filter_map(|event| {
+            let Event::Told(text, told) = event else {
+                return None;
+            };
+            Some((text.clone(), told["content"][0].clone()))
+        })
+        .collect();
+    assert_eq!(told.len(), WORDS as usize);
+    for (text, taken) in told {
+        assert_eq!(taken["token"], text);
+        assert_eq!(taken["logprob"], 0.0);
+        assert_eq!(taken["bytes"].as_array().unwrap().len(), text.len());
+        let others = taken["top_logprobs"].as_array().unwrap();
+        let figures: Vec<_> = others.iter().map(|one| one["logprob"].as_f64()).collect();
+        assert_eq!(figures, [Some(-1e-6), Some(-2e-6)]);
+    }
 }
 
 #[tokio::test]
@@ -121,7 +153,7 @@ async fn the_events_come_in_the_order_of_the_specification() {
         .events
         .iter()
         .map(|event| match event {
-            Event::Text(_) => "text",
+            Event::Text(_) | Event::Told(..) => "text",
             Event::Finish(reason) => reason.as_str(),
             Event::Usage(_) => "usage",
             Event::Progress(_) => "progress",
@@ -208,7 +240,7 @@ async fn nothing_is_granted_before_the_prompt_is_paid_and_one_increment_at_a_tim
 fn granted(stage: &Stage) -> u32 {
     let seen = stage.seen.lock().unwrap();
     let grants = seen.engine.iter().map(|request| match request {
-        EngineRequest::Start { grant, .. } => *grant,
+        EngineRequest::Start(start) => start.grant,
         EngineRequest::Grant { tokens, .. } => *tokens,
         EngineRequest::Cancel { .. } => 0,
     });

@@ -69,7 +69,7 @@ async fn the_release_program_answers_on_its_own_network_prints_nothing_and_ends_
     let mut text = String::new();
     while let Some(event) = stream.next().await {
         match event {
-            Event::Text(piece) => text.push_str(&piece),
+            Event::Text(piece) | Event::Told(piece, _) => text.push_str(&piece),
             Event::Progress(progress) => {
                 let charged = progress.charged.parse().unwrap();
                 let (status, _) = client.pay(&payer.voucher(charged)).await;
@@ -108,7 +108,7 @@ async fn once_a_connection_is_closed_nothing_of_its_prompt_and_answer_is_in_memo
     let mut text = String::new();
     while let Some(event) = stream.next().await {
         match event {
-            Event::Text(piece) => text.push_str(&piece),
+            Event::Text(piece) | Event::Told(piece, _) => text.push_str(&piece),
             Event::Progress(progress) => {
                 client
                     .pay(&payer.voucher(progress.charged.parse().unwrap()))

@@ -2,10 +2,12 @@
 //!
 //! What is deliberately not here: where logits come from and where text goes (`scheduler`).
 
+mod likeliest;
 mod sampler;
 mod stop;
 mod utf8;
 
+pub(crate) use likeliest::likeliest;
 pub(crate) use sampler::Sampler;
 pub(crate) use stop::{Held, StopHolder};
 pub(crate) use utf8::Utf8Holder;

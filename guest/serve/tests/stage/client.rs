@@ -269,6 +269,8 @@ pub struct Stream {
 #[derive(Debug, PartialEq)]
 pub enum Event {
     Text(String),
+    /// The same, with what was told of its probability.
+    Told(String, Value),
     Finish(String),
     Usage(Value),
     Progress(Progress),
@@ -346,7 +348,11 @@ fn chunk(chunk: &Value) -> Option<Event> {
         assert_eq!(delta["content"], "");
         return None;
     }
-    Some(Event::Text(delta["content"].as_str().unwrap().to_owned()))
+    let text = delta["content"].as_str().unwrap().to_owned();
+    Some(match &choice["logprobs"] {
+        Value::Null => Event::Text(text),
+        told => Event::Told(text, told.clone()),
+    })
 }
 
 /// Who pays, from which channel.

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use messages::engine_ipc::{Content, EngineEvent, EngineRefusal, EngineRequest};
+use messages::engine_ipc::{Candidate, Content, EngineEvent, EngineRefusal, EngineRequest};
 use messages::framing;
 use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
 use messages::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
@@ -341,6 +341,21 @@ struct Running {
     granted: u32,
     said: u32,
     max: u32,
+    alternatives: Option<u8>,
+}
+
+impl Running {
+    /// Its word, and others that were less likely, as many as were asked for.
+    fn candidates(&self) -> Vec<Candidate> {
+        let Some(count) = self.alternatives else {
+            return Vec::new();
+        };
+        let candidate = |micro: u32| Candidate {
+            micro,
+            bytes: word(self.said).into_bytes(),
+        };
+        (0..=u32::from(count)).map(candidate).collect()
+    }
 }
 
 /// Says its words as far as it was granted; ends after `WORDS` words with an end token, or at the
@@ -356,14 +371,9 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
         seen.lock().unwrap().engine.push(request.clone());
         let mut events = Vec::new();
         match request {
-            EngineRequest::Start {
-                request,
-                sampling,
-                grant,
-                messages,
-                ..
-            } => {
-                if messages[0].content.0 == "too long" {
+            EngineRequest::Start(start) => {
+                let request = start.request;
+                if start.messages[0].content.0 == "too long" {
                     let refusal = EngineRefusal::ContextTooLong;
                     events.push(EngineEvent::Refused { request, refusal });
                 } else {
@@ -376,11 +386,11 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
                         request,
                         prompt_tokens,
                     });
-                    let max = sampling.max_tokens;
                     let answer = Running {
-                        granted: grant,
+                        granted: start.grant,
                         said: 0,
-                        max,
+                        max: start.sampling.max_tokens,
+                        alternatives: start.alternatives,
                     };
                     running.insert(request, answer);
                 }
@@ -413,7 +423,11 @@ fn say(request: u64, answer: &mut Running, events: &mut Vec<EngineEvent>) -> boo
             return false;
         }
         let text = Content(word(answer.said));
-        events.push(EngineEvent::Token { request, text });
+        events.push(EngineEvent::Token {
+            request,
+            text,
+            candidates: answer.candidates(),
+        });
         answer.said += 1;
         if answer.said == answer.max {
             events.push(EngineEvent::Finished {

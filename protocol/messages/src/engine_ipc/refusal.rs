@@ -1,0 +1,55 @@
+//! Why engine refuses or gives up an answer.
+
+use protocol::codec::DecodeError;
+
+/// Why engine refused or gave up an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineRefusal {
+    /// Prompt and wanted completion exceed the context.
+    ContextTooLong,
+    /// The chat is not one that the model's template takes.
+    Chat,
+    /// No room for another stream.
+    Busy,
+    /// The computation left the range of numbers.
+    Numeric,
+    /// A logit is to be shifted whose token the model does not have.
+    Bias,
+}
+
+impl EngineRefusal {
+    pub(super) const fn wire(self) -> u8 {
+        match self {
+            Self::ContextTooLong => 1,
+            Self::Chat => 2,
+            Self::Busy => 3,
+            Self::Numeric => 4,
+            Self::Bias => 5,
+        }
+    }
+
+    pub(super) const fn from_wire(byte: u8) -> Result<Self, DecodeError> {
+        match byte {
+            1 => Ok(Self::ContextTooLong),
+            2 => Ok(Self::Chat),
+            3 => Ok(Self::Busy),
+            4 => Ok(Self::Numeric),
+            5 => Ok(Self::Bias),
+            _ => Err(DecodeError::OutOfRange {
+                field: "engine refusal",
+            }),
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ContextTooLong => "context_length_exceeded",
+            Self::Chat => "chat_not_supported",
+            Self::Busy => "engine_busy",
+            Self::Numeric => "engine_numeric",
+            Self::Bias => "logit_bias_token",
+        }
+    }
+}

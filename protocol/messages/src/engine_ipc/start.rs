@@ -1,0 +1,181 @@
+//! What begins an answer: the prompt, and how it is to be continued.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use protocol::codec::{DecodeError, Reader, Writer};
+use protocol::receipt::Sampling;
+
+use super::{
+    Content, MAX_ALTERNATIVES, MAX_BIAS_MILLI, MAX_BIASES, MAX_MESSAGES, MAX_PROMPT_BYTES,
+    MAX_STOP_BYTES, MAX_STOPS, read_text,
+};
+
+/// The request for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Chosen by serve, unique while the answer runs.
+    pub request: u64,
+    /// How to sample.
+    pub sampling: Sampling,
+    /// Completion tokens that may be produced before the next grant.
+    pub grant: u32,
+    /// The chat, in order.
+    pub messages: Vec<ChatMessage>,
+    /// Strings that end the answer; their text is not returned.
+    pub stops: Vec<Content>,
+    /// Shifts of logits, no token twice.
+    pub biases: Vec<TokenBias>,
+    /// Whether probabilities are returned, and how many tokens beside the one that was taken.
+    pub alternatives: Option<u8>,
+}
+
+impl Start {
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.u64(self.request);
+        self.sampling.write(out);
+        out.u32(self.grant).count(self.messages.len());
+        for message in &self.messages {
+            out.u8(message.role.wire())
+                .blob(message.content.0.as_bytes());
+        }
+        out.count(self.stops.len());
+        for stop in &self.stops {
+            out.blob(stop.0.as_bytes());
+        }
+        write_biases(&self.biases, out);
+        out.u8(self.alternatives.map_or(0, |count| count.saturating_add(1)));
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let request = from.u64()?;
+        let sampling = Sampling::read(from)?;
+        let grant = from.u32()?;
+        let messages = read_messages(from)?;
+        let stops = from.count("stops", MAX_STOPS)?;
+        let stops = (0..stops)
+            .map(|_| read_text(from, "stop", MAX_STOP_BYTES))
+            .collect::<Result<_, _>>()?;
+        let biases = read_biases(from)?;
+        let alternatives = from.u8()?.checked_sub(1);
+        if alternatives.is_some_and(|count| usize::from(count) > MAX_ALTERNATIVES) {
+            let field = "alternatives";
+            return Err(DecodeError::OutOfRange { field });
+        }
+        Ok(Self {
+            request,
+            sampling,
+            grant,
+            messages,
+            stops,
+            biases,
+            alternatives,
+        })
+    }
+}
+
+fn read_messages(from: &mut Reader<'_>) -> Result<Vec<ChatMessage>, DecodeError> {
+    let mut messages = Vec::new();
+    let mut room = MAX_PROMPT_BYTES;
+    for _ in 0..from.count("messages", MAX_MESSAGES)? {
+        let role = ChatRole::from_wire(from.u8()?)?;
+        let content = read_text(from, "message", room)?;
+        room = room.saturating_sub(content.0.len());
+        messages.push(ChatMessage { role, content });
+    }
+    Ok(messages)
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatRole {
+    /// Instructions.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl ChatRole {
+    const fn wire(self) -> u8 {
+        match self {
+            Self::System => 1,
+            Self::User => 2,
+            Self::Assistant => 3,
+        }
+    }
+
+    const fn from_wire(byte: u8) -> Result<Self, DecodeError> {
+        match byte {
+            1 => Ok(Self::System),
+            2 => Ok(Self::User),
+            3 => Ok(Self::Assistant),
+            _ => Err(DecodeError::OutOfRange { field: "chat role" }),
+        }
+    }
+
+    /// The name used in chat templates and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// Who wrote it.
+    pub role: ChatRole,
+    /// What was written.
+    pub content: Content,
+}
+
+/// A shift of one token's logit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenBias {
+    /// The token's number.
+    pub token: u32,
+    /// What is added, in thousandths.
+    pub milli: i32,
+}
+
+/// Part of what a client asked: prints nothing of it.
+impl fmt::Debug for TokenBias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenBias")
+    }
+}
+
+fn write_biases(biases: &[TokenBias], out: &mut Writer) {
+    out.u16(u16::try_from(biases.len()).unwrap_or(u16::MAX));
+    for bias in biases {
+        out.u32(bias.token).u32(bias.milli.cast_unsigned());
+    }
+}
+
+/// In the order of their tokens, so that none occurs twice.
+fn read_biases(from: &mut Reader<'_>) -> Result<Vec<TokenBias>, DecodeError> {
+    let refused = DecodeError::OutOfRange { field: "biases" };
+    let count = usize::from(from.u16()?);
+    if count > MAX_BIASES {
+        return Err(refused);
+    }
+    let mut biases: Vec<TokenBias> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let bias = TokenBias {
+            token: from.u32()?,
+            milli: from.u32()?.cast_signed(),
+        };
+        let in_order = biases.last().is_none_or(|last| last.token < bias.token);
+        if !in_order || !(-MAX_BIAS_MILLI..=MAX_BIAS_MILLI).contains(&bias.milli) {
+            return Err(refused);
+        }
+        biases.push(bias);
+    }
+    Ok(biases)
+}
