@@ -9,6 +9,7 @@ mod answer;
 pub mod bench;
 #[cfg(test)]
 mod fixture;
+mod format;
 mod gguf;
 mod ipc;
 mod kernels;
@@ -26,6 +27,7 @@ mod refusal;
 )]
 mod safetensors;
 mod scheduler;
+mod stream;
 mod template;
 #[cfg(test)]
 mod tests;

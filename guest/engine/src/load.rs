@@ -1,7 +1,9 @@
 //! A model ready to answer: weights, vocabulary and template of one file.
 
 use std::fs::File;
+use std::sync::OnceLock;
 
+use crate::format::Vocabulary;
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
 use crate::model::{Shape, Weights};
@@ -15,6 +17,8 @@ pub struct Model {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) template: Template,
     pub(crate) kernels: Kernels,
+    /// Made for the first answer that must have a form.
+    pub(crate) vocabulary: OnceLock<Vocabulary>,
 }
 
 impl std::fmt::Debug for Model {
@@ -40,6 +44,16 @@ impl Model {
             tokenizer,
             template,
             kernels: Kernels::detect(),
+            vocabulary: OnceLock::new(),
+        })
+    }
+
+    /// The tokens in the order of their bytes.
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        self.vocabulary.get_or_init(|| {
+            let tokens = 0..u32::try_from(self.weights.shape.vocabulary).unwrap_or(u32::MAX);
+            let texts = tokens.map(|token| self.tokenizer.text(token));
+            Vocabulary::of(texts, self.tokenizer.ends())
         })
     }
 

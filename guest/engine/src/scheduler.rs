@@ -6,15 +6,16 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    Candidate, ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest,
-    MAX_CANDIDATE_BYTES, Start,
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_KEYWORD_BYTES, Start,
 };
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::answer::{Held, Sampler, StopHolder, Utf8Holder, likeliest};
+use crate::answer::{Sampler, StopHolder, Utf8Holder};
+use crate::format::{Follower, Grammar};
 use crate::load::Model;
-use crate::model::{Geometry, Row, Runner, Slot, pages_for};
+use crate::model::{Geometry, Row, Runner, pages_for};
+use crate::stream::{Next, Outcome, Stream};
 use crate::tokenizer::EncodeError;
 
 /// Answers at once.
@@ -31,45 +32,6 @@ const REPORT_TOKENS: usize = 256;
 /// serve used a request number that is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RepeatedRequest;
-
-/// What a sequence waits for.
-enum Next {
-    /// Its prompt, computed up to here.
-    Prompt { computed: usize },
-    /// A grant, with this hidden state.
-    Sample(Zeroizing<Vec<f32>>),
-    /// A row for this token.
-    Compute(u32),
-}
-
-/// One answer.
-struct Stream {
-    request: u64,
-    slot: Slot,
-    prompt: Zeroizing<Vec<u32>>,
-    reported: usize,
-    pages: usize,
-    max_tokens: u32,
-    sampler: Sampler,
-    /// How many tokens' probabilities are told beside the taken one's, if any are.
-    alternatives: Option<u8>,
-    grant: u32,
-    /// The tokens of the answer so far.
-    written: Zeroizing<Vec<u32>>,
-    characters: Utf8Holder,
-    stops: StopHolder,
-    next: Next,
-}
-
-/// What a sampled token did to its answer.
-enum Outcome {
-    /// It goes on.
-    Continues,
-    /// It ended.
-    Ended(FinishReason),
-    /// The logits were not finite.
-    Failed,
-}
 
 /// All answers of an engine.
 pub(crate) struct Scheduler<'a, 'w> {
@@ -151,9 +113,18 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             .iter_mut()
             .map(|message| &mut message.content);
         contents.for_each(|content| content.0.zeroize());
-        match admitted {
-            Err(refusal) => EngineEvent::Refused { request, refusal },
-            Ok(prompt) => self.open(start, prompt),
+        let form = std::mem::replace(&mut start.form, Form::Free);
+        // A schema is read last: it costs more than the rest.
+        match admitted
+            .map_err(Rejected::of)
+            .and_then(|prompt| Ok((prompt, follower(form)?)))
+        {
+            Err(Rejected { refusal, keyword }) => EngineEvent::Refused {
+                request,
+                refusal,
+                keyword,
+            },
+            Ok((prompt, form)) => self.open(start, prompt, form),
         }
     }
 
@@ -214,7 +185,12 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         Ok(prompt)
     }
 
-    fn open(&mut self, start: Start, prompt: Zeroizing<Vec<u32>>) -> EngineEvent {
+    fn open(
+        &mut self,
+        start: Start,
+        prompt: Zeroizing<Vec<u32>>,
+        form: Option<Follower>,
+    ) -> EngineEvent {
         let request = start.request;
         let max_tokens = start.sampling.max_tokens;
         let completion = usize::try_from(max_tokens).unwrap_or(usize::MAX);
@@ -232,6 +208,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             max_tokens,
             sampler: Sampler::new(start.sampling, start.biases),
             alternatives: start.alternatives,
+            form,
             grant: start.grant,
             // As long as it can become: a vector that grows leaves copies behind.
             written: Zeroizing::new(Vec::with_capacity(completion)),
@@ -284,9 +261,13 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                     });
                     ended.push(request);
                 }
-                Outcome::Failed => {
-                    let refusal = EngineRefusal::Numeric;
-                    events.push(EngineEvent::Refused { request, refusal });
+                Outcome::Failed(refusal) => {
+                    let Rejected { refusal, keyword } = Rejected::of(refusal);
+                    events.push(EngineEvent::Refused {
+                        request,
+                        refusal,
+                        keyword,
+                    });
                     ended.push(request);
                 }
             }
@@ -378,82 +359,39 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 }
 
-impl Stream {
-    fn is_ready(&self) -> bool {
-        match self.next {
-            Next::Sample(_) => self.grant > 0,
-            Next::Prompt { .. } | Next::Compute(_) => false,
-        }
-    }
+/// A refusal, and the keyword that it is about.
+struct Rejected {
+    refusal: EngineRefusal,
+    keyword: Content,
+}
 
-    /// Position of the token that was sampled last.
-    fn position(&self) -> usize {
-        self.prompt
-            .len()
-            .saturating_add(self.written.len())
-            .saturating_sub(1)
-    }
-
-    fn take_logits(
-        &mut self,
-        model: &Model,
-        logits: &[f32],
-        events: &mut Vec<EngineEvent>,
-    ) -> Outcome {
-        let Ok(token) = self.sampler.sample(logits, &self.written) else {
-            return Outcome::Failed;
-        };
-        self.grant = self.grant.saturating_sub(1);
-        self.written.push(token);
-        self.next = Next::Compute(token);
-        let (ended, candidates) = if model.tokenizer.is_end(token) {
-            (Some(FinishReason::Stop), Vec::new())
-        } else {
-            let full = count(self.written.len()) >= self.max_tokens;
-            let candidates = self.candidates(model, logits, token);
-            (full.then_some(FinishReason::Length), candidates)
-        };
-        let mut text = self.characters.push(model.tokenizer.text(token));
-        if ended.is_some() {
-            text.push_str(&self.characters.finish());
-        }
-        let text = Zeroizing::new(text);
-        let (text, outcome) = match (self.stops.push(&text), ended) {
-            (Held::Stopped(before), _) => (before, Outcome::Ended(FinishReason::Stop)),
-            (Held::Text(text), None) => (text, Outcome::Continues),
-            (Held::Text(mut text), Some(reason)) => {
-                text.push_str(&self.stops.finish());
-                (text, Outcome::Ended(reason))
-            }
-        };
-        events.push(EngineEvent::Token {
-            request: self.request,
-            text: Content(text),
-            candidates,
-        });
-        outcome
-    }
-
-    /// The token and what else it might have been, where that was asked for.
-    fn candidates(&self, model: &Model, logits: &[f32], token: u32) -> Vec<Candidate> {
-        let Some(alternatives) = self.alternatives else {
-            return Vec::new();
-        };
-        let likeliest = likeliest(logits, token, alternatives);
-        let candidate = likeliest.iter().map(|one| Candidate {
-            micro: one.micro,
-            bytes: model
-                .tokenizer
-                .text(one.token)
-                .iter()
-                .take(MAX_CANDIDATE_BYTES)
-                .copied()
-                .collect(),
-        });
-        candidate.collect()
+impl Rejected {
+    const fn of(refusal: EngineRefusal) -> Self {
+        let keyword = Content(String::new());
+        Self { refusal, keyword }
     }
 }
 
-fn count(tokens: usize) -> u32 {
+/// What leads an answer in its form.
+fn follower(form: Form) -> Result<Option<Follower>, Rejected> {
+    let grammar = match form {
+        Form::Free => return Ok(None),
+        Form::Object => Grammar::any_object().ok_or(Rejected::of(EngineRefusal::Form))?,
+        Form::Schema(schema) => {
+            let schema = Zeroizing::new(schema.0);
+            Grammar::of_schema(&schema).map_err(|refused| Rejected {
+                refusal: EngineRefusal::Schema,
+                keyword: Content(refused.keyword.filter(is_short).unwrap_or_default()),
+            })?
+        }
+    };
+    Ok(Some(Follower::new(grammar)))
+}
+
+fn is_short(keyword: &String) -> bool {
+    keyword.len() <= MAX_KEYWORD_BYTES
+}
+
+pub(crate) fn count(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }

@@ -186,6 +186,7 @@ fn start_with(
             .collect(),
         biases: Vec::new(),
         alternatives: None,
+        form: Form::Free,
     })
 }
 
@@ -249,6 +250,57 @@ fn probabilities_come_with_every_token_but_the_end_and_change_no_answer() {
         serve.send(&asked(0));
         let taken: Vec<_> = tokens.iter().map(|all| vec![all[0].clone()]).collect();
         assert_eq!(serve.finish(2).candidates[..tokens.len()], taken);
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_answer_has_the_form_that_was_asked_for() {
+    let model = Model::read(demonstration_model()).unwrap();
+    let question = user("Name a city and its country.");
+    let schema = r#"{"type":"object","properties":{
+        "city":{"type":"string","maxLength":20},"country":{"enum":["France","Peru"]},
+        "people":{"type":"integer"}},"required":["city","country","people"]}"#;
+    let asked = |request, temperature, form: Form| {
+        let start = start_with(request, &question, (sampling(temperature, 90), 90), &[]);
+        changed(start, |start| start.form = form)
+    };
+    let of_schema = |schema: &str| Form::Schema(Content(schema.to_owned()));
+    with_engine(&model, 2, |serve| {
+        for temperature in [0, 1000, 2000] {
+            serve.send(&asked(1, temperature, of_schema(schema)));
+            serve.send(&asked(2, temperature, Form::Object));
+            serve.send(&asked(3, temperature, Form::Free));
+            let answers = serve.finish_all(&[1, 2, 3]);
+            let text = answers[&1].texts.concat();
+            if answers[&1].end == Some(Ok(FinishReason::Stop)) {
+                let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert!(
+                    value["people"].is_i64() || value["people"].is_u64(),
+                    "{text}"
+                );
+                assert!(
+                    value["city"].as_str().unwrap().chars().count() <= 20,
+                    "{text}"
+                );
+                assert!(["France", "Peru"].contains(&value["country"].as_str().unwrap()));
+            } else {
+                // The number was still being written.
+                assert_eq!(answers[&1].end, Some(Ok(FinishReason::Length)));
+                assert!(text.starts_with('{'), "{text}");
+            }
+            assert!(answers[&2].texts.concat().starts_with('{'));
+            // The others are what they are without company.
+            serve.send(&asked(3, temperature, Form::Free));
+            assert_eq!(serve.finish(3), answers[&3]);
+        }
+        serve.send(&asked(
+            4,
+            0,
+            of_schema(r#"{"type":"string","pattern":"a"}"#),
+        ));
+        assert_eq!(serve.finish(4).end, Some(Err(EngineRefusal::Schema)));
+        assert_eq!(serve.finish_all(&[]), HashMap::new());
     })
     .unwrap();
 }

@@ -4,16 +4,22 @@
 //! tools or for three choices must not pay for an answer without them. Values are not repeated in
 //! errors. Model names are compared by the caller; prompts are counted by the engine.
 
+use bounded_json::Json;
 use messages::engine_ipc::{
-    ChatMessage, ChatRole, Content, MAX_ALTERNATIVES, MAX_MESSAGES, MAX_PROMPT_BYTES,
+    ChatMessage, ChatRole, Content, Form, MAX_ALTERNATIVES, MAX_MESSAGES, MAX_PROMPT_BYTES,
     MAX_STOP_BYTES, MAX_STOPS,
 };
 use protocol::launch_configuration::Limits;
 
 use crate::errors::{Refusal, repeatable_name};
-use crate::json::{self, Json};
+use crate::form;
 use crate::sampling::{Drawing, whole};
 
+/// Limits of a body, beside its length.
+const JSON: bounded_json::Limits = bounded_json::Limits {
+    depth: 32,
+    values: 4096,
+};
 /// Completion tokens at most when the request does not say.
 const DEFAULT_MAX_TOKENS: u32 = 1024;
 
@@ -34,6 +40,8 @@ pub struct ChatRequest {
     pub include_usage: bool,
     /// How many tokens' probabilities are told beside the taken one's, if any are.
     pub alternatives: Option<u8>,
+    /// The form that the answer must have.
+    pub form: Form,
 }
 
 impl ChatRequest {
@@ -42,7 +50,7 @@ impl ChatRequest {
     /// # Errors
     /// A [`Refusal`] that names the member at fault.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
-        let Json::Object(members) = json::parse(body)? else {
+        let Json::Object(members) = bounded_json::parse(body, JSON)? else {
             return Err(Refusal::JsonMalformed);
         };
         let mut fields = Fields::default();
@@ -53,7 +61,7 @@ impl ChatRequest {
     }
 }
 
-/// Members as they come, each at most once (`json` saw to that).
+/// Members as they come, each at most once (`bounded_json` saw to that).
 #[derive(Default)]
 struct Fields {
     model: Option<String>,
@@ -65,6 +73,7 @@ struct Fields {
     include_usage: bool,
     logprobs: bool,
     top_logprobs: Option<u8>,
+    form: Option<Form>,
 }
 
 impl Fields {
@@ -84,6 +93,7 @@ impl Fields {
             }
             "logprobs" => self.logprobs = optional(value, logprobs)?.unwrap_or(false),
             "top_logprobs" => self.top_logprobs = optional(value, top_logprobs)?,
+            "response_format" => self.form = optional(value, form::read)?,
             other => {
                 let member = repeatable_name(other);
                 return Err(Refusal::UnsupportedMember { member });
@@ -123,12 +133,13 @@ impl Fields {
             stops: self.stops,
             include_usage: self.include_usage,
             alternatives: self.logprobs.then(|| self.top_logprobs.unwrap_or(0)),
+            form: self.form.unwrap_or(Form::Free),
         })
     }
 }
 
 /// `null` stands for an absent member, as SDKs send it.
-fn optional<T>(
+pub(crate) fn optional<T>(
     value: Json,
     read: impl FnOnce(Json) -> Result<T, Refusal>,
 ) -> Result<Option<T>, Refusal> {

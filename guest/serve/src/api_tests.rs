@@ -6,6 +6,7 @@
 )]
 
 use super::*;
+use messages::engine_ipc::MAX_SCHEMA_BYTES;
 
 const LIMITS: Limits = Limits {
     streams: 4,
@@ -81,6 +82,57 @@ fn takes_what_shapes_the_distribution() {
 }
 
 #[test]
+fn the_form_of_an_answer_is_passed_on_and_its_wrapping_is_checked() {
+    let form = |value: &str| {
+        let member = format!("\"response_format\":{value}");
+        with(&member).map(|request| request.form)
+    };
+    assert_eq!(form("null").unwrap(), Form::Free);
+    assert_eq!(form(r#"{"type":"text"}"#).unwrap(), Form::Free);
+    assert_eq!(form(r#"{"type":"json_object"}"#).unwrap(), Form::Object);
+    let schema = r#"{"properties":{"b":{},"a":{"maximum":0.5}},"type":"object"}"#;
+    let wrapped = |schema: &str, more: &str| {
+        format!(
+            r#"{{"type":"json_schema","json_schema":{{"name":"n-1","schema":{schema}{more}}}}}"#
+        )
+    };
+    let taken = form(&wrapped(schema, r#","strict":true,"description":"d""#)).unwrap();
+    assert_eq!(
+        taken,
+        Form::Schema(Content(schema.to_owned())),
+        "in its order"
+    );
+    let long = format!("{{\"title\":\"{}\"}}", "x".repeat(MAX_SCHEMA_BYTES));
+    assert_eq!(
+        form(&wrapped(&long, "")).unwrap_err().code(),
+        "body-too-long"
+    );
+    for bad in [
+        "1",
+        "[]",
+        r#"{}"#,
+        r#"{"type":"xml"}"#,
+        r#"{"type":1}"#,
+        r#"{"type":"json_schema"}"#,
+        r#"{"type":"json_object","json_schema":{}}"#,
+        r#"{"type":"json_schema","json_schema":{"name":"n"}}"#,
+        r#"{"type":"json_schema","json_schema":{"schema":{}}}"#,
+        r#"{"type":"json_schema","json_schema":{"name":"a b","schema":{}}}"#,
+        r#"{"type":"json_schema","json_schema":{"name":"n","schema":true}}"#,
+        r#"{"type":"json_schema","json_schema":{"name":"n","schema":{},"strict":1}}"#,
+    ] {
+        let expected = named("invalid-member", "response_format");
+        let member = format!("\"response_format\":{bad}");
+        assert_eq!(refused(with(&member)), expected, "{bad}");
+    }
+    let more = with(&format!(
+        "\"response_format\":{}",
+        wrapped("{}", r#","more":1"#)
+    ));
+    assert_eq!(refused(more), named("unsupported-member", "more"));
+}
+
+#[test]
 fn probabilities_are_asked_for_by_a_switch_and_a_number() {
     let asked = |members: &str| with(members).unwrap().alternatives;
     assert_eq!(asked(r#""logprobs":false"#), None);
@@ -107,13 +159,7 @@ fn text_parts_follow_each_other() {
 
 #[test]
 fn refuses_by_name_what_it_does_not_support() {
-    for member in [
-        "tools",
-        "n",
-        "response_format",
-        "user",
-        "chat_template_kwargs",
-    ] {
+    for member in ["tools", "n", "user", "chat_template_kwargs"] {
         assert_eq!(
             refused(with(&format!(r#""{member}":1"#))),
             named("unsupported-member", member)

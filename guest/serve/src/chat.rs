@@ -63,6 +63,7 @@ pub(crate) async fn begin(
         stops: request.stops,
         biases: request.drawing.biases,
         alternatives: request.alternatives,
+        form: request.form,
     };
     let mut answer = service.engine.begin(sampling, wanted)?;
     let prompt_tokens = admitted(&mut answer, service, most).await?;
@@ -106,7 +107,9 @@ async fn admitted(answer: &mut Answer, service: &Service, most: u32) -> Result<u
     let first = timeout(ADMISSION, answer.next()).await.ok().flatten();
     match first {
         Some(AnswerEvent::Admitted(tokens)) if tokens <= most => Ok(tokens),
-        Some(AnswerEvent::Refused(refusal)) => Err(Refusal::Engine(refusal)),
+        Some(AnswerEvent::Refused(refusal, keyword)) => {
+            Err(Refusal::of_engine(refusal, &keyword.0))
+        }
         Some(
             AnswerEvent::Admitted(_)
             | AnswerEvent::Prefilled(_)

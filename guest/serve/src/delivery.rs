@@ -152,7 +152,7 @@ impl Delivery {
                 self.count_end_token(reason, tokens);
                 Err(End::Finished(reason))
             }
-            AnswerEvent::Refused(refusal) => Err(End::Broken(Refusal::Engine(refusal))),
+            AnswerEvent::Refused(refusal, _) => Err(End::Broken(Refusal::Engine(refusal))),
             AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) => Err(broken()),
         }
     }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    Candidate, ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, MAX_FRAME, Start,
-    TokenBias,
+    Candidate, ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME,
+    Start, TokenBias,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -34,8 +34,8 @@ pub(crate) enum AnswerEvent {
     Token(Content, Vec<Candidate>),
     /// It ended, with so many completion tokens.
     Finished(FinishReason, u32),
-    /// It was refused or given up.
-    Refused(EngineRefusal),
+    /// It was refused or given up, perhaps for a keyword of its schema.
+    Refused(EngineRefusal, Content),
 }
 
 /// What an answer is made from, besides how it samples.
@@ -49,6 +49,8 @@ pub(crate) struct Wanted {
     pub(crate) biases: Vec<TokenBias>,
     /// How many tokens' probabilities are told beside the taken one's, if any are.
     pub(crate) alternatives: Option<u8>,
+    /// The form that the answer must have.
+    pub(crate) form: Form,
 }
 
 /// Where the engine stands.
@@ -132,6 +134,7 @@ impl Engine {
             stops: wanted.stops,
             biases: wanted.biases,
             alternatives: wanted.alternatives,
+            form: wanted.form,
         });
         self.requests
             .send(start)
@@ -153,7 +156,7 @@ impl Answer {
     pub(crate) async fn next(&mut self) -> Option<AnswerEvent> {
         let event = self.events.recv().await;
         self.ended = match &event {
-            Some(AnswerEvent::Finished(..) | AnswerEvent::Refused(_)) => true,
+            Some(AnswerEvent::Finished(..) | AnswerEvent::Refused(..)) => true,
             Some(AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(..))
             | None => self.ended,
         };
@@ -227,7 +230,11 @@ async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>,
                 reason,
                 completion_tokens,
             } => (request, AnswerEvent::Finished(reason, completion_tokens)),
-            EngineEvent::Refused { request, refusal } => (request, AnswerEvent::Refused(refusal)),
+            EngineEvent::Refused {
+                request,
+                refusal,
+                keyword,
+            } => (request, AnswerEvent::Refused(refusal, keyword)),
         };
         let mut answers = lock(&answers);
         // An answer that was cancelled is no longer listed; one whose room is full got more than

@@ -4,6 +4,7 @@
 //! or an engine sent is repeated, except the name of an unknown member when it is an identifier.
 //! Internal faults that end the program are not here (`crate::RunError`).
 
+use bounded_json::JsonError;
 use http::StatusCode;
 use messages::engine_ipc::EngineRefusal;
 use messages::host_control::StopReason;
@@ -91,6 +92,12 @@ pub enum Refusal {
     /// The engine refused the request.
     #[error("the engine refused the request")]
     Engine(EngineRefusal),
+    /// The engine does not know the schema that the answer is to follow.
+    #[error("no answer can be led by this schema")]
+    Schema {
+        /// The keyword that it does not take, when it is an identifier.
+        keyword: Option<String>,
+    },
     /// The bytes are no voucher.
     #[error("the voucher is malformed")]
     VoucherMalformed,
@@ -155,12 +162,14 @@ impl Refusal {
             Self::TooManyStreams => (429, LIMIT, "too-many-streams"),
             Self::EngineUnavailable => (503, SERVER, "engine-unavailable"),
             Self::Engine(refusal) => match refusal {
-                EngineRefusal::ContextTooLong | EngineRefusal::Chat | EngineRefusal::Bias => {
-                    (400, INVALID, refusal.code())
-                }
+                EngineRefusal::ContextTooLong
+                | EngineRefusal::Chat
+                | EngineRefusal::Bias
+                | EngineRefusal::Schema => (400, INVALID, refusal.code()),
                 EngineRefusal::Busy => (429, LIMIT, refusal.code()),
-                EngineRefusal::Numeric => (500, SERVER, refusal.code()),
+                EngineRefusal::Numeric | EngineRefusal::Form => (500, SERVER, refusal.code()),
             },
+            Self::Schema { .. } => (400, INVALID, EngineRefusal::Schema.code()),
             Self::VoucherMalformed => (400, INVALID, "voucher-malformed"),
             Self::VoucherSignature => (400, INVALID, "voucher-signature"),
             Self::VoucherNetwork => (402, PAYMENT, "voucher-network"),
@@ -171,6 +180,21 @@ impl Refusal {
             Self::HostSilent => (503, SERVER, "host-silent"),
             Self::Unacknowledged => (402, PAYMENT, "payment-unacknowledged"),
             Self::TooManyChannels => (503, SERVER, "too-many-channels"),
+        }
+    }
+
+    /// The engine's; the keyword is what it read in the client's schema.
+    pub(crate) fn of_engine(refusal: EngineRefusal, keyword: &str) -> Self {
+        match refusal {
+            EngineRefusal::Schema => Self::Schema {
+                keyword: repeatable_name(keyword.trim_start_matches('$')),
+            },
+            EngineRefusal::ContextTooLong
+            | EngineRefusal::Chat
+            | EngineRefusal::Busy
+            | EngineRefusal::Numeric
+            | EngineRefusal::Bias
+            | EngineRefusal::Form => Self::Engine(refusal),
         }
     }
 
@@ -195,10 +219,12 @@ impl Refusal {
                 member.as_deref()
             }
             Self::InvalidMember { member } | Self::MissingMember { member } => Some(member),
+            Self::Schema { keyword } => Some(keyword.as_deref().unwrap_or("response_format")),
+            Self::Engine(EngineRefusal::Schema) => Some("response_format"),
             Self::UnknownModel => Some("model"),
             Self::Engine(EngineRefusal::ContextTooLong | EngineRefusal::Chat) => Some("messages"),
             Self::Engine(EngineRefusal::Bias) => Some("logit_bias"),
-            Self::Engine(EngineRefusal::Busy | EngineRefusal::Numeric)
+            Self::Engine(EngineRefusal::Busy | EngineRefusal::Numeric | EngineRefusal::Form)
             | Self::AttestFirst
             | Self::ChallengeMalformed
             | Self::ChallengeClass
@@ -258,6 +284,18 @@ impl Refusal {
         };
         // Strings only: this cannot fail; an empty body would still carry the status.
         serde_json::to_vec(&object).unwrap_or_default()
+    }
+}
+
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Malformed => Self::JsonMalformed,
+            JsonError::TooLarge => Self::JsonTooLarge,
+            JsonError::Duplicate(name) => Self::JsonDuplicate {
+                member: repeatable_name(&name),
+            },
+        }
     }
 }
 

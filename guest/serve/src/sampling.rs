@@ -3,11 +3,11 @@
 
 use std::ops::RangeInclusive;
 
+use bounded_json::Json;
 use messages::engine_ipc::{MAX_BIAS_MILLI, MAX_BIASES, TokenBias};
 use protocol::receipt::Sampling;
 
 use crate::errors::Refusal;
-use crate::json::Json;
 
 /// How a client wants its tokens drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]

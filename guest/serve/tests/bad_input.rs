@@ -50,6 +50,24 @@ async fn refuses_chats_that_it_does_not_serve() {
 }
 
 #[tokio::test]
+async fn names_the_keyword_that_the_engine_does_not_take() {
+    let stage = Stage::open();
+    let mut client = Client::attested(&stage.path).await;
+    let mut body = question(9);
+    body["response_format"] = json!({
+        "type": "json_schema",
+        "json_schema": { "name": "n", "schema": { "$pattern": "top-secret" } },
+    });
+    let voucher = Payer::new(9).voucher(0);
+    let request = chat_request(&voucher, body.to_string().into_bytes());
+    let (status, body) = client.whole(request).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let error: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(error["error"]["code"], "response_format_schema");
+    assert_eq!(error["error"]["param"], "pattern");
+}
+
+#[tokio::test]
 async fn refuses_a_body_over_the_limit_and_one_that_is_not_json() {
     let stage = Stage::open();
     let mut client = Client::attested(&stage.path).await;

@@ -5,6 +5,7 @@ one failed. Deliberately not here: refusals of evidence and payment, which tests
 """
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import secrets
@@ -175,6 +176,39 @@ def draws_the_likeliest_where_nothing_else_is_left(client):
         require(drawn == greedy, f"another answer with {narrowed}")
 
 
+def tells_how_probable_its_tokens_are(client):
+    """The greedy token is the likeliest one, and the tokens make the text."""
+    answer = ask(client, logprobs=True, top_logprobs=3).choices[0]
+    told = answer.logprobs.content
+    require("".join(one.token for one in told) == answer.message.content, len(told))
+    for one in told:
+        require(one.token.encode() == bytes(one.bytes), "a token is not its bytes")
+        require(len(one.top_logprobs) == 3, len(one.top_logprobs))
+        likeliest = max(other.logprob for other in one.top_logprobs)
+        require(one.logprob == likeliest <= 0, (one.logprob, likeliest))
+    error = refusal(openai.BadRequestError, lambda: ask(client, top_logprobs=3))
+    require((error.code, error.param) == ("invalid-member", "top_logprobs"), error.code)
+
+
+def writes_what_a_schema_says(client):
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 12}, "sure": {"type": "boolean"}},
+        "required": ["city", "sure"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+    answer = ask(client, response_format=form, max_tokens=64).choices[0]
+    require(answer.finish_reason == "stop", answer.finish_reason)
+    found = json.loads(answer.message.content)
+    require(list(found) == ["city", "sure"], list(found))
+    require(isinstance(found["city"], str) and len(found["city"]) <= 12, "city")
+    require(isinstance(found["sure"], bool), "sure")
+    schema["properties"]["city"]["pattern"] = "^P"
+    error = refusal(openai.BadRequestError, lambda: ask(client, response_format=form))
+    require((error.code, error.param) == ("response_format_schema", "pattern"), error.code)
+
+
 def streams_three_answers_at_once(client):
     with concurrent.futures.ThreadPoolExecutor(3) as three:
         answers = list(three.map(lambda _: streamed(client)[0], range(3)))
@@ -190,6 +224,8 @@ CLAIMS = [
     names_the_member_that_it_does_not_take,
     refuses_to_shift_a_token_that_the_model_does_not_have,
     draws_the_likeliest_where_nothing_else_is_left,
+    tells_how_probable_its_tokens_are,
+    writes_what_a_schema_says,
     streams_three_answers_at_once,
 ]
 

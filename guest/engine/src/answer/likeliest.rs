@@ -16,7 +16,8 @@ pub(crate) struct Likelihood {
     pub(crate) micro: u32,
 }
 
-/// The token that was taken, then so many of the likeliest, ties by token number. Logits are finite.
+/// The token that was taken, then so many of the likeliest, ties by token number. Logits must be
+/// finite.
 #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
 pub(crate) fn likeliest(logits: &[f32], taken: u32, alternatives: u8) -> Vec<Likelihood> {
     let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -8,6 +8,6 @@ mod stop;
 mod utf8;
 
 pub(crate) use likeliest::likeliest;
-pub(crate) use sampler::Sampler;
+pub(crate) use sampler::{SampleError, Sampler};
 pub(crate) use stop::{Held, StopHolder};
 pub(crate) use utf8::Utf8Holder;

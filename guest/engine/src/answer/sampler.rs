@@ -2,21 +2,28 @@
 //!
 //! The draw for a position depends on the request, the answer so far and that position alone, so an
 //! answer can be computed again from its receipt and request. The method is
-//! `docs/spec/engine-ipc.md`, Sampling: shifts and penalties, temperature, the likeliest `top_k`,
-//! those not below `min_p` of the likeliest, the nucleus of `top_p`, then the draw.
+//! `docs/spec/engine-ipc.md`, Sampling: what the answer's form allows, shifts and penalties,
+//! temperature, the likeliest `top_k`, those not below `min_p` of the likeliest, the nucleus of
+//! `top_p`, then the draw.
 
 use messages::engine_ipc::TokenBias;
 use protocol::receipt::Sampling;
 use zeroize::Zeroizing;
 
+use crate::format::Allowed;
 use crate::kernels::exp;
 
 /// SplitMix64's increment, 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A logit is not a finite number.
+/// Why there is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotFinite;
+pub(crate) enum SampleError {
+    /// A logit is not a finite number.
+    NotFinite,
+    /// None is allowed.
+    NothingAllowed,
+}
 
 /// How one answer samples.
 pub(crate) struct Sampler {
@@ -32,19 +39,28 @@ impl Sampler {
         Self { sampling, biases }
     }
 
-    /// The token that follows `written`, the answer so far.
+    /// The token that follows `written`, the answer so far: one of those that are allowed, if not
+    /// all are.
     ///
     /// # Errors
-    /// `NotFinite` when any logit is infinite or not a number.
-    pub(crate) fn sample(&self, logits: &[f32], written: &[u32]) -> Result<u32, NotFinite> {
+    /// `NotFinite` when any logit is infinite or not a number; `NothingAllowed`.
+    pub(crate) fn sample(
+        &self,
+        logits: &[f32],
+        written: &[u32],
+        allowed: Option<&Allowed>,
+    ) -> Result<u32, SampleError> {
         if !logits.iter().all(|logit| logit.is_finite()) {
-            return Err(NotFinite);
+            return Err(SampleError::NotFinite);
+        }
+        if allowed.is_some_and(Allowed::is_empty) {
+            return Err(SampleError::NothingAllowed);
         }
         let shifted = self.shifted(logits, written);
         let logits = shifted.as_ref().map_or(logits, |shifted| shifted);
         let mut best = (f32::NEG_INFINITY, 0);
         for (token, logit) in (0_u32..).zip(logits) {
-            if *logit > best.0 {
+            if *logit > best.0 && may_come(allowed, token) {
                 best = (*logit, token);
             }
         }
@@ -52,7 +68,8 @@ impl Sampler {
             return Ok(best.1);
         }
         let position = u64::try_from(written.len()).unwrap_or(u64::MAX);
-        Ok(self.draw(logits, best, uniform(self.sampling.seed, position)))
+        let uniform = uniform(self.sampling.seed, position);
+        Ok(self.draw((logits, allowed), best, uniform))
     }
 
     /// The logits with their shifts and penalties, where there are any.
@@ -92,9 +109,15 @@ impl Sampler {
     }
 
     #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
-    fn draw(&self, logits: &[f32], (greatest, best): (f32, u32), uniform: f64) -> u32 {
+    fn draw(
+        &self,
+        (logits, allowed): (&[f32], Option<&Allowed>),
+        (greatest, best): (f32, u32),
+        uniform: f64,
+    ) -> u32 {
         let factor = 1000.0 / self.sampling.temperature_milli as f32;
         let weights = (0_u32..).zip(logits);
+        let weights = weights.filter(|(token, _)| may_come(allowed, *token));
         let weights = weights.map(|(token, logit)| (exp((logit - greatest) * factor), token));
         let mut weights: Weights = Zeroizing::new(weights.collect());
         self.narrow(&mut weights);
@@ -144,6 +167,10 @@ impl Sampler {
     }
 }
 
+fn may_come(allowed: Option<&Allowed>, token: u32) -> bool {
+    allowed.is_none_or(|allowed| allowed.holds(token))
+}
+
 fn sum(weights: &[(f32, u32)]) -> f64 {
     weights.iter().map(|(weight, _)| f64::from(*weight)).sum()
 }
@@ -168,6 +195,7 @@ const fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::{Follower, Grammar, Vocabulary};
 
     /// Greedy, sixteen tokens.
     const GREEDY: Sampling = Sampling {
@@ -198,7 +226,7 @@ mod tests {
     fn shares(sampler: impl Fn(u64) -> Sampler, logits: &[f32]) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
         for seed in 0..20_000 {
-            counts[sampler(seed).sample(logits, &[0; 3]).unwrap() as usize] += 1.0 / 20_000.0;
+            counts[sampler(seed).sample(logits, &[0; 3], None).unwrap() as usize] += 1.0 / 20_000.0;
         }
         counts
     }
@@ -206,7 +234,7 @@ mod tests {
     #[test]
     fn temperature_zero_takes_the_greatest_and_the_first_among_equals() {
         assert_eq!(
-            sampler(0, 1000, 9).sample(&[0.5, 2.0, 2.0, -1.0], &[]),
+            sampler(0, 1000, 9).sample(&[0.5, 2.0, 2.0, -1.0], &[], None),
             Ok(1)
         );
     }
@@ -272,25 +300,25 @@ mod tests {
     fn penalties_count_what_was_written() {
         let presence = with(|sampling| sampling.presence_milli = 600);
         let logits = [1.0, 0.5, 0.0];
-        assert_eq!(presence.sample(&logits, &[]), Ok(0));
-        assert_eq!(presence.sample(&logits, &[0]), Ok(1));
-        assert_eq!(presence.sample(&logits, &[0, 0, 0, 1]), Ok(0));
+        assert_eq!(presence.sample(&logits, &[], None), Ok(0));
+        assert_eq!(presence.sample(&logits, &[0], None), Ok(1));
+        assert_eq!(presence.sample(&logits, &[0, 0, 0, 1], None), Ok(0));
         let frequency = with(|sampling| sampling.frequency_milli = 300);
-        assert_eq!(frequency.sample(&logits, &[0]), Ok(0));
-        assert_eq!(frequency.sample(&logits, &[0, 1, 0]), Ok(0));
-        assert_eq!(frequency.sample(&logits, &[0, 0]), Ok(1));
-        assert_eq!(frequency.sample(&logits, &[0, 0, 0, 0, 1, 1]), Ok(2));
+        assert_eq!(frequency.sample(&logits, &[0], None), Ok(0));
+        assert_eq!(frequency.sample(&logits, &[0, 1, 0], None), Ok(0));
+        assert_eq!(frequency.sample(&logits, &[0, 0], None), Ok(1));
+        assert_eq!(frequency.sample(&logits, &[0, 0, 0, 0, 1, 1], None), Ok(2));
         let wanted = with(|sampling| sampling.presence_milli = -2000);
-        assert_eq!(wanted.sample(&logits, &[2]), Ok(2));
+        assert_eq!(wanted.sample(&logits, &[2], None), Ok(2));
     }
 
     #[test]
     fn a_shift_forbids_or_forces_a_token() {
         let biased = |token, milli| Sampler::new(GREEDY, vec![TokenBias { token, milli }]);
         let logits = [1.0, 0.5, 0.0];
-        assert_eq!(biased(0, -100_000).sample(&logits, &[]), Ok(1));
-        assert_eq!(biased(2, 1001).sample(&logits, &[]), Ok(2));
-        assert_eq!(biased(2, 999).sample(&logits, &[]), Ok(0));
+        assert_eq!(biased(0, -100_000).sample(&logits, &[], None), Ok(1));
+        assert_eq!(biased(2, 1001).sample(&logits, &[], None), Ok(2));
+        assert_eq!(biased(2, 999).sample(&logits, &[], None), Ok(0));
     }
 
     #[test]
@@ -298,7 +326,7 @@ mod tests {
         let logits: Vec<f32> = (0..100).map(|at| (at as f32 * 0.7).sin()).collect();
         let tokens = |seed| -> Vec<_> {
             (0..50)
-                .map(|position| sampler(1500, 900, seed).sample(&logits, &vec![0; position]))
+                .map(|position| sampler(1500, 900, seed).sample(&logits, &vec![0; position], None))
                 .collect()
         };
         assert_eq!(tokens(1), tokens(1));
@@ -306,9 +334,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_allowed_is_neither_taken_nor_drawn_nor_counted() {
+        let texts: [&[u8]; 3] = [b"1", b"\"", b"x"];
+        let mut number = Follower::new(Grammar::of_schema(r#"{"type":"integer"}"#).unwrap());
+        let allowed = number.allowed(&Vocabulary::of(texts.into_iter(), &[]));
+        let logits = [0.0, 5.0, 9.0];
+        let greedy = Sampler::new(GREEDY, Vec::new());
+        assert_eq!(greedy.sample(&logits, &[], Some(&allowed)), Ok(0));
+        for seed in 0..100 {
+            let drawn = sampler(2000, 500, seed).sample(&logits, &[], Some(&allowed));
+            assert_eq!(drawn, Ok(0));
+        }
+        let nothing = number.allowed(&Vocabulary::of([b"x".as_slice()].into_iter(), &[]));
+        let none = greedy.sample(&logits, &[], Some(&nothing));
+        assert_eq!(none, Err(SampleError::NothingAllowed));
+    }
+
+    #[test]
     fn a_logit_that_is_not_finite_is_an_error() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(sampler(0, 1000, 0).sample(&[0.0, bad], &[]), Err(NotFinite));
+            assert_eq!(
+                sampler(0, 1000, 0).sample(&[0.0, bad], &[], None),
+                Err(SampleError::NotFinite)
+            );
         }
     }
 }

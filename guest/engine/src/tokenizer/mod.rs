@@ -165,6 +165,11 @@ impl Tokenizer {
         self.ends.contains(&token)
     }
 
+    /// The tokens that end an answer.
+    pub(crate) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// The tokens of a prompt, at most `limit`. Text between two special tokens is split as one,
     /// whichever pieces it comes from.
     ///

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use messages::engine_ipc::{Candidate, Content, EngineEvent, EngineRefusal, EngineRequest};
+use messages::engine_ipc::{Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form};
 use messages::framing;
 use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
 use messages::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
@@ -375,7 +375,17 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
                 let request = start.request;
                 if start.messages[0].content.0 == "too long" {
                     let refusal = EngineRefusal::ContextTooLong;
-                    events.push(EngineEvent::Refused { request, refusal });
+                    events.push(EngineEvent::Refused {
+                        request,
+                        refusal,
+                        keyword: Content(String::new()),
+                    });
+                } else if matches!(start.form, Form::Schema(_)) {
+                    events.push(EngineEvent::Refused {
+                        request,
+                        refusal: EngineRefusal::Schema,
+                        keyword: Content("$pattern".into()),
+                    });
                 } else {
                     let prompt_tokens = PROMPT;
                     events.push(EngineEvent::Admitted {

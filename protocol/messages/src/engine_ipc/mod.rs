@@ -16,7 +16,7 @@ use protocol::receipt::FinishReason;
 
 pub use candidate::Candidate;
 pub use refusal::EngineRefusal;
-pub use start::{ChatMessage, ChatRole, Start, TokenBias};
+pub use start::{ChatMessage, ChatRole, Form, Start, TokenBias};
 
 /// Largest frame on this socket.
 pub const MAX_FRAME: usize = 1024 * 1024;
@@ -34,6 +34,10 @@ pub const MAX_BIASES: usize = 300;
 pub const MAX_BIAS_MILLI: i32 = 100_000;
 /// One piece of answer text, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// The text of a schema, in bytes.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+/// The keyword of a schema that is refused, in bytes.
+pub const MAX_KEYWORD_BYTES: usize = 64;
 /// Tokens beside the one that was taken whose probabilities are told.
 pub const MAX_ALTERNATIVES: usize = 20;
 /// Bytes of a token that are told beside its probability; a longer one is cut.
@@ -177,6 +181,8 @@ pub enum EngineEvent {
         request: u64,
         /// Why.
         refusal: EngineRefusal,
+        /// The keyword of its schema that is at fault; empty where there is none.
+        keyword: Content,
     },
 }
 
@@ -219,8 +225,13 @@ impl EngineEvent {
                     .u8(reason.wire())
                     .u32(*completion_tokens);
             }
-            Self::Refused { request, refusal } => {
+            Self::Refused {
+                request,
+                refusal,
+                keyword,
+            } => {
                 out.u8(6).u64(*request).u8(refusal.wire());
+                out.blob(keyword.0.as_bytes());
             }
         }
         out.finish()
@@ -257,6 +268,7 @@ impl EngineEvent {
             6 => Self::Refused {
                 request: from.u64()?,
                 refusal: EngineRefusal::from_wire(from.u8()?)?,
+                keyword: read_text(&mut from, "keyword", MAX_KEYWORD_BYTES)?,
             },
             _ => {
                 return Err(DecodeError::OutOfRange {

@@ -15,6 +15,10 @@ pub enum EngineRefusal {
     Numeric,
     /// A logit is to be shifted whose token the model does not have.
     Bias,
+    /// The answer is to have a form that is none, or that engine does not know.
+    Schema,
+    /// The model has no token with which an answer could go on in its form.
+    Form,
 }
 
 impl EngineRefusal {
@@ -25,6 +29,8 @@ impl EngineRefusal {
             Self::Busy => 3,
             Self::Numeric => 4,
             Self::Bias => 5,
+            Self::Schema => 6,
+            Self::Form => 7,
         }
     }
 
@@ -35,6 +41,8 @@ impl EngineRefusal {
             3 => Ok(Self::Busy),
             4 => Ok(Self::Numeric),
             5 => Ok(Self::Bias),
+            6 => Ok(Self::Schema),
+            7 => Ok(Self::Form),
             _ => Err(DecodeError::OutOfRange {
                 field: "engine refusal",
             }),
@@ -50,6 +58,8 @@ impl EngineRefusal {
             Self::Busy => "engine_busy",
             Self::Numeric => "engine_numeric",
             Self::Bias => "logit_bias_token",
+            Self::Schema => "response_format_schema",
+            Self::Form => "engine_form",
         }
     }
 }

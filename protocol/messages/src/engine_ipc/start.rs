@@ -8,7 +8,7 @@ use protocol::receipt::Sampling;
 
 use super::{
     Content, MAX_ALTERNATIVES, MAX_BIAS_MILLI, MAX_BIASES, MAX_MESSAGES, MAX_PROMPT_BYTES,
-    MAX_STOP_BYTES, MAX_STOPS, read_text,
+    MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOPS, read_text,
 };
 
 /// The request for an answer.
@@ -28,6 +28,38 @@ pub struct Start {
     pub biases: Vec<TokenBias>,
     /// Whether probabilities are returned, and how many tokens beside the one that was taken.
     pub alternatives: Option<u8>,
+    /// The form that the answer must have.
+    pub form: Form,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// Any text.
+    Free,
+    /// A JSON object.
+    Object,
+    /// JSON after this schema.
+    Schema(Content),
+}
+
+impl Form {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Free => out.u8(0),
+            Self::Object => out.u8(1),
+            Self::Schema(schema) => out.u8(2).blob(schema.0.as_bytes()),
+        };
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match from.u8()? {
+            0 => Ok(Self::Free),
+            1 => Ok(Self::Object),
+            2 => read_text(from, "schema", MAX_SCHEMA_BYTES).map(Self::Schema),
+            _ => Err(DecodeError::OutOfRange { field: "form" }),
+        }
+    }
 }
 
 impl Start {
@@ -45,6 +77,7 @@ impl Start {
         }
         write_biases(&self.biases, out);
         out.u8(self.alternatives.map_or(0, |count| count.saturating_add(1)));
+        self.form.write(out);
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -70,6 +103,7 @@ impl Start {
             stops,
             biases,
             alternatives,
+            form: Form::read(from)?,
         })
     }
 }

@@ -28,6 +28,7 @@ fn start(text: &str) -> Start {
         stops: std::vec![Content("\n".to_string())],
         biases: std::vec![shift(7, -100_000), shift(9, 1)],
         alternatives: Some(20),
+        form: Form::Free,
     }
 }
 
@@ -63,6 +64,11 @@ fn requests_round_trip_and_no_prefix_is_taken() {
         EngineRequest::Start(start("hello")),
         EngineRequest::Start(Start {
             alternatives: None,
+            form: Form::Object,
+            ..start("hello")
+        }),
+        EngineRequest::Start(Start {
+            form: Form::Schema(Content("{}".to_string())),
             ..start("hello")
         }),
         EngineRequest::Grant {
@@ -111,7 +117,8 @@ fn events_round_trip() {
         },
         EngineEvent::Refused {
             request: 1,
-            refusal: EngineRefusal::Busy,
+            refusal: EngineRefusal::Schema,
+            keyword: Content("pattern".to_string()),
         },
     ] {
         assert_eq!(EngineEvent::decode(&event.encode()), Ok(event));
@@ -141,6 +148,21 @@ fn refuses_more_candidates_and_longer_ones_than_are_asked_for() {
         };
         assert!(EngineEvent::decode(&event.encode()).is_err());
     }
+}
+
+#[test]
+fn refuses_a_schema_and_a_keyword_over_their_limits() {
+    let start = Start {
+        form: Form::Schema(Content(" ".repeat(MAX_SCHEMA_BYTES + 1))),
+        ..start("hello")
+    };
+    assert!(decoded(start).is_err());
+    let event = EngineEvent::Refused {
+        request: 1,
+        refusal: EngineRefusal::Schema,
+        keyword: Content("k".repeat(MAX_KEYWORD_BYTES + 1)),
+    };
+    assert!(EngineEvent::decode(&event.encode()).is_err());
 }
 
 #[test]

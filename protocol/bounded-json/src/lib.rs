@@ -1,22 +1,54 @@
 //! Untrusted JSON as a bounded tree: depth and number of values are limited while it is read,
 //! a member that occurs twice is refused, members keep their order.
 //!
-//! What the members mean is `api`'s part. The tree holds content, so it does not print.
+//! What the members mean is the reader's part: serve reads requests with it, engine schemas.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        reason = "tests state claims; a panic is the failure"
+    )
+)]
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
+extern crate alloc;
+
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::errors::{Refusal, repeatable_name};
+/// What a document may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Objects and lists within each other.
+    pub depth: u32,
+    /// Values of all kinds together.
+    pub values: u32,
+}
 
-/// Objects and lists within each other.
-const MAX_DEPTH: u32 = 16;
-/// Values of all kinds together.
-const MAX_VALUES: u32 = 4096;
+/// Why a document is not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not one JSON document, or a number that is not finite.
+    #[error("not one JSON document")]
+    Malformed,
+    /// Deeper or larger than its limits.
+    #[error("deeper or larger than its limits")]
+    TooLarge,
+    /// A member occurs twice. Its name is content: it does not print.
+    #[error("a member occurs twice")]
+    Duplicate(String),
+}
 
-/// A value.
-pub(crate) enum Json {
+/// A value. Content: does not print.
+pub enum Json {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -33,31 +65,48 @@ pub(crate) enum Json {
     Object(Vec<(String, Json)>),
 }
 
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a switch",
+            Self::Whole(_) | Self::Real(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        })
+    }
+}
+
 /// Reads exactly one value.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Json, Refusal> {
-    let limits = Limits {
-        values: Cell::new(MAX_VALUES),
+///
+/// # Errors
+/// See [`JsonError`].
+pub fn parse(bytes: &[u8], limits: Limits) -> Result<Json, JsonError> {
+    let depth = limits.depth;
+    let limits = Reading {
+        values: Cell::new(limits.values),
         offence: RefCell::new(None),
     };
     let mut from = serde_json::Deserializer::from_slice(bytes);
     let seed = Seed {
         limits: &limits,
-        depth: MAX_DEPTH,
+        depth,
     };
     let parsed = seed.deserialize(&mut from).and_then(|value| {
         from.end()?;
         Ok(value)
     });
-    parsed.map_err(|_| limits.offence.take().unwrap_or(Refusal::JsonMalformed))
+    parsed.map_err(|_| limits.offence.take().unwrap_or(JsonError::Malformed))
 }
 
-struct Limits {
+struct Reading {
     values: Cell<u32>,
-    offence: RefCell<Option<Refusal>>,
+    offence: RefCell<Option<JsonError>>,
 }
 
-impl Limits {
-    fn refuse<E: Error>(&self, refusal: Refusal) -> E {
+impl Reading {
+    fn refuse<E: Error>(&self, refusal: JsonError) -> E {
         self.offence.replace(Some(refusal));
         E::custom("refused")
     }
@@ -65,14 +114,14 @@ impl Limits {
 
 #[derive(Clone, Copy)]
 struct Seed<'a> {
-    limits: &'a Limits,
+    limits: &'a Reading,
     depth: u32,
 }
 
 impl Seed<'_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
-        let depth = depth.ok_or_else(|| self.limits.refuse(Refusal::JsonTooLarge))?;
+        let depth = depth.ok_or_else(|| self.limits.refuse(JsonError::TooLarge))?;
         Ok(Self { depth, ..self })
     }
 }
@@ -82,7 +131,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
         let left = self.limits.values.get().checked_sub(1);
-        let left = left.ok_or_else(|| self.limits.refuse(Refusal::JsonTooLarge))?;
+        let left = left.ok_or_else(|| self.limits.refuse(JsonError::TooLarge))?;
         self.limits.values.set(left);
         from.deserialize_any(self)
     }
@@ -115,7 +164,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         if value.is_finite() {
             Ok(Json::Real(value))
         } else {
-            Err(self.limits.refuse(Refusal::JsonMalformed))
+            Err(self.limits.refuse(JsonError::Malformed))
         }
     }
 
@@ -139,11 +188,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
         let inner = self.deeper()?;
         let mut object: Vec<(String, Json)> = Vec::new();
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if !names.insert(name.clone()) {
-                let member = repeatable_name(&name);
-                return Err(self.limits.refuse(Refusal::JsonDuplicate { member }));
+                return Err(self.limits.refuse(JsonError::Duplicate(name)));
             }
             let value = members.next_value_seed(inner)?;
             object.push((name, value));
@@ -152,12 +200,43 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => to.serialize_unit(),
+            Self::Bool(value) => to.serialize_bool(*value),
+            Self::Whole(value) => to.serialize_i128(*value),
+            Self::Real(value) => to.serialize_f64(*value),
+            Self::Text(value) => to.serialize_str(value),
+            Self::List(items) => to.collect_seq(items),
+            Self::Object(members) => {
+                let mut map = to.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+
+    const LIMITS: Limits = Limits {
+        depth: 16,
+        values: 4096,
+    };
 
     fn code(text: &str) -> &'static str {
-        parse(text.as_bytes()).map_or_else(|refusal| refusal.code(), |_| "taken")
+        match parse(text.as_bytes(), LIMITS) {
+            Ok(_) => "taken",
+            Err(JsonError::Malformed) => "json-malformed",
+            Err(JsonError::TooLarge) => "json-too-large",
+            Err(JsonError::Duplicate(_)) => "json-duplicate-member",
+        }
     }
 
     #[test]
@@ -183,10 +262,10 @@ mod tests {
         ] {
             assert_eq!(code(text), "json-malformed", "{text:?}");
         }
-        assert_eq!(
-            parse(b"\"\xff\"").map_or_else(|refusal| refusal.code(), |_| "taken"),
-            "json-malformed"
-        );
+        assert!(matches!(
+            parse(b"\"\xff\"", LIMITS),
+            Err(JsonError::Malformed)
+        ));
     }
 
     #[test]
@@ -195,5 +274,12 @@ mod tests {
             code(r#"{"a":[null,true,-1,18446744073709551615,0.5,"x"]}"#),
             "taken"
         );
+    }
+
+    #[test]
+    fn a_document_is_written_as_it_was_read() {
+        let text = r#"{"b":[null,true,-1,18446744073709551615,0.5,"x\n"],"a":{}}"#;
+        let json = parse(text.as_bytes(), LIMITS).unwrap();
+        assert_eq!(serde_json::to_string(&json).unwrap(), text);
     }
 }

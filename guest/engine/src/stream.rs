@@ -1,0 +1,149 @@
+//! One answer on its way: what it waits for, and what a row of logits makes of it.
+//!
+//! What is deliberately not here: which answer gets which row (`scheduler`).
+
+use messages::engine_ipc::{Candidate, Content, EngineEvent, EngineRefusal, MAX_CANDIDATE_BYTES};
+use protocol::receipt::FinishReason;
+use zeroize::Zeroizing;
+
+use crate::answer::{Held, SampleError, Sampler, StopHolder, Utf8Holder, likeliest};
+use crate::format::{Follower, NotAllowed};
+use crate::load::Model;
+use crate::model::Slot;
+use crate::scheduler::count;
+
+/// What a sequence waits for.
+pub(crate) enum Next {
+    /// Its prompt, computed up to here.
+    Prompt { computed: usize },
+    /// A grant, with this hidden state.
+    Sample(Zeroizing<Vec<f32>>),
+    /// A row for this token.
+    Compute(u32),
+}
+
+/// One answer.
+pub(crate) struct Stream {
+    pub(crate) request: u64,
+    pub(crate) slot: Slot,
+    pub(crate) prompt: Zeroizing<Vec<u32>>,
+    pub(crate) reported: usize,
+    pub(crate) pages: usize,
+    pub(crate) max_tokens: u32,
+    pub(crate) sampler: Sampler,
+    /// How many tokens' probabilities are told beside the taken one's, if any are.
+    pub(crate) alternatives: Option<u8>,
+    /// The form that it must have, and how far it has it.
+    pub(crate) form: Option<Follower>,
+    pub(crate) grant: u32,
+    /// The tokens of the answer so far.
+    pub(crate) written: Zeroizing<Vec<u32>>,
+    pub(crate) characters: Utf8Holder,
+    pub(crate) stops: StopHolder,
+    pub(crate) next: Next,
+}
+
+/// What a sampled token did to its answer.
+pub(crate) enum Outcome {
+    /// It goes on.
+    Continues,
+    /// It ended.
+    Ended(FinishReason),
+    /// It is given up.
+    Failed(EngineRefusal),
+}
+
+impl Stream {
+    pub(crate) fn is_ready(&self) -> bool {
+        match self.next {
+            Next::Sample(_) => self.grant > 0,
+            Next::Prompt { .. } | Next::Compute(_) => false,
+        }
+    }
+
+    /// Position of the token that was sampled last.
+    pub(crate) fn position(&self) -> usize {
+        self.prompt
+            .len()
+            .saturating_add(self.written.len())
+            .saturating_sub(1)
+    }
+
+    pub(crate) fn take_logits(
+        &mut self,
+        model: &Model,
+        logits: &[f32],
+        events: &mut Vec<EngineEvent>,
+    ) -> Outcome {
+        let token = match self.choose(model, logits) {
+            Ok(token) => token,
+            Err(refusal) => return Outcome::Failed(refusal),
+        };
+        self.grant = self.grant.saturating_sub(1);
+        self.written.push(token);
+        self.next = Next::Compute(token);
+        let (ended, candidates) = if model.tokenizer.is_end(token) {
+            (Some(FinishReason::Stop), Vec::new())
+        } else {
+            let full = count(self.written.len()) >= self.max_tokens;
+            let candidates = self.candidates(model, logits, token);
+            (full.then_some(FinishReason::Length), candidates)
+        };
+        let mut text = self.characters.push(model.tokenizer.text(token));
+        if ended.is_some() {
+            text.push_str(&self.characters.finish());
+        }
+        let text = Zeroizing::new(text);
+        let (text, outcome) = match (self.stops.push(&text), ended) {
+            (Held::Stopped(before), _) => (before, Outcome::Ended(FinishReason::Stop)),
+            (Held::Text(text), None) => (text, Outcome::Continues),
+            (Held::Text(mut text), Some(reason)) => {
+                text.push_str(&self.stops.finish());
+                (text, Outcome::Ended(reason))
+            }
+        };
+        events.push(EngineEvent::Token {
+            request: self.request,
+            text: Content(text),
+            candidates,
+        });
+        outcome
+    }
+
+    /// The next token, and the form that is left after it.
+    fn choose(&mut self, model: &Model, logits: &[f32]) -> Result<u32, EngineRefusal> {
+        let allowed = self
+            .form
+            .as_mut()
+            .map(|form| form.allowed(model.vocabulary()));
+        let token = self.sampler.sample(logits, &self.written, allowed.as_ref());
+        let token = token.map_err(|error| match error {
+            SampleError::NotFinite => EngineRefusal::Numeric,
+            SampleError::NothingAllowed => EngineRefusal::Form,
+        })?;
+        if let Some(form) = &mut self.form {
+            let taken = form.take(model.tokenizer.text(token));
+            taken.map_err(|NotAllowed| EngineRefusal::Form)?;
+        }
+        Ok(token)
+    }
+
+    /// The token and what else it might have been, where that was asked for.
+    fn candidates(&self, model: &Model, logits: &[f32], token: u32) -> Vec<Candidate> {
+        let Some(alternatives) = self.alternatives else {
+            return Vec::new();
+        };
+        let likeliest = likeliest(logits, token, alternatives);
+        let candidate = likeliest.iter().map(|one| Candidate {
+            micro: one.micro,
+            bytes: model
+                .tokenizer
+                .text(one.token)
+                .iter()
+                .take(MAX_CANDIDATE_BYTES)
+                .copied()
+                .collect(),
+        });
+        candidate.collect()
+    }
+}
