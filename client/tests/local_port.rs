@@ -130,6 +130,38 @@ async fn a_whole_answer_is_put_together() {
     assert_eq!(sent["stream"], true, "what is paid is always streamed");
 }
 
+#[tokio::test]
+async fn a_text_is_continued_in_openais_other_shape() {
+    let mut port = Port::open(Script::default(), enough()).await;
+    let asked = |stream: bool| {
+        let mut asked = chat(stream);
+        asked.as_object_mut().unwrap().remove("messages");
+        asked["prompt"] = json!("The capital of France is");
+        asked
+    };
+    let post = |body: Value| port.request(Method::POST, "/v1/completions", &body);
+    let (status, body) = port.send(post(asked(false))).await;
+    assert_eq!(status, StatusCode::OK);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(value["object"], "text_completion");
+    let expected = json!({
+        "index": 0, "text": WORDS.concat(), "logprobs": null, "finish_reason": "stop",
+    });
+    assert_eq!(value["choices"], json!([expected]));
+    let (status, body) = port.send(post(asked(true))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains("text_completion") && body.ends_with("data: [DONE]\n\n"));
+    let paths = port.peer.paths();
+    assert!(
+        paths.iter().any(|path| path == "/v1/completions"),
+        "{paths:?}"
+    );
+    let Some(Notice::Settled { charged, .. }) = port.notices.recv().await else {
+        panic!("no receipt");
+    };
+    assert_eq!(charged, u128::from(WHOLE_COST));
+}
+
 /// A token that is certain, and one alternative.
 fn told(word: &str) -> Value {
     let token = json!({ "token": word, "logprob": -0.25, "bytes": word.as_bytes() });

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// OpenAI's path for chat completions.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
+/// OpenAI's path for texts that are to be continued.
+pub const COMPLETIONS_PATH: &str = "/v1/completions";
 /// OpenAI's path for the list of models.
 pub const MODELS_PATH: &str = "/v1/models";
 /// Path to which the next voucher is posted: the body is an encoded signed voucher.

@@ -17,14 +17,14 @@ use hyper::body::Incoming;
 use protocol::digest::Salt;
 use protocol::launch_configuration::ModelEntry;
 use protocol::receipt::{FinishReason, request_digest, response_digest};
-use protocol::serving::{CHAT_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH};
+use protocol::serving::{Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH};
 use protocol::voucher::SignedVoucher;
 use serde::Deserialize;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
-use super::{AskError, ChatRequest, Probabilities, Till};
+use super::{AskError, Asked, ChatRequest, Probabilities, Till};
 use crate::channel::RequestError;
 use crate::payment::{
     Expected, StreamAccount, StreamId, StreamTerms, VerifiedReceipt, prompt_bound,
@@ -161,6 +161,12 @@ impl Answering {
     /// `UnknownStream` once it is settled.
     pub fn account(&self) -> Result<StreamAccount, AskError> {
         self.till.of_stream(self.stream)
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub const fn asked(&self) -> Asked {
+        self.request.asked()
     }
 
     /// The connection on which it came.
@@ -313,7 +319,7 @@ async fn send(
         let body = request.body().clone();
         let channel = session.channel();
         // Queued for sending here, within the order of vouchers; awaited outside it.
-        channel.request(now, Method::POST, CHAT_PATH, headers?, body)?
+        channel.request(now, Method::POST, request.asked().path(), headers?, body)?
     };
     timeout(PATIENCE, answer)
         .await

@@ -193,6 +193,8 @@ struct WireError {
 struct WireChoice {
     #[serde(default)]
     delta: WireDelta,
+    /// In the chunks of a continued text.
+    text: Option<String>,
     logprobs: Option<WireLogprobs>,
     finish_reason: Option<String>,
 }
@@ -226,6 +228,13 @@ fn parse_chunk(json: String) -> Result<Event, StreamError> {
             Some("length") => Some(FinishReason::Length),
             Some(_) => return Err(StreamError::Malformed),
         };
+        if let Some(piece) = choice.text {
+            if text.is_some() || opens {
+                return Err(StreamError::Malformed);
+            }
+            // The last chunk has a text too, and stands for no token by it.
+            text = (finish.is_none() || !piece.is_empty()).then_some(piece);
+        }
         if let Some(logprobs) = choice.logprobs {
             probabilities = Some(logprobs.check().ok_or(StreamError::Malformed)?);
         }
@@ -309,6 +318,19 @@ mod tests {
         assert!(matches!(&events[4], Event::Chunk(c) if c.finish == Some(FinishReason::Stop)));
         assert_eq!(events[6], Event::Receipt(vec![1, 2, 3]));
         assert_eq!(events[7], Event::Done);
+    }
+
+    #[test]
+    fn the_chunks_of_a_continued_text_are_tokens_but_for_the_last() {
+        let stream = concat!(
+            "data: {\"choices\":[{\"text\":\"Par\",\"finish_reason\":null}]}\n\n",
+            "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":null}]}\n\n",
+            "data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n",
+        );
+        let events = read(&[stream.as_bytes()]).unwrap();
+        assert_eq!(texts(&events), [Some("Par"), Some(""), None]);
+        let both = "data: {\"choices\":[{\"text\":\"a\",\"delta\":{\"content\":\"a\"}}]}\n\n";
+        assert_eq!(read(&[both.as_bytes()]), Err(StreamError::Malformed));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::wallet::LedgerError;
 pub use answer::{Answering, Settled};
 pub use events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
 pub use probabilities::Probabilities;
-pub use request::{ChatRequest, ChatRequestError, Delivery, Question};
+pub use request::{Asked, ChatRequest, ChatRequestError, Delivery, Question};
 pub use till::Till;
 
 /// Why there is no answer, or not the whole of it.

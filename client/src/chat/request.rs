@@ -6,7 +6,7 @@
 use core::fmt;
 
 use bytes::Bytes;
-use protocol::serving::MAX_REQUEST_BYTES;
+use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -44,6 +44,26 @@ impl ChatRequestError {
     }
 }
 
+/// Which of OpenAI's two ways to ask it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A chat is to be answered.
+    Chat,
+    /// A text is to be continued.
+    Text,
+}
+
+impl Asked {
+    /// Where it is asked.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => CHAT_PATH,
+            Self::Text => COMPLETIONS_PATH,
+        }
+    }
+}
+
 /// How the asker wants the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
@@ -56,6 +76,7 @@ pub enum Delivery {
 /// A request that may be sent.
 #[derive(Clone)]
 pub struct ChatRequest {
+    asked: Asked,
     body: Bytes,
     model: String,
     sampling: RequestedSampling,
@@ -105,7 +126,7 @@ impl ChatRequest {
         let message = json!({ "role": "user", "content": question.prompt });
         body.insert("messages".to_owned(), json!([message]));
         body.insert("stream".to_owned(), Value::Bool(true));
-        Self::of_object(body, Delivery::Streamed)
+        Self::of_object(Asked::Chat, body, Delivery::Streamed)
     }
 
     /// A request as an OpenAI client posts it. One that wants no stream is made to stream: only a
@@ -114,7 +135,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// See [`ChatRequestError`].
-    pub fn of_openai(body: &Bytes) -> Result<Self, ChatRequestError> {
+    pub fn of_openai(asked: Asked, body: &Bytes) -> Result<Self, ChatRequestError> {
         if body.len() > MAX_REQUEST_BYTES {
             return Err(ChatRequestError::TooLong);
         }
@@ -123,7 +144,7 @@ impl ChatRequest {
         };
         match object.get("stream") {
             Some(Value::Bool(true)) => {
-                let mut request = Self::of_object(object, Delivery::Streamed)?;
+                let mut request = Self::of_object(asked, object, Delivery::Streamed)?;
                 request.body = padded(body.to_vec());
                 Ok(request)
             }
@@ -131,7 +152,7 @@ impl ChatRequest {
                 object.insert("stream".to_owned(), Value::Bool(true));
                 let usage = json!({ "include_usage": true });
                 object.insert("stream_options".to_owned(), usage);
-                Self::of_object(object, Delivery::Whole)
+                Self::of_object(asked, object, Delivery::Whole)
             }
             Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(ChatRequestError::Member { member: "stream" })
@@ -139,7 +160,11 @@ impl ChatRequest {
         }
     }
 
-    fn of_object(object: Map<String, Value>, delivery: Delivery) -> Result<Self, ChatRequestError> {
+    fn of_object(
+        asked: Asked,
+        object: Map<String, Value>,
+        delivery: Delivery,
+    ) -> Result<Self, ChatRequestError> {
         let member = |member| ChatRequestError::Member { member };
         let model = object.get("model").and_then(Value::as_str);
         let model = model.ok_or(member("model"))?.to_owned();
@@ -169,12 +194,19 @@ impl ChatRequest {
             return Err(ChatRequestError::TooLong);
         }
         Ok(Self {
+            asked,
             body: padded(body),
             model,
             sampling,
             alternatives: alternatives(&object),
             delivery,
         })
+    }
+
+    /// What it asks for.
+    #[must_use]
+    pub const fn asked(&self) -> Asked {
+        self.asked
     }
 
     /// What is sent.
@@ -278,7 +310,7 @@ mod tests {
     use super::*;
 
     fn openai(text: &str) -> Result<ChatRequest, ChatRequestError> {
-        ChatRequest::of_openai(&Bytes::copy_from_slice(text.as_bytes()))
+        ChatRequest::of_openai(Asked::Chat, &Bytes::copy_from_slice(text.as_bytes()))
     }
 
     #[test]
@@ -371,7 +403,7 @@ mod tests {
         }
         let long = Bytes::from(vec![b' '; MAX_REQUEST_BYTES + 1]);
         assert_eq!(
-            ChatRequest::of_openai(&long).unwrap_err(),
+            ChatRequest::of_openai(Asked::Chat, &long).unwrap_err(),
             ChatRequestError::TooLong
         );
     }

@@ -21,13 +21,13 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::serving::{CHAT_PATH, MAX_REQUEST_BYTES, MODELS_PATH};
+use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES, MODELS_PATH};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::openai::{Refusal, WholeAnswer};
-use crate::chat::{Answering, AskError, Chat, ChatRequest, Delivery};
+use crate::chat::{Answering, AskError, Asked, Chat, ChatRequest, Delivery};
 
 /// For whoever watches this program; nothing of it reaches the machine but an attestation.
 const HEALTH_PATH: &str = "/health";
@@ -166,7 +166,8 @@ impl LocalPort {
             .strip_prefix(MODELS_PATH)
             .and_then(|rest| rest.strip_prefix('/'));
         match (request.method(), path.as_str(), one) {
-            (&Method::POST, CHAT_PATH, _) => self.chat(request).await,
+            (&Method::POST, CHAT_PATH, _) => self.ask(Asked::Chat, request).await,
+            (&Method::POST, COMPLETIONS_PATH, _) => self.ask(Asked::Text, request).await,
             // Healthy is a port behind which a machine is attested, now.
             (&Method::GET, HEALTH_PATH, _) => {
                 self.chat.session().await.map_err(|e| Refusal::of(&e))?;
@@ -183,7 +184,7 @@ impl LocalPort {
                     None => Err(Refusal::of(&AskError::UnknownModel)),
                 }
             }
-            (_, CHAT_PATH | MODELS_PATH | HEALTH_PATH, _) => Err(Refusal::new(
+            (_, CHAT_PATH | COMPLETIONS_PATH | MODELS_PATH | HEALTH_PATH, _) => Err(Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "invalid_request_error",
                 "wrong-method",
@@ -198,7 +199,11 @@ impl LocalPort {
         }
     }
 
-    async fn chat(&self, request: Request<Incoming>) -> Result<Response<LocalBody>, Refusal> {
+    async fn ask(
+        &self,
+        asked: Asked,
+        request: Request<Incoming>,
+    ) -> Result<Response<LocalBody>, Refusal> {
         let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES);
         let body = body.collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -212,7 +217,8 @@ impl LocalPort {
                 )
             }
         })?;
-        let request = ChatRequest::of_openai(&body.to_bytes()).map_err(Refusal::of_request)?;
+        let request =
+            ChatRequest::of_openai(asked, &body.to_bytes()).map_err(Refusal::of_request)?;
         let answering = self.chat.ask(&request).await;
         let answering = answering.map_err(|error| Refusal::before_answer(&error))?;
         match request.delivery() {
@@ -257,7 +263,7 @@ impl LocalPort {
     }
 
     async fn whole(&self, mut answering: Answering) -> Result<Response<LocalBody>, Refusal> {
-        let mut whole = WholeAnswer::default();
+        let mut whole = WholeAnswer::of(answering.asked());
         while let Some(chunk) = answering.next().await.map_err(|e| Refusal::of(&e))? {
             whole.add(&chunk);
         }

@@ -7,7 +7,7 @@ use protocol::launch_configuration::{LaunchConfiguration, ModelEntry};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::chat::{AskError, ChatRequestError, Chunk};
+use crate::chat::{AskError, Asked, ChatRequestError, Chunk};
 use crate::session::AttestError;
 
 /// An error as OpenAI clients parse it. The code is stable; the message is ours, never content.
@@ -151,8 +151,8 @@ pub(super) fn models(configuration: &LaunchConfiguration) -> String {
 }
 
 /// An answer in one piece, put together from its chunks.
-#[derive(Default)]
 pub(super) struct WholeAnswer {
+    asked: Asked,
     id: Value,
     created: Value,
     model: Value,
@@ -164,6 +164,19 @@ pub(super) struct WholeAnswer {
 }
 
 impl WholeAnswer {
+    pub(super) fn of(asked: Asked) -> Self {
+        Self {
+            asked,
+            id: Value::Null,
+            created: Value::Null,
+            model: Value::Null,
+            usage: Value::Null,
+            finish: Value::Null,
+            text: Zeroizing::default(),
+            logprobs: None,
+        }
+    }
+
     pub(super) fn add(&mut self, chunk: &Chunk) {
         if let Some(text) = &chunk.text {
             self.text.push_str(text);
@@ -192,23 +205,27 @@ impl WholeAnswer {
     }
 
     pub(super) fn finish(self) -> String {
-        let message = json!({
-            "role": "assistant",
-            "content": self.text.as_str(),
-            "refusal": Value::Null,
-        });
         let logprobs = self.logprobs.map_or(
             Value::Null,
             |content| json!({ "content": content, "refusal": Value::Null }),
         );
+        let text = self.text.as_str();
+        let (object, name, said) = match self.asked {
+            Asked::Chat => {
+                let message =
+                    json!({ "role": "assistant", "content": text, "refusal": Value::Null });
+                ("chat.completion", "message", message)
+            }
+            Asked::Text => ("text_completion", "text", json!(text)),
+        };
         json!({
             "id": self.id,
-            "object": "chat.completion",
+            "object": object,
             "created": self.created,
             "model": self.model,
             "choices": [{
                 "index": 0,
-                "message": message,
+                name: said,
                 "logprobs": logprobs,
                 "finish_reason": self.finish,
             }],
@@ -235,7 +252,7 @@ mod tests {
             "data: {\"id\":\"c\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
             "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"total_tokens\":9}}\n\n",
         );
-        let mut whole = WholeAnswer::default();
+        let mut whole = WholeAnswer::of(Asked::Chat);
         for event in EventReader::default().push(stream.as_bytes()).unwrap() {
             let Event::Chunk(chunk) = event else {
                 panic!("only chunks");

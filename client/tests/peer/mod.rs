@@ -44,7 +44,9 @@ use protocol::receipt::{
 use protocol::reference_values::{
     ExpectedRegisters, ImageVersion, ModelReference, Profile, ReferenceValues, ShapeReference,
 };
-use protocol::serving::{CHAT_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH};
+use protocol::serving::{
+    CHAT_PATH, COMPLETIONS_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
+};
 use protocol::statement::{Role, Statement, models_digest};
 use protocol::tee::{EvidenceClass, TeeKind};
 use protocol::ton::TonAddress;
@@ -302,7 +304,7 @@ impl Peer {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response
             }
-            CHAT_PATH => {
+            CHAT_PATH | COMPLETIONS_PATH => {
                 let voucher = STANDARD.decode(&head.headers[VOUCHER_HEADER]).unwrap();
                 let voucher = SignedVoucher::decode(&voucher).unwrap();
                 self.seen.lock().unwrap().header_vouchers.push(voucher);
@@ -391,17 +393,27 @@ impl Peer {
             cached: 0,
             completion,
         };
-        let mut stream = chunk(
-            &json!({ "role": "assistant", "content": "" }),
-            json!(null),
-            None,
-        );
+        let request: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let of_text = request["prompt"].is_string();
+        let mut stream = String::new();
+        if !of_text {
+            let role = json!({ "role": "assistant", "content": "" });
+            stream.push_str(&chunk(&role, json!(null), None));
+        }
         stream.push_str(&progress(&tokens(0), |_| {}));
         for word in WORDS {
             let told = (self.script.logprobs)(word);
-            stream.push_str(&chunk(&json!({ "content": word }), told, None));
+            stream.push_str(&if of_text {
+                text_chunk(word, None)
+            } else {
+                chunk(&json!({ "content": word }), told, None)
+            });
         }
-        stream.push_str(&chunk(&json!({}), json!(null), Some("stop")));
+        stream.push_str(&if of_text {
+            text_chunk("", Some("stop"))
+        } else {
+            chunk(&json!({}), json!(null), Some("stop"))
+        });
         let delivered = tokens(5);
         stream.push_str(&progress(&delivered, self.script.progress));
         if self.script.with_receipt {
@@ -489,6 +501,14 @@ fn chunk(delta: &serde_json::Value, logprobs: serde_json::Value, finish: Option<
     let chunk = json!({
         "id": "c", "object": "chat.completion.chunk", "created": 7, "model": MODEL,
         "choices": [choice],
+    });
+    format!("data: {chunk}\n\n")
+}
+
+fn text_chunk(text: &str, finish: Option<&str>) -> String {
+    let choice = json!({ "index": 0, "text": text, "logprobs": null, "finish_reason": finish });
+    let chunk = json!({
+        "id": "c", "object": "text_completion", "created": 7, "model": MODEL, "choices": [choice],
     });
     format!("data: {chunk}\n\n")
 }

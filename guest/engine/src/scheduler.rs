@@ -6,7 +6,8 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_KEYWORD_BYTES, Start,
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_KEYWORD_BYTES,
+    Prompt, Start,
 };
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -16,7 +17,7 @@ use crate::format::{Follower, Grammar};
 use crate::load::Model;
 use crate::model::{Geometry, Row, Runner, pages_for};
 use crate::stream::{Next, Outcome, Stream};
-use crate::tokenizer::EncodeError;
+use crate::tokenizer::{EncodeError, Piece};
 
 /// Answers at once.
 const MAX_STREAMS: usize = 32;
@@ -108,11 +109,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     fn start(&mut self, mut start: Start) -> EngineEvent {
         let request = start.request;
         let admitted = self.admit(&start);
-        let contents = start
-            .messages
-            .iter_mut()
-            .map(|message| &mut message.content);
-        contents.for_each(|content| content.0.zeroize());
+        wipe(&mut start.prompt);
         let form = std::mem::replace(&mut start.form, Form::Free);
         // A schema is read last: it costs more than the rest.
         match admitted
@@ -147,7 +144,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         if !known {
             return Err(EngineRefusal::Bias);
         }
-        let prompt = self.prompt(&start.messages, room)?;
+        let prompt = self.prompt(&start.prompt, room)?;
         let pages = pages_for(prompt.len().saturating_add(completion));
         if self.reserved.saturating_add(pages) > self.page_limit {
             return Err(EngineRefusal::Busy);
@@ -155,12 +152,31 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         Ok(prompt)
     }
 
-    /// The tokens of a chat, at most so many.
-    fn prompt(
+    /// The tokens of a prompt, at most so many.
+    fn prompt(&self, prompt: &Prompt, room: usize) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
+        let tokens = match prompt {
+            Prompt::Chat(messages) => self.chat(messages, room)?,
+            Prompt::Text(text) => {
+                let start = self.model.tokenizer.start().unwrap_or_default();
+                let pieces = [Piece::Skeleton(start), Piece::Content(&text.0)];
+                self.model.tokenizer.encode(&pieces, room)
+            }
+        };
+        let tokens = tokens.map_err(|error| match error {
+            EncodeError::TooLong { .. } => EngineRefusal::ContextTooLong,
+            EncodeError::Inexpressible => EngineRefusal::Chat,
+        })?;
+        if tokens.is_empty() {
+            return Err(EngineRefusal::Chat);
+        }
+        Ok(tokens)
+    }
+
+    fn chat(
         &self,
         messages: &[ChatMessage],
         room: usize,
-    ) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
+    ) -> Result<Result<Zeroizing<Vec<u32>>, EncodeError>, EngineRefusal> {
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
         let contents: Vec<_> = messages
             .iter()
@@ -171,18 +187,8 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             .template
             .skeleton(&roles)
             .map_err(|_| EngineRefusal::Chat)?;
-        let prompt = self
-            .model
-            .tokenizer
-            .encode(&skeleton.pieces(&contents), room);
-        let prompt = prompt.map_err(|error| match error {
-            EncodeError::TooLong { .. } => EngineRefusal::ContextTooLong,
-            EncodeError::Inexpressible => EngineRefusal::Chat,
-        })?;
-        if prompt.is_empty() {
-            return Err(EngineRefusal::Chat);
-        }
-        Ok(prompt)
+        let pieces = skeleton.pieces(&contents);
+        Ok(self.model.tokenizer.encode(&pieces, room))
     }
 
     fn open(
@@ -359,6 +365,17 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 }
 
+fn wipe(prompt: &mut Prompt) {
+    match prompt {
+        Prompt::Chat(messages) => {
+            for message in messages {
+                message.content.0.zeroize();
+            }
+        }
+        Prompt::Text(text) => text.0.zeroize(),
+    }
+}
+
 /// A refusal, and the keyword that it is about.
 struct Rejected {
     refusal: EngineRefusal,
@@ -379,17 +396,14 @@ fn follower(form: Form) -> Result<Option<Follower>, Rejected> {
         Form::Object => Grammar::any_object().ok_or(Rejected::of(EngineRefusal::Form))?,
         Form::Schema(schema) => {
             let schema = Zeroizing::new(schema.0);
+            let short = |keyword: &String| keyword.len() <= MAX_KEYWORD_BYTES;
             Grammar::of_schema(&schema).map_err(|refused| Rejected {
                 refusal: EngineRefusal::Schema,
-                keyword: Content(refused.keyword.filter(is_short).unwrap_or_default()),
+                keyword: Content(refused.keyword.filter(short).unwrap_or_default()),
             })?
         }
     };
     Ok(Some(Follower::new(grammar)))
-}
-
-fn is_short(keyword: &String) -> bool {
-    keyword.len() <= MAX_KEYWORD_BYTES
 }
 
 pub(crate) fn count(tokens: usize) -> u32 {

@@ -12,6 +12,8 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+mod asked;
+
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
@@ -19,8 +21,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use messages::engine_ipc::{
-    Candidate, ChatMessage, ChatRole, Content, EngineEvent, EngineRefusal, EngineRequest,
-    MAX_FRAME, Start,
+    Candidate, ChatMessage, ChatRole, Content, EngineEvent, EngineRefusal, EngineRequest, Form,
+    MAX_FRAME, Prompt, Start,
 };
 use messages::framing::{frame, payload_length};
 use protocol::receipt::{FinishReason, Sampling};
@@ -179,7 +181,7 @@ fn start_with(
         request,
         sampling,
         grant,
-        messages: messages.collect(),
+        prompt: Prompt::Chat(messages.collect()),
         stops: stops
             .iter()
             .map(|stop| Content((*stop).to_owned()))
@@ -218,89 +220,6 @@ fn the_demonstration_model_names_the_capital_of_france() {
             (stopped.texts.len(), stopped.end),
             (5, Some(Ok(FinishReason::Stop)))
         );
-    })
-    .unwrap();
-}
-
-#[test]
-fn probabilities_come_with_every_token_but_the_end_and_change_no_answer() {
-    let model = Model::read(demonstration_model()).unwrap();
-    let question = user("What is the capital of France? Answer in one sentence.");
-    with_engine(&model, 2, |serve| {
-        let plain = start(1, &question, 16);
-        serve.send(&plain);
-        let plain = serve.finish(1);
-        assert!(plain.candidates.iter().all(Vec::is_empty));
-        let asked = |count| {
-            changed(start(2, &question, 16), |start| {
-                start.alternatives = Some(count);
-            })
-        };
-        serve.send(&asked(3));
-        let told = serve.finish(2);
-        assert_eq!(told.texts, plain.texts);
-        let (end, tokens) = told.candidates.split_last().unwrap();
-        assert!(end.is_empty(), "the end token");
-        for (text, candidates) in told.texts.iter().zip(tokens) {
-            assert_eq!(candidates.len(), 4);
-            assert_eq!(candidates[0].bytes, text.as_bytes());
-            assert_eq!(candidates[1], candidates[0], "greedy takes the likeliest");
-            assert!(candidates.is_sorted_by_key(|candidate| candidate.micro));
-        }
-        serve.send(&asked(0));
-        let taken: Vec<_> = tokens.iter().map(|all| vec![all[0].clone()]).collect();
-        assert_eq!(serve.finish(2).candidates[..tokens.len()], taken);
-    })
-    .unwrap();
-}
-
-#[test]
-fn an_answer_has_the_form_that_was_asked_for() {
-    let model = Model::read(demonstration_model()).unwrap();
-    let question = user("Name a city and its country.");
-    let schema = r#"{"type":"object","properties":{
-        "city":{"type":"string","maxLength":20},"country":{"enum":["France","Peru"]},
-        "people":{"type":"integer"}},"required":["city","country","people"]}"#;
-    let asked = |request, temperature, form: Form| {
-        let start = start_with(request, &question, (sampling(temperature, 90), 90), &[]);
-        changed(start, |start| start.form = form)
-    };
-    let of_schema = |schema: &str| Form::Schema(Content(schema.to_owned()));
-    with_engine(&model, 2, |serve| {
-        for temperature in [0, 1000, 2000] {
-            serve.send(&asked(1, temperature, of_schema(schema)));
-            serve.send(&asked(2, temperature, Form::Object));
-            serve.send(&asked(3, temperature, Form::Free));
-            let answers = serve.finish_all(&[1, 2, 3]);
-            let text = answers[&1].texts.concat();
-            if answers[&1].end == Some(Ok(FinishReason::Stop)) {
-                let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-                assert!(
-                    value["people"].is_i64() || value["people"].is_u64(),
-                    "{text}"
-                );
-                assert!(
-                    value["city"].as_str().unwrap().chars().count() <= 20,
-                    "{text}"
-                );
-                assert!(["France", "Peru"].contains(&value["country"].as_str().unwrap()));
-            } else {
-                // The number was still being written.
-                assert_eq!(answers[&1].end, Some(Ok(FinishReason::Length)));
-                assert!(text.starts_with('{'), "{text}");
-            }
-            assert!(answers[&2].texts.concat().starts_with('{'));
-            // The others are what they are without company.
-            serve.send(&asked(3, temperature, Form::Free));
-            assert_eq!(serve.finish(3), answers[&3]);
-        }
-        serve.send(&asked(
-            4,
-            0,
-            of_schema(r#"{"type":"string","pattern":"a"}"#),
-        ));
-        assert_eq!(serve.finish(4).end, Some(Err(EngineRefusal::Schema)));
-        assert_eq!(serve.finish_all(&[]), HashMap::new());
     })
     .unwrap();
 }

@@ -1,4 +1,5 @@
-//! The chat request of the OpenAI API, parsed once and strictly into a type.
+//! The requests of the OpenAI API for answers, chats and texts to be continued, parsed once and
+//! strictly into a type.
 //!
 //! What is not supported is refused by the member's name, never ignored: a client that asked for
 //! tools or for three choices must not pay for an answer without them. Values are not repeated in
@@ -7,7 +8,7 @@
 use bounded_json::Json;
 use messages::engine_ipc::{
     ChatMessage, ChatRole, Content, Form, MAX_ALTERNATIVES, MAX_MESSAGES, MAX_PROMPT_BYTES,
-    MAX_STOP_BYTES, MAX_STOPS,
+    MAX_STOP_BYTES, MAX_STOPS, Prompt,
 };
 use protocol::launch_configuration::Limits;
 
@@ -23,13 +24,26 @@ const JSON: bounded_json::Limits = bounded_json::Limits {
 /// Completion tokens at most when the request does not say.
 const DEFAULT_MAX_TOKENS: u32 = 1024;
 
+/// Completion tokens at most when a text is to be continued and the request does not say, as with
+/// OpenAI.
+const DEFAULT_CONTINUATION: u32 = 16;
+
+/// Which of OpenAI's two ways to ask it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A chat is to be answered.
+    Chat,
+    /// A text is to be continued.
+    Text,
+}
+
 /// What a client wants.
 #[derive(Debug)]
-pub struct ChatRequest {
+pub struct AnswerRequest {
     /// Name of the model.
     pub model: String,
-    /// The chat, in order; at least one message.
-    pub messages: Vec<ChatMessage>,
+    /// What is to be answered.
+    pub prompt: Prompt,
     /// How tokens are drawn.
     pub drawing: Drawing,
     /// Completion tokens at most.
@@ -44,20 +58,20 @@ pub struct ChatRequest {
     pub form: Form,
 }
 
-impl ChatRequest {
-    /// Parses the body of a chat request.
+impl AnswerRequest {
+    /// Parses the body of a request.
     ///
     /// # Errors
     /// A [`Refusal`] that names the member at fault.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+    pub fn parse(kind: Kind, body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         let Json::Object(members) = bounded_json::parse(body, JSON)? else {
             return Err(Refusal::JsonMalformed);
         };
         let mut fields = Fields::default();
         for (name, value) in members {
-            fields.take(&name, value, limits)?;
+            fields.take((kind, &name), value, limits)?;
         }
-        fields.complete(limits)
+        fields.complete(kind, limits)
     }
 }
 
@@ -65,7 +79,7 @@ impl ChatRequest {
 #[derive(Default)]
 struct Fields {
     model: Option<String>,
-    messages: Option<Vec<ChatMessage>>,
+    prompt: Option<Prompt>,
     drawing: Drawing,
     max_tokens: Option<u32>,
     stops: Vec<Content>,
@@ -77,27 +91,47 @@ struct Fields {
 }
 
 impl Fields {
-    fn take(&mut self, name: &str, value: Json, limits: &Limits) -> Result<(), Refusal> {
+    fn take(
+        &mut self,
+        (kind, name): (Kind, &str),
+        value: Json,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
         let Some(value) = self.drawing.take(name, value)? else {
             return Ok(());
         };
         match name {
             "model" => self.model = Some(text(value, "model")?),
-            "messages" => self.messages = Some(messages(value)?),
             "max_tokens" => self.limit(value, "max_tokens", limits)?,
-            "max_completion_tokens" => self.limit(value, "max_completion_tokens", limits)?,
+            "n" => optional(value, one)?.unwrap_or(()),
             "stop" => self.stops = optional(value, stops)?.unwrap_or_default(),
             "stream" => self.stream = matches!(value, Json::Bool(true)),
             "stream_options" => {
                 self.include_usage = optional(value, include_usage)?.unwrap_or(false);
             }
+            _ if kind == Kind::Text => self.take_of_text(name, value)?,
+            "messages" => self.prompt = Some(Prompt::Chat(messages(value)?)),
+            "max_completion_tokens" => self.limit(value, "max_completion_tokens", limits)?,
             "logprobs" => self.logprobs = optional(value, logprobs)?.unwrap_or(false),
             "top_logprobs" => self.top_logprobs = optional(value, top_logprobs)?,
             "response_format" => self.form = optional(value, form::read)?,
-            other => {
-                let member = repeatable_name(other);
-                return Err(Refusal::UnsupportedMember { member });
+            other => return Err(unsupported(other)),
+        }
+        Ok(())
+    }
+
+    /// What only a text's request has. Members that would change nothing are taken.
+    fn take_of_text(&mut self, name: &str, value: Json) -> Result<(), Refusal> {
+        match (name, value) {
+            ("prompt", Json::Text(text)) if text.len() > MAX_PROMPT_BYTES => {
+                return Err(Refusal::BodyTooLong);
             }
+            ("prompt", Json::Text(text)) => self.prompt = Some(Prompt::Text(Content(text))),
+            ("prompt", _) => return Err(Refusal::InvalidMember { member: "prompt" }),
+            ("echo", Json::Bool(false) | Json::Null)
+            | ("best_of", Json::Whole(1) | Json::Null)
+            | ("suffix" | "logprobs", Json::Null) => {}
+            (other, _) => return Err(unsupported(other)),
         }
         Ok(())
     }
@@ -114,7 +148,7 @@ impl Fields {
         Ok(())
     }
 
-    fn complete(self, limits: &Limits) -> Result<ChatRequest, Refusal> {
+    fn complete(self, kind: Kind, limits: &Limits) -> Result<AnswerRequest, Refusal> {
         let missing = |member| Refusal::MissingMember { member };
         // Between client and serve answers always stream: only so can they be acknowledged.
         if !self.stream {
@@ -124,12 +158,16 @@ impl Fields {
             let member = "top_logprobs";
             return Err(Refusal::InvalidMember { member });
         }
+        let (prompt, usual) = match kind {
+            Kind::Chat => ("messages", DEFAULT_MAX_TOKENS),
+            Kind::Text => ("prompt", DEFAULT_CONTINUATION),
+        };
         let quarter = (limits.context_tokens >> 2).max(1);
-        Ok(ChatRequest {
+        Ok(AnswerRequest {
             model: self.model.ok_or_else(|| missing("model"))?,
-            messages: self.messages.ok_or_else(|| missing("messages"))?,
+            prompt: self.prompt.ok_or_else(|| missing(prompt))?,
             drawing: self.drawing,
-            max_tokens: self.max_tokens.unwrap_or(quarter.min(DEFAULT_MAX_TOKENS)),
+            max_tokens: self.max_tokens.unwrap_or(quarter.min(usual)),
             stops: self.stops,
             include_usage: self.include_usage,
             alternatives: self.logprobs.then(|| self.top_logprobs.unwrap_or(0)),
@@ -182,6 +220,19 @@ fn stops(value: Json) -> Result<Vec<Content>, Refusal> {
         .collect()
 }
 
+/// One choice is what there is.
+fn one(value: Json) -> Result<(), Refusal> {
+    if matches!(value, Json::Whole(1)) {
+        return Ok(());
+    }
+    Err(unsupported("n"))
+}
+
+fn unsupported(name: &str) -> Refusal {
+    let member = repeatable_name(name);
+    Refusal::UnsupportedMember { member }
+}
+
 fn logprobs(value: Json) -> Result<bool, Refusal> {
     if let Json::Bool(wanted) = value {
         return Ok(wanted);
@@ -206,10 +257,7 @@ fn include_usage(value: Json) -> Result<bool, Refusal> {
         match (name.as_str(), value) {
             ("include_usage", Json::Bool(include)) => wanted = include,
             ("include_usage", _) => return Err(Refusal::InvalidMember { member }),
-            (other, _) => {
-                let member = repeatable_name(other);
-                return Err(Refusal::UnsupportedMember { member });
-            }
+            (other, _) => return Err(unsupported(other)),
         }
     }
     Ok(wanted)
@@ -242,10 +290,7 @@ fn message(value: Json) -> Result<ChatMessage, Refusal> {
         match name.as_str() {
             "role" => role = Some(chat_role(&value)?),
             "content" => content = Some(chat_content(value)?),
-            other => {
-                let member = repeatable_name(other);
-                return Err(Refusal::UnsupportedMember { member });
-            }
+            other => return Err(unsupported(other)),
         }
     }
     Ok(ChatMessage {
@@ -286,10 +331,7 @@ fn chat_content(value: Json) -> Result<Content, Refusal> {
                 ("type", Json::Text(kind)) => is_text = kind == "text",
                 ("text", Json::Text(piece)) => text = Some(piece),
                 ("type" | "text", _) => return Err(refused()),
-                (other, _) => {
-                    let member = repeatable_name(other);
-                    return Err(Refusal::UnsupportedMember { member });
-                }
+                (other, _) => return Err(unsupported(other)),
             }
         }
         match (is_text, text) {

@@ -15,17 +15,22 @@ const LIMITS: Limits = Limits {
 };
 const MESSAGES: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
 
-fn parse(members: &str) -> Result<ChatRequest, Refusal> {
+fn parse(members: &str) -> Result<AnswerRequest, Refusal> {
     let body = format!(r#"{{"model":"m","stream":true,{members}}}"#);
-    ChatRequest::parse(body.as_bytes(), &LIMITS)
+    AnswerRequest::parse(Kind::Chat, body.as_bytes(), &LIMITS)
 }
 
-fn with(members: &str) -> Result<ChatRequest, Refusal> {
+fn with(members: &str) -> Result<AnswerRequest, Refusal> {
     parse(&format!("{MESSAGES},{members}"))
 }
 
+/// What was written first.
+fn first(request: &AnswerRequest) -> &str {
+    &request.prompt.contents().next().unwrap().0
+}
+
 /// Code and member of a refusal.
-fn refused(result: Result<ChatRequest, Refusal>) -> (&'static str, Option<String>) {
+fn refused(result: Result<AnswerRequest, Refusal>) -> (&'static str, Option<String>) {
     let refusal = result.unwrap_err();
     (refusal.code(), refusal.param().map(str::to_owned))
 }
@@ -42,7 +47,7 @@ fn takes_what_an_sdk_sends_for_a_plain_chat() {
     )
     .unwrap();
     assert_eq!(request.model, "m");
-    assert_eq!(request.messages[0].content.0, "hi");
+    assert_eq!(first(&request), "hi");
     let drawing = &request.drawing;
     assert_eq!((drawing.temperature_milli, drawing.top_p_milli), (700, 950));
     assert_eq!((request.max_tokens, drawing.seed), (16, Some(u64::MAX)));
@@ -150,16 +155,63 @@ fn probabilities_are_asked_for_by_a_switch_and_a_number() {
     }
 }
 
+fn of_text(members: &str) -> Result<AnswerRequest, Refusal> {
+    let body = format!(r#"{{"model":"m","stream":true,{members}}}"#);
+    AnswerRequest::parse(Kind::Text, body.as_bytes(), &LIMITS)
+}
+
+#[test]
+fn a_text_to_be_continued_has_members_of_its_own() {
+    let request = of_text(
+        r#""prompt":"Once","echo":false,"best_of":1,"n":1,"suffix":null,"logprobs":null,"seed":7"#,
+    )
+    .unwrap();
+    assert_eq!(request.prompt, Prompt::Text(Content("Once".to_owned())));
+    assert_eq!((request.max_tokens, request.drawing.seed), (16, Some(7)));
+    let missing = refused(of_text(r#""max_tokens":1"#));
+    assert_eq!(missing, named("missing-member", "prompt"));
+    for prompt in ["[\"a\"]", "[1,2]", "null", "7", "{}"] {
+        let found = refused(of_text(&format!("\"prompt\":{prompt}")));
+        assert_eq!(found, named("invalid-member", "prompt"), "{prompt}");
+    }
+    for (member, value) in [
+        ("echo", "true"),
+        ("suffix", "\"b\""),
+        ("best_of", "2"),
+        ("n", "2"),
+        ("logprobs", "1"),
+        ("messages", "[]"),
+        ("max_completion_tokens", "1"),
+        ("response_format", "null"),
+    ] {
+        let found = refused(of_text(&format!("\"prompt\":\"a\",\"{member}\":{value}")));
+        assert_eq!(found, named("unsupported-member", member));
+    }
+    let long = format!(r#""prompt":"{}""#, "x".repeat(MAX_PROMPT_BYTES + 1));
+    assert_eq!(of_text(&long).unwrap_err().code(), "body-too-long");
+    let chat = refused(with(r#""prompt":"a""#));
+    assert_eq!(chat, named("unsupported-member", "prompt"));
+}
+
+#[test]
+fn one_choice_is_what_there_is() {
+    assert!(with(r#""n":1"#).is_ok() && with(r#""n":null"#).is_ok());
+    for n in ["0", "2", "\"1\"", "9223372036854775808", "1.0"] {
+        let found = refused(with(&format!("\"n\":{n}")));
+        assert_eq!(found, named("unsupported-member", "n"), "{n}");
+    }
+}
+
 #[test]
 fn text_parts_follow_each_other() {
     let parts = r#""messages":[{"role":"user","content":[
         {"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
-    assert_eq!(parse(parts).unwrap().messages[0].content.0, "ab");
+    assert_eq!(first(&parse(parts).unwrap()), "ab");
 }
 
 #[test]
 fn refuses_by_name_what_it_does_not_support() {
-    for member in ["tools", "n", "user", "chat_template_kwargs"] {
+    for member in ["tools", "user", "chat_template_kwargs"] {
         assert_eq!(
             refused(with(&format!(r#""{member}":1"#))),
             named("unsupported-member", member)
@@ -245,7 +297,7 @@ fn refuses_both_names_of_one_limit_at_once() {
 #[test]
 fn refuses_an_answer_that_could_not_be_acknowledged_as_it_comes() {
     for body in [r#"{"model":"m","stream":false}"#, r#"{"model":"m"}"#] {
-        let refusal = ChatRequest::parse(body.as_bytes(), &LIMITS);
+        let refusal = AnswerRequest::parse(Kind::Chat, body.as_bytes(), &LIMITS);
         assert_eq!(refused(refusal), named("invalid-member", "stream"));
     }
 }
@@ -271,7 +323,7 @@ fn no_error_repeats_a_value() {
         r#"{"a":"the-secret","a":1}"#,
         r#"["the-secret""#,
     ] {
-        let refusal = ChatRequest::parse(body.as_bytes(), &LIMITS).unwrap_err();
+        let refusal = AnswerRequest::parse(Kind::Chat, body.as_bytes(), &LIMITS).unwrap_err();
         let told = String::from_utf8(refusal.to_json()).unwrap();
         assert!(!told.contains("secret"), "{told}");
     }

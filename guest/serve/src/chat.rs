@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
-use messages::engine_ipc::ChatMessage;
+use messages::engine_ipc::Prompt;
 use protocol::digest::{Salt, parse_hex};
 use protocol::launch_configuration::ModelEntry;
 use protocol::receipt::request_digest;
@@ -13,7 +13,7 @@ use protocol::serving::SALT_HEADER;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::api::ChatRequest;
+use crate::api::{AnswerRequest, Kind};
 use crate::body::{self, Answered};
 use crate::connection::{Attested, Busy};
 use crate::delivery::{Delivery, Order};
@@ -33,17 +33,18 @@ const MESSAGE_TOKENS: usize = 32;
 /// Events that wait for the client to read.
 const EVENTS: usize = 16;
 
-/// Begins an answer, or refuses it with the first reason in the order of the specification.
+/// Begins an answer to a chat or a text, or refuses it with the first reason in the order of the
+/// specification.
 pub(crate) async fn begin(
     service: &Arc<Service>,
     attested: Attested,
-    head: &HeaderMap,
+    (kind, head): (Kind, &HeaderMap),
     body: &[u8],
     busy: Busy,
 ) -> Result<Response<Answered>, Refusal> {
     let voucher = vouchers::from_header(head)?;
     let salt = salt(head)?;
-    let request = ChatRequest::parse(body, &service.configuration.limits)?;
+    let request = AnswerRequest::parse(kind, body, &service.configuration.limits)?;
     let model = service.configuration.model(&request.model);
     let model = model.ok_or(Refusal::UnknownModel)?.clone();
     let permit = Arc::clone(&service.streams).try_acquire_owned();
@@ -53,13 +54,14 @@ pub(crate) async fn begin(
     let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
     let drawn = u64::from_le_bytes(drawn);
     let sampling = request.drawing.sampling(drawn, request.max_tokens);
-    let most = most_prompt_tokens(&request.messages);
+    let most = most_prompt_tokens(&request.prompt);
     let shape = Shape {
+        kind,
         include_usage: request.include_usage,
         alternatives: request.alternatives,
     };
     let wanted = Wanted {
-        messages: request.messages,
+        prompt: request.prompt,
         stops: request.stops,
         biases: request.drawing.biases,
         alternatives: request.alternatives,
@@ -94,9 +96,9 @@ fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
 }
 
 /// No tokenizer makes more tokens than bytes.
-fn most_prompt_tokens(messages: &[ChatMessage]) -> u32 {
-    let most = messages.iter().fold(TEMPLATE_TOKENS, |sum, message| {
-        let bytes = message.content.0.len();
+fn most_prompt_tokens(prompt: &Prompt) -> u32 {
+    let most = prompt.contents().fold(TEMPLATE_TOKENS, |sum, content| {
+        let bytes = content.0.len();
         sum.saturating_add(bytes).saturating_add(MESSAGE_TOKENS)
     });
     u32::try_from(most).unwrap_or(u32::MAX)
@@ -123,7 +125,7 @@ async fn admitted(answer: &mut Answer, service: &Service, most: u32) -> Result<u
 fn chunks(model: &ModelEntry, attested: &Attested, shape: Shape) -> Result<Chunks, Refusal> {
     let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
     Ok(Chunks {
-        id: format!("chatcmpl-{:032x}", u128::from_le_bytes(drawn)),
+        id: format!("{}{:032x}", shape.prefix(), u128::from_le_bytes(drawn)),
         created: attested.host_time(),
         model: model.name.clone(),
         shape,

@@ -14,12 +14,15 @@ use hyper::body::Incoming;
 use messages::host_control::ServeEvent;
 use protocol::digest::StatementDigest;
 use protocol::evidence::{ATTEST_PATH, CHALLENGE_BYTES, Challenge, Evidence};
-use protocol::serving::{CHAT_PATH, MAX_REQUEST_BYTES, MODELS_PATH, VOUCHER_HEADER, VOUCHER_PATH};
+use protocol::serving::{
+    CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES, MODELS_PATH, VOUCHER_HEADER, VOUCHER_PATH,
+};
 use protocol::tee::EvidenceClass;
 use protocol::voucher::SIGNED_BYTES;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::api::Kind;
 use crate::body::{self, Answered};
 use crate::errors::Refusal;
 use crate::service::Service;
@@ -112,7 +115,15 @@ impl Connection {
                 expect(&head.method, &Method::POST)?;
                 headers::json_or_unsaid(&head.headers)?;
                 let body = body::read(&head.headers, body, MAX_REQUEST_BYTES).await?;
-                chat::begin(&self.service, attested, &head.headers, &body, busy).await
+                let asked = (Kind::Chat, &head.headers);
+                chat::begin(&self.service, attested, asked, &body, busy).await
+            }
+            COMPLETIONS_PATH => {
+                expect(&head.method, &Method::POST)?;
+                headers::json_or_unsaid(&head.headers)?;
+                let body = body::read(&head.headers, body, MAX_REQUEST_BYTES).await?;
+                let asked = (Kind::Text, &head.headers);
+                chat::begin(&self.service, attested, asked, &body, busy).await
             }
             VOUCHER_PATH => {
                 expect(&head.method, &Method::POST)?;

@@ -141,7 +141,9 @@ impl Delivery {
             AnswerEvent::Prefilled(tokens) if tokens < self.order.prompt_tokens => Ok(()),
             AnswerEvent::Prefilled(tokens) if tokens == self.order.prompt_tokens => {
                 self.seat.deliver_prompt(tokens).map_err(|_| broken())?;
-                self.send(self.order.chunks.role()).await?;
+                if let Some(role) = self.order.chunks.role() {
+                    self.send(role).await?;
+                }
                 self.tell().await?;
                 self.answer.grant(self.seat.grant());
                 Ok(())

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    Candidate, ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME,
-    Start, TokenBias,
+    Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME, Prompt, Start,
+    TokenBias,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -41,8 +41,8 @@ pub(crate) enum AnswerEvent {
 /// What an answer is made from, besides how it samples.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// The chat, in order.
-    pub(crate) messages: Vec<ChatMessage>,
+    /// What is answered.
+    pub(crate) prompt: Prompt,
     /// Strings that end the answer.
     pub(crate) stops: Vec<Content>,
     /// Shifts of logits.
@@ -130,7 +130,7 @@ impl Engine {
             request: id,
             sampling,
             grant: 0,
-            messages: wanted.messages,
+            prompt: wanted.prompt,
             stops: wanted.stops,
             biases: wanted.biases,
             alternatives: wanted.alternatives,

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use protocol::nano::Nano;
 
+use crate::api::Kind;
 use crate::errors::Refusal;
 
 /// Events of a plain stream are multiples of so many bytes. A chunk with the text of a token is one
@@ -30,7 +31,7 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 /// What all chunks of one answer have in common.
 #[derive(Debug)]
 pub struct Chunks {
-    /// `chatcmpl-` and random hex digits.
+    /// `chatcmpl-` or `cmpl-`, and random hex digits.
     pub id: String,
     /// Seconds since 1970, as the host claims them.
     pub created: u64,
@@ -41,8 +42,10 @@ pub struct Chunks {
 }
 
 /// What the chunks of one answer carry beside its text.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Shape {
+    /// Whether it answers a chat or continues a text.
+    pub kind: Kind,
     /// Whether a last chunk carries the usage, and the others say `null`.
     pub include_usage: bool,
     /// How many tokens' probabilities are told beside the taken one's, if any are.
@@ -50,6 +53,21 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// What its number begins with.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self.kind {
+            Kind::Chat => "chatcmpl-",
+            Kind::Text => "cmpl-",
+        }
+    }
+
+    const fn object(self) -> &'static str {
+        match self.kind {
+            Kind::Chat => "chat.completion.chunk",
+            Kind::Text => "text_completion",
+        }
+    }
+
     /// Events of this answer are multiples of so many bytes: it follows from the request alone.
     #[must_use]
     pub fn step(self) -> usize {
@@ -62,14 +80,17 @@ impl Shape {
 }
 
 impl Chunks {
-    /// The first chunk: whose turn it is.
+    /// The first chunk of a chat's answer: whose turn it is.
     #[must_use]
-    pub fn role(&self) -> Bytes {
+    pub fn role(&self) -> Option<Bytes> {
+        if self.shape.kind == Kind::Text {
+            return None;
+        }
         let delta = Delta {
             role: Some("assistant"),
             content: Some(""),
         };
-        self.chunk(delta, None, None)
+        Some(self.chunk(delta, None, None))
     }
 
     /// A piece of the answer, and what its token might have been, the token itself first.
@@ -156,9 +177,14 @@ impl Chunks {
         logprobs: Option<&Logprobs<'_>>,
         finish_reason: Option<&str>,
     ) -> Bytes {
+        let (delta, text) = match self.shape.kind {
+            Kind::Chat => (Some(delta), None),
+            Kind::Text => (None, Some(delta.content.unwrap_or_default())),
+        };
         let choice = Choice {
             index: 0,
             delta,
+            text,
             logprobs,
             finish_reason,
         };
@@ -168,7 +194,7 @@ impl Chunks {
     fn event(&self, choices: &[Choice<'_>], usage: Option<Option<Usage>>) -> Bytes {
         let chunk = Chunk {
             id: &self.id,
-            object: "chat.completion.chunk",
+            object: self.shape.object(),
             created: self.created,
             model: &self.model,
             choices,
@@ -220,7 +246,10 @@ struct Chunk<'a> {
 #[derive(Serialize)]
 struct Choice<'a> {
     index: u32,
-    delta: Delta<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<Delta<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
     logprobs: Option<&'a Logprobs<'a>>,
     finish_reason: Option<&'a str>,
 }
@@ -307,6 +336,7 @@ mod tests {
             created: 7,
             model: "m".to_owned(),
             shape: Shape {
+                kind: Kind::Chat,
                 include_usage,
                 alternatives: None,
             },
@@ -328,6 +358,7 @@ mod tests {
             created: 1_795_000_000,
             model: "smollm2-135m-instruct".to_owned(),
             shape: Shape {
+                kind: Kind::Chat,
                 include_usage: true,
                 alternatives: None,
             },
@@ -338,7 +369,7 @@ mod tests {
             completion: 7,
         };
         let events = [
-            chunks.role(),
+            chunks.role().unwrap(),
             chunks.text("", &[]),
             chunks.text("a", &[]),
             chunks.text(&"\u{1}".repeat(32), &[]),
@@ -429,7 +460,10 @@ mod tests {
             r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"#,
             r#""logprobs":null,"finish_reason":null}]}"#
         );
-        assert_eq!(line(&plain.role()), format!("{HEAD}{expected}\n\n"));
+        assert_eq!(
+            line(&plain.role().unwrap()),
+            format!("{HEAD}{expected}\n\n")
+        );
         let expected = concat!(
             r#""choices":[{"index":0,"delta":{"content":"a\"\n"},"#,
             r#""logprobs":null,"finish_reason":null}]}"#
@@ -445,6 +479,27 @@ mod tests {
             format!("{HEAD}{expected}\n\n")
         );
         assert_eq!(plain.usage(&TokenCounts::default()), None);
+    }
+
+    #[test]
+    fn chunks_of_a_continued_text_have_openais_other_shape() {
+        let mut chunks = chunks(false);
+        chunks.shape.kind = Kind::Text;
+        assert_eq!(chunks.role(), None);
+        let head =
+            r#"data: {"id":"chatcmpl-1","object":"text_completion","created":7,"model":"m","#;
+        let one = |text: &str, finish: &str| {
+            format!(
+                "{head}\"choices\":[{{\"index\":0,\"text\":\"{text}\",\"logprobs\":null,\
+                 \"finish_reason\":{finish}}}]}}\n\n"
+            )
+        };
+        assert_eq!(line(&chunks.text("x", &[])), one("x", "null"));
+        assert_eq!(
+            line(&chunks.finish(FinishReason::Stop)),
+            one("", "\"stop\"")
+        );
+        assert_eq!(chunks.text("x", &[]).len(), STEP);
     }
 
     #[test]

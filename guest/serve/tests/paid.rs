@@ -13,7 +13,7 @@ mod stage;
 use std::time::Duration;
 
 use http::StatusCode;
-use messages::engine_ipc::EngineRequest;
+use messages::engine_ipc::{Content, EngineRequest, Prompt};
 use messages::host_control::{ServeEvent, StopReason, VoucherDecision};
 use protocol::digest::ReceiptDigest;
 use protocol::nano::Nano;
@@ -96,6 +96,32 @@ async fn probabilities_come_with_the_tokens_and_cost_nothing_more() {
         let figures: Vec<_> = others.iter().map(|one| one["logprob"].as_f64()).collect();
         assert_eq!(figures, [Some(-1e-6), Some(-2e-6)]);
     }
+}
+
+#[tokio::test]
+async fn a_text_is_continued_and_paid_like_a_chat() {
+    let stage = Stage::open();
+    let mut client = Client::attested(&stage.path).await;
+    let payer = Payer::new(9);
+    let mut body = question(100);
+    body.as_object_mut().unwrap().remove("messages");
+    body["prompt"] = "Once upon a time".into();
+    let stream = client.continued(&payer.voucher(0), &body).await.unwrap();
+    let heard = hear(&mut client, &payer, 0, stream).await;
+    assert_eq!((heard.text, heard.charged), (words(WORDS), WHOLE_COST));
+    assert!(heard.events.contains(&Event::Finish("stop".to_owned())));
+    let receipt = heard.receipt.unwrap().receipt;
+    assert_eq!(receipt.tokens.completion, WORDS + 1);
+    let body = body.to_string();
+    assert_eq!(receipt.request, request_digest(&SALT, body.as_bytes()));
+    let seen = stage.seen.lock().unwrap();
+    let EngineRequest::Start(start) = &seen.engine[0] else {
+        panic!("not a start");
+    };
+    assert_eq!(
+        start.prompt,
+        Prompt::Text(Content("Once upon a time".to_owned()))
+    );
 }
 
 #[tokio::test]

@@ -209,6 +209,21 @@ def writes_what_a_schema_says(client):
     require((error.code, error.param) == ("response_format_schema", "pattern"), error.code)
 
 
+def continues_a_text(client):
+    request = {"model": MODEL, "prompt": "The capital of France is", "temperature": 0}
+    answer = client.completions.create(**request, max_tokens=8)
+    require(answer.object == "text_completion", answer.object)
+    require("Paris" in answer.choices[0].text, "the word is not in the text")
+    require(answer.usage.completion_tokens <= 8, answer.usage)
+    pieces = client.completions.create(**request, max_tokens=8, stream=True)
+    text = "".join(piece.choices[0].text for piece in pieces if piece.choices)
+    require(text == answer.choices[0].text, "the stream says something else")
+    for member, value in (("echo", True), ("suffix", "x"), ("best_of", 2)):
+        refused = lambda: client.completions.create(**request, **{member: value})
+        error = refusal(openai.BadRequestError, refused)
+        require((error.code, error.param) == ("unsupported-member", member), error.code)
+
+
 def streams_three_answers_at_once(client):
     with concurrent.futures.ThreadPoolExecutor(3) as three:
         answers = list(three.map(lambda _: streamed(client)[0], range(3)))
@@ -226,6 +241,7 @@ CLAIMS = [
     draws_the_likeliest_where_nothing_else_is_left,
     tells_how_probable_its_tokens_are,
     writes_what_a_schema_says,
+    continues_a_text,
     streams_three_answers_at_once,
 ]
 

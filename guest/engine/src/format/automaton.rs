@@ -63,7 +63,7 @@ impl Stepper<'_> {
                 self.text(place, (inside, characters), (0, None), byte);
             }
             (Progress::Number(digits), Node::Number { whole }) => match digits.step(byte, *whole) {
-                Some(next) => self.to(place, Progress::Number(next)),
+                Some(next) => self.go(place, Progress::Number(next)),
                 None if digits.is_number() => self.leave_and_step(place, byte),
                 None => {}
             },
@@ -98,12 +98,12 @@ impl Stepper<'_> {
         }
     }
 
-    fn to(&mut self, place: Place, progress: Progress) {
+    fn go(&mut self, place: Place, progress: Progress) {
         self.add(Standing::Within(Place { progress, ..place }));
     }
 
     /// The same where spaces may come first.
-    fn to_spaced(&mut self, place: Place, progress: Progress) {
+    fn go_spaced(&mut self, place: Place, progress: Progress) {
         let blank = MAX_BLANK;
         self.add(Standing::Within(Place {
             progress,
@@ -207,7 +207,7 @@ impl Stepper<'_> {
                 let place = Place { blank: 0, ..place };
                 self.literal(place, texts, found);
             }
-            Node::Text { .. } if byte == b'"' => self.to(
+            Node::Text { .. } if byte == b'"' => self.go(
                 Place { blank: 0, ..place },
                 Progress::Text {
                     inside: Inside::Plain,
@@ -217,13 +217,13 @@ impl Stepper<'_> {
             Node::Number { whole } => {
                 if let Some(digits) = Digits::START.step(byte, *whole) {
                     let place = Place { blank: 0, ..place };
-                    self.to(place, Progress::Number(digits));
+                    self.go(place, Progress::Number(digits));
                 }
             }
             Node::Object(_) | Node::Map { .. } if byte == b'{' => {
-                self.to_spaced(place, Progress::Open);
+                self.go_spaced(place, Progress::Open);
             }
-            Node::List { .. } if byte == b'[' => self.to_spaced(place, Progress::Open),
+            Node::List { .. } if byte == b'[' => self.go_spaced(place, Progress::Open),
             Node::Text { .. } | Node::Object(_) | Node::Map { .. } | Node::List { .. } => {}
         }
     }
@@ -237,7 +237,7 @@ impl Stepper<'_> {
         if only && is_whole(texts.get(usize::from(low)).map(|t| &***t), length) {
             self.leave(place);
         } else {
-            self.to(place, Progress::Literal { low, high, length });
+            self.go(place, Progress::Literal { low, high, length });
         }
     }
 
@@ -251,14 +251,14 @@ impl Stepper<'_> {
         let room = most.is_none_or(|most| characters < most);
         match inside.step(byte) {
             Some(Step::On(Inside::Slash)) if !room => {}
-            Some(Step::On(inside)) => self.to(place, Progress::Text { inside, characters }),
+            Some(Step::On(inside)) => self.go(place, Progress::Text { inside, characters }),
             Some(Step::Character(inside)) if room => {
                 let characters = characters.saturating_add(1);
-                self.to(place, Progress::Text { inside, characters });
+                self.go(place, Progress::Text { inside, characters });
             }
             Some(Step::Closed) if characters >= least => match self.grammar.node(place.node) {
                 // The name of a member.
-                Some(Node::Map { .. }) => self.to(place, Progress::Colon { member: 0 }),
+                Some(Node::Map { .. }) => self.go(place, Progress::Colon { member: 0 }),
                 _ => self.leave(place),
             },
             Some(Step::Character(_) | Step::Closed) | None => {}
@@ -273,13 +273,13 @@ impl Stepper<'_> {
         let unspaced = Place { blank: 0, ..place };
         let fits = self.fits(place, value);
         match (place.progress, byte) {
-            (Progress::Open, b'"') if fits => self.to(unspaced, name),
-            (Progress::Comma { .. }, b'"') => self.to(unspaced, name),
+            (Progress::Open, b'"') if fits => self.go(unspaced, name),
+            (Progress::Comma { .. }, b'"') => self.go(unspaced, name),
             (Progress::Colon { .. }, b':') => {
                 self.enter(place, Progress::After { count: 0 }, value);
             }
             (Progress::After { .. }, b',') if fits => {
-                self.to_spaced(place, Progress::Comma { from: 0 });
+                self.go_spaced(place, Progress::Comma { from: 0 });
             }
             (Progress::Open | Progress::After { .. } | Progress::Closing, b'}') => {
                 self.leave(place);
@@ -338,10 +338,8 @@ impl Stepper<'_> {
                     self.enter(place, Progress::After { count }, found.value);
                 }
             }
-            (Progress::After { count: from }, b',') => {
-                if self.has_member(place, members, from) {
-                    self.to_spaced(place, Progress::Comma { from });
-                }
+            (Progress::After { count: from }, b',') if self.has_member(place, members, from) => {
+                self.go_spaced(place, Progress::Comma { from });
             }
             (Progress::Open, b'}') if self.may_close(place, 0) => self.leave(place),
             (Progress::After { count }, b'}') if self.may_close(place, count) => {
@@ -394,9 +392,9 @@ impl Stepper<'_> {
         };
         // No quoted text is the beginning of another.
         if is_whole(Some(name), length) {
-            self.to(place, Progress::Colon { member: *member });
+            self.go(place, Progress::Colon { member: *member });
         } else {
-            self.to(
+            self.go(
                 place,
                 Progress::Name {
                     from,

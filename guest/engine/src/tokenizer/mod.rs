@@ -84,6 +84,8 @@ pub(crate) struct Tokenizer {
     ends: Vec<u32>,
     /// Names of the tokens with which texts start and end.
     frame: [Option<Box<str>>; 2],
+    /// Whether a text that no template stands around begins with the first of them.
+    starts: bool,
 }
 
 /// Tokens before any are joined.
@@ -144,12 +146,22 @@ impl Tokenizer {
             merges,
             ends: read_ends(file, &ids, &kinds)?,
             frame: [named(START)?, named(END)?],
+            starts: match spelling {
+                Spelling::Pieces if !file.has(ADD_START) => true,
+                Spelling::Pieces | Spelling::Letters => file.is_set(ADD_START)?,
+            },
         })
     }
 
     /// What the template knows as `bos_token` and `eos_token`.
     pub(crate) fn frame(&self) -> [Option<&str>; 2] {
         self.frame.each_ref().map(Option::as_deref)
+    }
+
+    /// The token before a text that no template stands around, if it has one.
+    pub(crate) fn start(&self) -> Option<&str> {
+        let [start, _] = self.frame();
+        start.filter(|_| self.starts)
     }
 
     /// The bytes of a token; none for special ones and for numbers outside the vocabulary.
@@ -274,6 +286,7 @@ enum Spelling {
 }
 
 const START: &str = "tokenizer.ggml.bos_token_id";
+const ADD_START: &str = "tokenizer.ggml.add_bos_token";
 const END: &str = "tokenizer.ggml.eos_token_id";
 const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 

@@ -17,7 +17,7 @@ use protocol::evidence::{ATTEST_PATH, Challenge, EXPORTER_LABEL, Evidence};
 use protocol::nano::Nano;
 use protocol::receipt::SignedReceipt;
 use protocol::serving::{
-    CHAT_PATH, Progress, ReceiptEvent, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
+    CHAT_PATH, COMPLETIONS_PATH, Progress, ReceiptEvent, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
 };
 use protocol::tee::EvidenceClass;
 use protocol::ton::{NetworkId, TonAddress};
@@ -205,7 +205,25 @@ impl Client {
         voucher: &SignedVoucher,
         body: &Value,
     ) -> Result<Stream, (StatusCode, String)> {
-        let request = chat_request(voucher, body.to_string().into_bytes());
+        self.begin(CHAT_PATH, voucher, body).await
+    }
+
+    /// The same for a text to be continued.
+    pub async fn continued(
+        &mut self,
+        voucher: &SignedVoucher,
+        body: &Value,
+    ) -> Result<Stream, (StatusCode, String)> {
+        self.begin(COMPLETIONS_PATH, voucher, body).await
+    }
+
+    async fn begin(
+        &mut self,
+        path: &str,
+        voucher: &SignedVoucher,
+        body: &Value,
+    ) -> Result<Stream, (StatusCode, String)> {
+        let request = paid_request(path, voucher, body.to_string().into_bytes());
         let response = self.request(request).await;
         let status = response.status();
         if status != StatusCode::OK {
@@ -235,7 +253,11 @@ pub fn post(path: &str) -> http::request::Builder {
 }
 
 pub fn chat_request(voucher: &SignedVoucher, body: Vec<u8>) -> Request<Full<Bytes>> {
-    post(CHAT_PATH)
+    paid_request(CHAT_PATH, voucher, body)
+}
+
+fn paid_request(path: &str, voucher: &SignedVoucher, body: Vec<u8>) -> Request<Full<Bytes>> {
+    post(path)
         .header(VOUCHER_HEADER, STANDARD.encode(voucher.encode()))
         .header(SALT_HEADER, SALT.to_string())
         .header("content-type", "application/json")
@@ -335,7 +357,8 @@ fn chunk(chunk: &Value) -> Option<Event> {
     if let Some(code) = chunk["error"]["code"].as_str() {
         return Some(Event::Error(code.to_owned()));
     }
-    assert_eq!(chunk["object"], "chat.completion.chunk");
+    let is_text = chunk["object"] == "text_completion";
+    assert!(is_text || chunk["object"] == "chat.completion.chunk");
     if chunk["usage"].is_object() {
         return Some(Event::Usage(chunk["usage"].clone()));
     }
@@ -343,16 +366,20 @@ fn chunk(chunk: &Value) -> Option<Event> {
     if let Some(reason) = choice["finish_reason"].as_str() {
         return Some(Event::Finish(reason.to_owned()));
     }
+    if is_text {
+        return Some(Event::Text(choice["text"].as_str().unwrap().to_owned()));
+    }
     let delta = &choice["delta"];
     if delta["role"].is_string() {
         assert_eq!(delta["content"], "");
         return None;
     }
     let text = delta["content"].as_str().unwrap().to_owned();
-    Some(match &choice["logprobs"] {
-        Value::Null => Event::Text(text),
-        told => Event::Told(text, told.clone()),
-    })
+    let told = &choice["logprobs"];
+    if told.is_null() {
+        return Some(Event::Text(text));
+    }
+    Some(Event::Told(text, told.clone()))
 }
 
 /// Who pays, from which channel.

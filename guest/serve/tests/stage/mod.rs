@@ -373,7 +373,7 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
         match request {
             EngineRequest::Start(start) => {
                 let request = start.request;
-                if start.messages[0].content.0 == "too long" {
+                if start.prompt.contents().next().unwrap().0 == "too long" {
                     let refusal = EngineRefusal::ContextTooLong;
                     events.push(EngineEvent::Refused {
                         request,

@@ -16,11 +16,11 @@ use protocol::receipt::FinishReason;
 
 pub use candidate::Candidate;
 pub use refusal::EngineRefusal;
-pub use start::{ChatMessage, ChatRole, Form, Start, TokenBias};
+pub use start::{ChatMessage, ChatRole, Form, Prompt, Start, TokenBias};
 
 /// Largest frame on this socket.
 pub const MAX_FRAME: usize = 1024 * 1024;
-/// All messages of one request together, in bytes.
+/// All messages of one request together, or its text, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 512 * 1024;
 /// Messages of one request.
 pub const MAX_MESSAGES: usize = 128;

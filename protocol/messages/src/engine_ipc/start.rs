@@ -20,8 +20,8 @@ pub struct Start {
     pub sampling: Sampling,
     /// Completion tokens that may be produced before the next grant.
     pub grant: u32,
-    /// The chat, in order.
-    pub messages: Vec<ChatMessage>,
+    /// What is answered.
+    pub prompt: Prompt,
     /// Strings that end the answer; their text is not returned.
     pub stops: Vec<Content>,
     /// Shifts of logits, no token twice.
@@ -66,11 +66,8 @@ impl Start {
     pub(super) fn write(&self, out: &mut Writer) {
         out.u64(self.request);
         self.sampling.write(out);
-        out.u32(self.grant).count(self.messages.len());
-        for message in &self.messages {
-            out.u8(message.role.wire())
-                .blob(message.content.0.as_bytes());
-        }
+        out.u32(self.grant);
+        self.prompt.write(out);
         out.count(self.stops.len());
         for stop in &self.stops {
             out.blob(stop.0.as_bytes());
@@ -84,7 +81,7 @@ impl Start {
         let request = from.u64()?;
         let sampling = Sampling::read(from)?;
         let grant = from.u32()?;
-        let messages = read_messages(from)?;
+        let prompt = Prompt::read(from)?;
         let stops = from.count("stops", MAX_STOPS)?;
         let stops = (0..stops)
             .map(|_| read_text(from, "stop", MAX_STOP_BYTES))
@@ -99,7 +96,7 @@ impl Start {
             request,
             sampling,
             grant,
-            messages,
+            prompt,
             stops,
             biases,
             alternatives,
@@ -108,16 +105,55 @@ impl Start {
     }
 }
 
-fn read_messages(from: &mut Reader<'_>) -> Result<Vec<ChatMessage>, DecodeError> {
-    let mut messages = Vec::new();
-    let mut room = MAX_PROMPT_BYTES;
-    for _ in 0..from.count("messages", MAX_MESSAGES)? {
-        let role = ChatRole::from_wire(from.u8()?)?;
-        let content = read_text(from, "message", room)?;
-        room = room.saturating_sub(content.0.len());
-        messages.push(ChatMessage { role, content });
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A chat of at least one message, in order; the model's template is put around it.
+    Chat(Vec<ChatMessage>),
+    /// A text that is continued as it is.
+    Text(Content),
+}
+
+impl Prompt {
+    /// What was written, in order.
+    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+        let (messages, text) = match self {
+            Self::Chat(messages) => (messages.as_slice(), None),
+            Self::Text(text) => (&[][..], Some(text)),
+        };
+        messages.iter().map(|message| &message.content).chain(text)
     }
-    Ok(messages)
+
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Chat(messages) => {
+                out.count(messages.len());
+                for message in messages {
+                    out.u8(message.role.wire())
+                        .blob(message.content.0.as_bytes());
+                }
+            }
+            Self::Text(text) => {
+                out.count(0).blob(text.0.as_bytes());
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let count = from.count("messages", MAX_MESSAGES)?;
+        if count == 0 {
+            return read_text(from, "text", MAX_PROMPT_BYTES).map(Self::Text);
+        }
+        let mut messages = Vec::new();
+        let mut room = MAX_PROMPT_BYTES;
+        for _ in 0..count {
+            let role = ChatRole::from_wire(from.u8()?)?;
+            let content = read_text(from, "message", room)?;
+            room = room.saturating_sub(content.0.len());
+            messages.push(ChatMessage { role, content });
+        }
+        Ok(Self::Chat(messages))
+    }
 }
 
 /// Who wrote a message.

@@ -21,10 +21,10 @@ fn start(text: &str) -> Start {
         request: 1,
         sampling: GREEDY,
         grant: 64,
-        messages: std::vec![ChatMessage {
+        prompt: Prompt::Chat(std::vec![ChatMessage {
             role: ChatRole::User,
             content: Content(text.to_string()),
-        }],
+        }]),
         stops: std::vec![Content("\n".to_string())],
         biases: std::vec![shift(7, -100_000), shift(9, 1)],
         alternatives: Some(20),
@@ -65,6 +65,10 @@ fn requests_round_trip_and_no_prefix_is_taken() {
         EngineRequest::Start(Start {
             alternatives: None,
             form: Form::Object,
+            ..start("hello")
+        }),
+        EngineRequest::Start(Start {
+            prompt: Prompt::Text(Content("Once".to_string())),
             ..start("hello")
         }),
         EngineRequest::Start(Start {
