@@ -24,6 +24,7 @@ import {
     MINTED,
     open,
     place,
+    ready,
     refused,
     SENDS_NOTHING,
     sendBody,
@@ -233,6 +234,42 @@ for (const prices of ['before-2026', 'since-2026'] as Prices[]) {
             d.world.advance(DAY);
             assert.deepEqual(await due(), [UNIT, 0n]);
             await refused(d, 123, () => sendBody(d, body, PAYER));
+        });
+
+        test('what_is_swept_cannot_be_counted_as_a_deposit', async () => {
+            await close(d);
+            d.world.advance(DAY);
+            // The payer's own deposit is under way; a sweep of it reaches the channel first.
+            await sendBody(d, jettons.sweep(d.wallet, UNIT), PAYER);
+            assert.equal((await stored(d)).openAfter, d.world.now + DAY);
+            await givenBack(d, () => deposit(d, UNIT));
+            d.world.advance(DAY - 1);
+            await givenBack(d, () => deposit(d, UNIT));
+            d.world.advance(1);
+            await deposit(d, UNIT);
+            assert.equal((await stored(d)).closeAt, wire.OPEN);
+            assert.equal(await d.jetton.of(d.address), UNIT);
+            // Nor before the first opening.
+            const fresh = await ready(d.jetton, { window: 11 });
+            await sendBody(fresh, jettons.sweep(fresh.wallet, UNIT), PAYER);
+            await givenBack(fresh, () => deposit(fresh, UNIT));
+        });
+
+        test('what_is_sent_again_may_bounce_again_and_is_not_swept_meanwhile', async () => {
+            await d.jetton.lock(d.address, SENDS_NOTHING);
+            await claim(d);
+            await d.jetton.lock(d.address, FREE);
+            await close(d);
+            d.world.advance(DAY);
+            await sendBody(d, jettons.resend('payee'), STRANGER);
+            assert.deepEqual(await due(), [0n, 0n]);
+            await d.jetton.transfer(d.address, UNIT, { forwardValue: 0n });
+            const body = jettons.sweep(d.wallet, UNIT);
+            await refused(d, 123, () => sendBody(d, body, PAYER));
+            d.world.advance(DAY - 1);
+            await refused(d, 123, () => sendBody(d, body, PAYER));
+            d.world.advance(1);
+            assert.equal((await sendBody(d, body, PAYER)).exit, 0);
         });
 
         test('a_deposit_while_the_channel_closes_is_sent_back', async () => {

@@ -40,6 +40,7 @@ class Model {
     duePayee = 0n;
     duePayer = 0n;
     sweepAfter = 0;
+    openAfter = 0;
     locked = false;
     /** In the channel's wallet, counted or not. */
     held = 0n;
@@ -47,7 +48,8 @@ class Model {
 
     /** Whether it was counted; what was not came back. */
     deposit(now: number, amount: bigint): boolean {
-        if (this.closeAt !== wire.CLOSED && this.closeAt !== wire.OPEN) {
+        const quiet = this.closeAt === wire.CLOSED && now < this.openAfter;
+        if (quiet || (this.closeAt !== wire.CLOSED && this.closeAt !== wire.OPEN)) {
             // A locked wallet does not send it back.
             if (this.locked) this.held += amount;
             return false;
@@ -137,10 +139,11 @@ class Model {
         return 0;
     }
 
-    resend(to: 'payee' | 'payer', value: bigint): number {
+    resend(to: 'payee' | 'payer', value: bigint, now: number): number {
         const amount = to === 'payee' ? this.duePayee : this.duePayer;
         if (amount === 0n) return 122;
         if (value < VALUE) return 119;
+        this.sweepAfter = now + DAY;
         if (to === 'payee') this.duePayee = 0n;
         else this.duePayer = 0n;
         this.pay(to === 'payee' ? amount : 0n, to === 'payer' ? amount : 0n);
@@ -151,6 +154,7 @@ class Model {
         if (!from.equals(PAYER)) return 102;
         const owing = this.closeAt !== wire.CLOSED || this.duePayee + this.duePayer > 0n;
         if (owing || now < this.sweepAfter) return 123;
+        this.openAfter = now + DAY;
         if (this.locked || amount > this.held) return 0;
         this.held -= amount;
         this.paid.payer += amount;
@@ -282,7 +286,7 @@ class Run {
             }
             case 9: {
                 const to = random.pick(['payee', 'payer'] as const);
-                const exit = model.resend(to, value);
+                const exit = model.resend(to, value, now);
                 return [exit, await sendBody(d, jettons.resend(to), anyone, value)];
             }
             case 10: {
@@ -315,8 +319,9 @@ class Run {
             assert.ok(result.bounced);
         }
         const { wallet, terms, ...state } = await stored(d);
-        const { closeAt, deposited, lastRoot, duePayee, duePayer, sweepAfter } = model;
-        const dues = { duePayee, duePayer, sweepAfter };
+        const { closeAt, deposited, lastRoot, duePayee, duePayer } = model;
+        const { sweepAfter, openAfter } = model;
+        const dues = { duePayee, duePayer, sweepAfter, openAfter };
         const { epoch: nowEpoch, claimed: nowClaimed } = model;
         const wanted = { claimed: nowClaimed, lastRoot, closeAt, deposited, epoch: nowEpoch };
         assert.deepEqual(state, { ...wanted, ...dues });

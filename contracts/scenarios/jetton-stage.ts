@@ -23,8 +23,8 @@ export const MARGIN = COIN / 5n;
 /** What the contract asks and reserves for. */
 export const DEPOSIT_GAS = 8000n;
 export const TRANSFER_GAS = 100_000n;
-export const ACCOUNT_BITS = 17_000n;
-export const ACCOUNT_CELLS = 36n;
+export const ACCOUNT_BITS = 18_000n;
+export const ACCOUNT_CELLS = 38n;
 export const DAY = 86_400;
 
 /** Values of a wallet's status. */

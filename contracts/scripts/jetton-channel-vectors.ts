@@ -42,6 +42,7 @@ function state(of: Omit<wire.StoredJettonChannel, 'terms'>) {
         .storeCoins(of.duePayee)
         .storeCoins(of.duePayer)
         .storeUint(of.sweepAfter, 32)
+        .storeUint(of.openAfter, 32)
         .storeAddress(terms.minter)
         .endCell();
     const data = beginCell()
@@ -65,6 +66,7 @@ function state(of: Omit<wire.StoredJettonChannel, 'terms'>) {
         due_payee: of.duePayee.toString(),
         due_payer: of.duePayer.toString(),
         sweep_after: of.sweepAfter,
+        open_after: of.openAfter,
     };
 }
 
@@ -74,7 +76,7 @@ function base64(cell: Cell): string {
 
 const nothing = { claimed: 0n, lastRoot: 0n, deposited: 0n, duePayee: 0n, duePayer: 0n };
 const states = [
-    state({ ...nothing, closeAt: CLOSED, epoch: 0, wallet: null, sweepAfter: 0 }),
+    state({ ...nothing, closeAt: CLOSED, epoch: 0, wallet: null, sweepAfter: 0, openAfter: 0 }),
     state({
         claimed: 1_280n,
         lastRoot: 77n,
@@ -85,6 +87,7 @@ const states = [
         duePayee: 320n,
         duePayer: 2n ** 120n - 1n,
         sweepAfter: 1_795_086_400,
+        openAfter: 1_795_086_401,
     }),
 ];
 const voucher = voucherCell({

@@ -24,7 +24,7 @@ const OP_TRANSFER: u32 = 0x0f8a_7ea5;
 /// Sent along with whatever moves jettons: the contract asks for the price of 100,000 gas, 0.04
 /// coins at the prices before 2026. What is left comes back.
 pub const MESSAGE_VALUE: Nano = Nano::from_u64(100_000_000);
-/// Forwarded with a deposit: gas and reserve, 0.128 coins at the prices before 2026. It returns at
+/// Forwarded with a deposit: gas and reserve, 0.133 coins at the prices before 2026. It returns at
 /// the close.
 pub const DEPOSIT_VALUE: Nano = Nano::from_u64(200_000_000);
 
@@ -70,7 +70,7 @@ impl JettonTerms {
         cells::store_no_address(&mut jetton)?; // wallet, not known yet
         cells::store_coins(&mut jetton, Nano::ZERO)?; // due to the payee
         cells::store_coins(&mut jetton, Nano::ZERO)?; // due to the payer
-        jetton.store_u32(0).map_err(CellError::building)?; // sweep after
+        jetton.store_zeros(32 + 32).map_err(CellError::building)?; // sweep after, open after
         cells::store_address(&mut jetton, &self.minter)?;
         let mut data = self.channel.first_data()?;
         jetton
@@ -215,6 +215,8 @@ pub struct JettonChannelState {
     pub due_payer: Nano,
     /// Unix time from which uncounted jettons may be swept.
     pub sweep_after: u32,
+    /// Unix time from which deposits count again after a sweep.
+    pub open_after: u32,
 }
 
 impl JettonChannelState {
@@ -233,6 +235,7 @@ impl JettonChannelState {
         let due_payee = cells::load_coins(&mut jetton)?;
         let due_payer = cells::load_coins(&mut jetton)?;
         let sweep_after = jetton.load_u32().map_err(CellError::parsing)?;
+        let open_after = jetton.load_u32().map_err(CellError::parsing)?;
         let minter = cells::load_address(&mut jetton)?;
         cells::finish(&jetton)?;
         Ok(Self {
@@ -242,6 +245,7 @@ impl JettonChannelState {
             due_payee,
             due_payer,
             sweep_after,
+            open_after,
         })
     }
 
@@ -284,6 +288,7 @@ mod tests {
         due_payee: String,
         due_payer: String,
         sweep_after: u32,
+        open_after: u32,
     }
 
     fn vectors() -> Vectors {
@@ -342,6 +347,7 @@ mod tests {
             assert_eq!(state.due_payee, amount(&wanted.due_payee));
             assert_eq!(state.due_payer, amount(&wanted.due_payer));
             assert_eq!(state.sweep_after, wanted.sweep_after);
+            assert_eq!(state.open_after, wanted.open_after);
         }
     }
 

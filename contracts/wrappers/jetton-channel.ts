@@ -23,6 +23,7 @@ export interface StoredJettonChannel extends StoredChannel {
     duePayee: bigint;
     duePayer: bigint;
     sweepAfter: number;
+    openAfter: number;
 }
 
 export function jettonChannelInit(terms: JettonTerms): StateInit {
@@ -36,6 +37,7 @@ export function jettonChannelInit(terms: JettonTerms): StateInit {
         .storeCoins(0) // due to the payee
         .storeCoins(0) // due to the payer
         .storeUint(0, 32) // sweep after
+        .storeUint(0, 32) // open after
         .storeAddress(terms.minter)
         .endCell();
     const data = beginCell()
@@ -72,10 +74,11 @@ export function parseJettonChannel(data: Cell): StoredJettonChannel {
     const duePayee = jetton.loadCoins();
     const duePayer = jetton.loadCoins();
     const sweepAfter = jetton.loadUint(32);
+    const openAfter = jetton.loadUint(32);
     const minter = jetton.loadAddress();
     jetton.endParse();
     const terms = { payer, payee, payerKey, window, minter };
-    return { ...head, terms, wallet, duePayee, duePayer, sweepAfter };
+    return { ...head, terms, wallet, duePayee, duePayer, sweepAfter, openAfter };
 }
 
 /** Has the minter asked which wallet is this channel's. */
