@@ -10,9 +10,6 @@ use rsa::PublicKey;
 use rsa::pkcs1::der::Decode as _;
 use rsa::pkcs1::{ObjectIdentifier as ParameterIdentifier, RsaPssParamsOwned};
 use rsa::pkcs8::DecodePublicKey as _;
-use rsa::pss::{Signature, VerifyingKey};
-use rsa::sha2::Sha384;
-use rsa::signature::Verifier as _;
 use rsa::traits::PublicKeyParts as _;
 use x509_cert::Certificate;
 use x509_cert::ext::Extension;
@@ -20,6 +17,7 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::anchors::RESEARCH_MARKER;
+use crate::pss;
 use crate::rejection::Rejection;
 use crate::time::{Span, UnixTime};
 
@@ -142,9 +140,7 @@ impl<'a> ParsedCertificate<'a> {
             return Err(Rejection::CertificateAlgorithm);
         }
         let key = self.rsa_key().ok_or(Rejection::CertificateAlgorithm)?;
-        let signature = signature.and_then(|bytes| Signature::try_from(bytes).ok());
-        let key = VerifyingKey::<Sha384>::new(key);
-        Ok(signature.is_some_and(|signature| key.verify(message, &signature).is_ok()))
+        Ok(signature.is_some_and(|signature| pss::verifies(&key, message, signature)))
     }
 
     /// The bytes under its signature.

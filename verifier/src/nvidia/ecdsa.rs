@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use der::asn1::ObjectIdentifier;
-use p384::ecdsa::signature::Verifier as _;
 use p384::ecdsa::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::certificate::ParsedCertificate;
 use crate::rejection::Rejection;
+use crate::secp384r1;
 
 const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 
@@ -44,7 +44,7 @@ impl Signatures {
             .chain_update(key.to_sec1_point(false))
             .chain_update(signature.to_bytes())
             .chain_update(message);
-        let verify = || key.verify(message, &signature).is_ok();
+        let verify = || secp384r1::verifies(key, message, &signature);
         Ok(*self.0.entry(name.finalize().into()).or_insert_with(verify))
     }
 

@@ -7,13 +7,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use p384::ecdsa::signature::Verifier as _;
 use p384::ecdsa::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha384};
 
 use super::canonical::canonical;
 use super::xml::{Child, Element, Malformed};
 use crate::rejection::Rejection;
+use crate::secp384r1;
 
 const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
 const C14N11: &str = "http://www.w3.org/2006/12/xml-c14n11";
@@ -75,7 +75,8 @@ impl<'e, 'a> XmlSignature<'e, 'a> {
     pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), Rejection> {
         let signed = canonical(self.signed_info, None);
         let signature = Signature::from_slice(&self.value);
-        let verified = signature.is_ok_and(|value| key.verify(signed.as_bytes(), &value).is_ok());
+        let verified =
+            signature.is_ok_and(|value| secp384r1::verifies(key, signed.as_bytes(), &value));
         if !verified {
             return Err(Rejection::RimSignature);
         }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use p384::ecdsa::signature::Verifier as _;
 use p384::ecdsa::{Signature, VerifyingKey};
 use protocol::codec::{DecodeError, Reader};
 use protocol::digest::GpuNonce;
 
 use crate::rejection::Rejection;
+use crate::secp384r1;
 
 /// Version 1.1, GET_MEASUREMENTS, signature requested, all measurements.
 const REQUEST: [u8; 4] = [0x11, 0xe0, 0x01, 0xff];
@@ -63,7 +63,9 @@ impl<'a> SpdmReport<'a> {
     pub(super) fn check_signature(&self, key: &VerifyingKey) -> Result<(), Rejection> {
         let refused = Rejection::GpuSignatureInvalid;
         let signature = Signature::from_slice(self.signature).map_err(|_| refused)?;
-        key.verify(self.signed, &signature).map_err(|_| refused)
+        secp384r1::verifies(key, self.signed, &signature)
+            .then_some(())
+            .ok_or(refused)
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Every reserved field must be zero. What the fields mean for acceptance is in `rules`.
 
-use p384::ecdsa::signature::Verifier as _;
 use p384::ecdsa::{Signature, VerifyingKey};
 use protocol::codec::{DecodeError, Reader};
 use protocol::digest::{ChipId, HostData, LaunchDigest, ReportData};
@@ -13,6 +12,7 @@ use super::tcb::TcbVersion;
 use crate::checks::Checks;
 use crate::policy::{AppraisalPolicy, Weakness};
 use crate::rejection::Rejection;
+use crate::secp384r1;
 
 /// Length of a report.
 pub(crate) const REPORT_BYTES: usize = 0x4a0;
@@ -229,7 +229,9 @@ impl Report {
         let refused = Rejection::SnpSignatureInvalid;
         let signed = bytes.get(..SIGNED_BYTES).ok_or(refused)?;
         let signature = self.signature().ok_or(refused)?;
-        key.verify(signed, &signature).map_err(|_| refused)
+        secp384r1::verifies(key, signed, &signature)
+            .then_some(())
+            .ok_or(refused)
     }
 
     /// r and s are little-endian in 72 bytes each; what is not used of the 512 must be zero.
