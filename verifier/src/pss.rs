@@ -16,8 +16,8 @@ const DIGEST: usize = 48;
 pub(crate) fn verifies(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
     // The encoded message is a bit shorter than the modulus.
     let bits = key.n().bit_width_vartime().saturating_sub(1);
-    let encoded = opened(key, signature).filter(|number| number.bit_width_vartime() <= bits);
-    encoded.is_some_and(|number| encodes(&number.to_be_bytes(), bits, message).unwrap_or(false))
+    let number = opened(key, signature);
+    number.is_some_and(|number| encodes(&number, bits, message) == Some(true))
 }
 
 /// RSAVP1 (§5.2.2): the signature to the power of the public exponent.
@@ -41,11 +41,15 @@ fn opened(key: &PublicKey, signature: &[u8]) -> Option<BoxedUint> {
     Some(power.retrieve())
 }
 
-/// EMSA-PSS-VERIFY (§9.1.2), for an encoded message of so many bits, with bytes of zero before it.
-fn encodes(encoded: &[u8], bits: u32, message: &[u8]) -> Option<bool> {
+/// EMSA-PSS-VERIFY (§9.1.2), for an encoded message of so many bits.
+fn encodes(number: &BoxedUint, bits: u32, message: &[u8]) -> Option<bool> {
+    if number.bit_width_vartime() > bits {
+        return Some(false);
+    }
     let length = usize::try_from(bits.div_ceil(8)).ok()?;
     let unused = bits.wrapping_neg() % 8;
-    let (_, encoded) = encoded.split_at_checked(encoded.len().checked_sub(length)?)?;
+    let bytes = number.to_be_bytes();
+    let (_, encoded) = bytes.split_at_checked(bytes.len().checked_sub(length)?)?;
     let (encoded, [0xbc]) = encoded.split_last_chunk()? else {
         return Some(false);
     };
@@ -144,8 +148,13 @@ mod tests {
             let mut below = modulus.clone();
             below[511] -= 1;
             let one = [vec![0; 511], vec![1]].concat();
-            for number in [modulus, below, vec![0; 512], one, vec![0xff; 512]] {
-                assert!(!verdict(&key, &message, &number), "{number:x?}");
+            for number in [&modulus, &below, &vec![0; 512], &one, &vec![0xff; 512]] {
+                assert!(!verdict(&key, &message, number), "{number:x?}");
+            }
+            // Only numbers below the modulus, only as long as it is.
+            assert!(opened(&key, &below).is_some());
+            for other in [&modulus[..], &[0xff; 512], &below[1..], &longer] {
+                assert_eq!(opened(&key, other), None);
             }
         }
     }
@@ -186,8 +195,8 @@ mod tests {
         for bits in 4088..=4095_u32 {
             let good = encoding(bits as usize, b"message", [7; DIGEST], 1);
             let holds = |encoded: &[u8]| {
-                let padded = [vec![0; 512 - good.len()], encoded.to_vec()].concat();
-                encodes(&padded, bits, b"message") == Some(true)
+                let number = BoxedUint::from_be_slice(encoded, 4096).unwrap();
+                encodes(&number, bits, b"message") == Some(true)
             };
             assert!(holds(&good), "{bits} bits");
             for place in 1..good.len() {
@@ -200,8 +209,14 @@ mod tests {
                 assert!(!holds(&other), "{bits} bits, {one}");
             }
         }
+        // One bit more, in the byte that is there for the others.
+        let mut more = encoding(4095, b"message", [7; DIGEST], 1);
+        more[0] |= 0x80;
+        let more = BoxedUint::from_be_slice(&more, 4096).unwrap();
+        assert_eq!(encodes(&more, 4095, b"message"), Some(false));
+        let last = BoxedUint::from(0xbc_u8);
         for short in 0..98 {
-            assert_ne!(encodes(&[0xbc; 98], 8 * short, b""), Some(true));
+            assert_ne!(encodes(&last, 8 * short, b""), Some(true));
         }
     }
 }

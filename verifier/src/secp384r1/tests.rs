@@ -7,10 +7,12 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+use p384::U384;
 use p384::ecdsa::signature::{Signer as _, Verifier as _};
 use p384::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p384::elliptic_curve::hazmat::FieldArithmetic;
 use p384::elliptic_curve::ops::LinearCombination as _;
+use p384::elliptic_curve::point::DecompressPoint as _;
 
 use super::*;
 
@@ -152,6 +154,41 @@ fn verdict(key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
         key.to_sec1_point(false)
     );
     ours
+}
+
+/// The least point from this x on, and how far it lies.
+fn least(x: U384) -> (ProjectivePoint, u64) {
+    let mut points = (1..).map(|beyond| {
+        let x = x.wrapping_add(&U384::from(beyond)).to_be_byte_array();
+        (AffinePoint::decompress(&x, 0.into()), beyond)
+    });
+    points
+        .find_map(|(point, beyond)| Some((point.into_option()?.into(), beyond)))
+        .unwrap()
+}
+
+#[test]
+fn an_x_is_compared_modulo_the_order_and_never_modulo_the_prime() {
+    // The key under which a signature with this r reaches this point.
+    let message = b"which key?";
+    let digest: [u8; 48] = Sha384::digest(message).into();
+    let e = Scalar::reduce(&FieldBytes::from(digest));
+    let s = Scalar::from(7_u64);
+    let reaches = |point: ProjectivePoint, r: Scalar| {
+        let key = (point * s - ProjectivePoint::GENERATOR * e) * r.invert().unwrap();
+        let key = VerifyingKey::from_affine(key.to_affine()).unwrap();
+        verdict(&key, message, &Signature::from_scalars(r, s).unwrap())
+    };
+    let (point, x) = least(U384::ZERO);
+    assert!(reaches(point, Scalar::from(x)));
+    // As long as the prime is above the order; r and the order are the prime and x.
+    let mut prime: [u8; 48] = (-Theirs::ONE).to_repr().into();
+    prime[47] += 1;
+    let room = Scalar::reduce(&FieldBytes::from(prime));
+    assert!(!reaches(point, room + Scalar::from(x)));
+    let (point, beyond) = least(*NistP384::ORDER.as_ref());
+    assert!(reaches(point, Scalar::from(beyond)));
+    assert!(!reaches(point, Scalar::from(beyond + 1)));
 }
 
 fn compare(count: u32) {
