@@ -12,13 +12,14 @@ mod peer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use client::local::{LocalPort, Notice};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use peer::{Answering, MODEL, Peer, Script, Stage, WHOLE_COST, WORDS, enough};
+use peer::{Answering, MODEL, Peer, Script, Seen, Stage, WHOLE_COST, WORDS, enough};
 use protocol::nano::Nano;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +67,17 @@ impl Port {
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Waits until the machine saw something.
+    async fn until(&self, held: impl Fn(&Seen) -> bool) {
+        for _ in 0..1000 {
+            if held(&self.peer.seen.lock().unwrap()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it never happened");
     }
 
     fn request(&self, method: Method, path: &str, body: &Value) -> Request<Full<Bytes>> {
@@ -160,6 +172,196 @@ async fn a_text_is_continued_in_openais_other_shape() {
         panic!("no receipt");
     };
     assert_eq!(charged, u128::from(WHOLE_COST));
+}
+
+/// A machine that answers each seed with words of its own.
+fn speaking_by_seed() -> Script {
+    Script {
+        word: |seed, word| format!("{word}{seed}"),
+        ..Script::default()
+    }
+}
+
+/// What such a machine says to this seed.
+fn said_to(seed: u64) -> String {
+    WORDS.map(|word| format!("{word}{seed}")).concat()
+}
+
+fn several(stream: bool, n: u64) -> Value {
+    let mut asked = chat(stream);
+    asked["n"] = n.into();
+    asked
+}
+
+#[tokio::test]
+async fn several_choices_are_joined_and_each_is_paid_by_a_receipt_of_its_own() {
+    let mut port = Port::open(speaking_by_seed(), enough()).await;
+    let (status, body) = port.post(&several(false, 3)).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let value: Value = serde_json::from_str(&body).unwrap();
+    let choices = value["choices"].as_array().unwrap();
+    let found: Vec<_> = choices
+        .iter()
+        .map(|one| {
+            (
+                &one["index"],
+                &one["message"]["content"],
+                &one["finish_reason"],
+            )
+        })
+        .collect();
+    let texts = [1, 2, 3].map(|seed| json!(said_to(seed)));
+    let stop = json!("stop");
+    let indices = [json!(0), json!(1), json!(2)];
+    let expected: Vec<_> = indices
+        .iter()
+        .zip(&texts)
+        .map(|(i, t)| (i, t, &stop))
+        .collect();
+    assert_eq!(found, expected);
+    let usage = json!({
+        "prompt_tokens": 20, "completion_tokens": 15, "total_tokens": 35,
+        "prompt_tokens_details": { "cached_tokens": 0 },
+    });
+    assert_eq!(
+        value["usage"], usage,
+        "the prompt counts once, as OpenAI's does"
+    );
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let Some(Notice::Settled {
+            charged,
+            kept: name,
+        }) = port.notices.recv().await
+        else {
+            panic!("no receipt");
+        };
+        assert_eq!(
+            charged,
+            u128::from(WHOLE_COST),
+            "each choice pays for the prompt"
+        );
+        kept.push(name);
+    }
+    kept.sort();
+    kept.dedup();
+    assert_eq!(kept.len(), 3);
+    let last = port.peer.vouchers().pop().unwrap().voucher.cumulative;
+    assert_eq!(last, Nano::from_u64(3 * WHOLE_COST));
+}
+
+#[tokio::test]
+async fn the_chunks_of_several_choices_carry_their_index_and_one_id() {
+    let port = Port::open(speaking_by_seed(), enough()).await;
+    let mut asked = several(true, 2);
+    asked["stream_options"] = json!({ "include_usage": true });
+    let (status, body) = port.post(&asked).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.ends_with("data: [DONE]\n\n") && !body.contains("cocoon"));
+    let chunks: Vec<Value> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .filter(|data| *data != "[DONE]")
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    let mut texts = [String::new(), String::new()];
+    let (last, chunks) = chunks.split_last().unwrap();
+    for chunk in chunks {
+        assert_eq!((&chunk["id"], &chunk["created"]), (&json!("c"), &json!(7)));
+        let choice = &chunk["choices"][0];
+        let index = usize::try_from(choice["index"].as_u64().unwrap()).unwrap();
+        texts[index].push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+    }
+    assert_eq!(texts, [said_to(1), said_to(2)]);
+    assert_eq!(last["choices"], json!([]));
+    assert_eq!(last["usage"]["completion_tokens"], 10);
+    asked["stream_options"] = Value::Null;
+    let (_, body) = port.post(&asked).await;
+    assert!(!body.contains("usage"), "nobody asked");
+}
+
+#[tokio::test]
+async fn a_text_is_continued_in_several_ways() {
+    let port = Port::open(speaking_by_seed(), enough()).await;
+    let mut asked = several(false, 2);
+    asked.as_object_mut().unwrap().remove("messages");
+    asked["prompt"] = json!("The capital of France is");
+    let request = port.request(Method::POST, "/v1/completions", &asked);
+    let (status, body) = port.send(request).await;
+    assert_eq!(status, StatusCode::OK);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    let texts = [0, 1].map(|index| value["choices"][index]["text"].clone());
+    assert_eq!(texts, [json!(said_to(1)), json!(said_to(2))]);
+}
+
+#[tokio::test]
+async fn one_choice_that_is_refused_refuses_the_request_before_anything_is_paid() {
+    let script = Script {
+        refused_seed: Some(2),
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    for stream in [false, true] {
+        let (status, body) = port.post(&several(stream, 3)).await;
+        let refusal = (status.as_u16(), code(&body));
+        assert_eq!(refusal, (429, "too-many-streams".to_owned()));
+    }
+    assert_eq!(port.peer.vouchers(), [], "nothing was acknowledged");
+    let (status, _) = port.post(&chat(false)).await;
+    assert_eq!(status, StatusCode::OK, "the port goes on");
+}
+
+#[tokio::test]
+async fn one_choice_that_breaks_off_ends_the_answer_of_all() {
+    let script = Script {
+        broken_seed: Some(2),
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let (status, body) = port.post(&several(false, 2)).await;
+    let refusal = (status.as_u16(), code(&body));
+    assert_eq!(refusal, (422, "engine-unavailable".to_owned()));
+    let (status, body) = port.post(&several(true, 2)).await;
+    assert_eq!(status, StatusCode::OK, "it began well");
+    assert!(!body.contains("[DONE]"));
+    let last = body.trim_end().rsplit("data: ").next().unwrap();
+    assert_eq!(code(last), "engine-unavailable");
+}
+
+#[tokio::test]
+async fn refuses_more_choices_than_the_machine_runs_streams() {
+    let port = Port::open(Script::default(), enough()).await;
+    for (n, expected) in [
+        (5, "choices-above-streams"),
+        (9, "request-invalid-member"),
+        (0, "request-invalid-member"),
+    ] {
+        let (status, body) = port.post(&several(false, n)).await;
+        assert_eq!((status.as_u16(), code(&body).as_str()), (400, expected));
+        let value: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(value["error"]["param"], "n");
+    }
+    assert_eq!(port.peer.paths().len(), 1, "the challenge");
+}
+
+#[tokio::test]
+async fn whoever_leaves_cancels_all_choices() {
+    let script = Script {
+        holds: true,
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    for (round, stream) in [true, false].into_iter().enumerate() {
+        let all = (round + 1) * 3;
+        let request = port.request(Method::POST, "/v1/chat/completions", &several(stream, 3));
+        let sending = port.send(request);
+        let all_begun = port.until(|seen| seen.held == all);
+        tokio::select! {
+            _ = sending => panic!("a held answer ended"),
+            () = all_begun => {}
+        }
+        port.until(|seen| seen.cancelled == all).await;
+    }
 }
 
 /// A token that is certain, and one alternative.

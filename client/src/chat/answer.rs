@@ -155,6 +155,11 @@ impl Answering {
         self.settled.as_ref()
     }
 
+    /// The same, taken out.
+    pub(super) const fn take_settled(&mut self) -> Option<Settled> {
+        self.settled.take()
+    }
+
     /// What was received and signed so far.
     ///
     /// # Errors

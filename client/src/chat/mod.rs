@@ -5,6 +5,7 @@
 //! `session`'s and the verifier's.
 
 mod answer;
+mod choices;
 mod events;
 mod probabilities;
 mod request;
@@ -18,6 +19,8 @@ use protocol::nano::{AmountOverflow, Nano};
 use protocol::receipt::TokenPrices;
 use protocol::ton::TonAddress;
 use tokio::sync::Mutex;
+use verifier::UnixTime;
+use zeroize::Zeroizing;
 
 use crate::channel::RequestError;
 use crate::deployment::NoRandomness;
@@ -26,6 +29,7 @@ use crate::session::{AttestError, Attester, Session};
 use crate::wallet::LedgerError;
 
 pub use answer::{Answering, Settled};
+pub use choices::{Asking, Gathering, Heard, MAX_CHOICES, Several};
 pub use events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
 pub use probabilities::Probabilities;
 pub use request::{Asked, ChatRequest, ChatRequestError, Delivery, Question};
@@ -47,6 +51,13 @@ pub enum AskError {
         price: Nano,
         /// The client's limit.
         limit: Nano,
+    },
+    /// More choices than the attested configuration has streams: they would never run at once.
+    /// Nothing was sent.
+    #[error("the machine runs {streams} streams at once, and each choice is one")]
+    TooManyChoices {
+        /// The attested limit.
+        streams: u16,
     },
     /// The machine pays somebody else than the channel does.
     #[error("the machine is paid at {payee}, which this channel does not pay")]
@@ -120,6 +131,7 @@ impl AskError {
             Self::Attest(error) => error.code(),
             Self::UnknownModel => "model_not_found",
             Self::PriceAboveLimit { .. } => "price-above-limit",
+            Self::TooManyChoices { .. } => "choices-above-streams",
             Self::OtherPayee { .. } => "payment-other-payee",
             Self::Overflow(_) => "price-overflow",
             Self::Payment(refusal) => refusal.code(),
@@ -198,6 +210,20 @@ impl Chat {
         Ok(Arc::clone(&held))
     }
 
+    /// The time, as the program that this is part of reads it.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.attester.surroundings.now()
+    }
+
+    /// 32 random bytes.
+    ///
+    /// # Errors
+    /// `NoRandomness`.
+    pub fn draw(&self) -> Result<Zeroizing<[u8; 32]>, NoRandomness> {
+        self.attester.surroundings.random()
+    }
+
     /// Bytes of requests other than challenges that were sent on the current connection.
     pub async fn application_bytes_sent(&self) -> u64 {
         let held = self.session.lock().await;
@@ -247,6 +273,15 @@ impl Chat {
     /// See [`AskError`].
     pub async fn ask(&self, request: &ChatRequest) -> Result<Answering, AskError> {
         let session = self.session().await?;
+        self.ask_on(session, request).await
+    }
+
+    /// The same on a connection that is attested.
+    async fn ask_on(
+        &self,
+        session: Arc<Session>,
+        request: &ChatRequest,
+    ) -> Result<Answering, AskError> {
         let entry = self.acceptable(&session, request.model())?.clone();
         Answering::begin(self.attester.clone(), session, &self.till, &entry, request).await
     }

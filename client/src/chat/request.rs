@@ -136,28 +136,41 @@ impl ChatRequest {
     /// # Errors
     /// See [`ChatRequestError`].
     pub fn of_openai(asked: Asked, body: &Bytes) -> Result<Self, ChatRequestError> {
-        if body.len() > MAX_REQUEST_BYTES {
-            return Err(ChatRequestError::TooLong);
+        Self::of_read(asked, body, members(body)?)
+    }
+
+    /// The same of a body whose members were read already.
+    pub(super) fn of_read(
+        asked: Asked,
+        body: &Bytes,
+        members: Map<String, Value>,
+    ) -> Result<Self, ChatRequestError> {
+        let delivery = delivery(&members)?;
+        let mut request = Self::of_members(asked, members, delivery)?;
+        if delivery == Delivery::Streamed {
+            request.body = padded(body.to_vec());
         }
-        let Ok(Value::Object(mut object)) = serde_json::from_slice(body) else {
-            return Err(ChatRequestError::NotAnObject);
-        };
-        match object.get("stream") {
-            Some(Value::Bool(true)) => {
-                let mut request = Self::of_object(asked, object, Delivery::Streamed)?;
-                request.body = padded(body.to_vec());
-                Ok(request)
-            }
-            None | Some(Value::Null | Value::Bool(false)) => {
-                object.insert("stream".to_owned(), Value::Bool(true));
+        Ok(request)
+    }
+
+    /// A request with these members, which streams whatever the asker wants.
+    ///
+    /// # Errors
+    /// See [`ChatRequestError`].
+    pub fn of_members(
+        asked: Asked,
+        mut members: Map<String, Value>,
+        delivery: Delivery,
+    ) -> Result<Self, ChatRequestError> {
+        match delivery {
+            Delivery::Streamed => {}
+            Delivery::Whole => {
+                members.insert("stream".to_owned(), Value::Bool(true));
                 let usage = json!({ "include_usage": true });
-                object.insert("stream_options".to_owned(), usage);
-                Self::of_object(asked, object, Delivery::Whole)
-            }
-            Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(ChatRequestError::Member { member: "stream" })
+                members.insert("stream_options".to_owned(), usage);
             }
         }
+        Self::of_object(asked, members, delivery)
     }
 
     fn of_object(
@@ -240,6 +253,28 @@ impl ChatRequest {
     }
 }
 
+/// The members of a body that is short enough to be sent.
+pub(super) fn members(body: &Bytes) -> Result<Map<String, Value>, ChatRequestError> {
+    if body.len() > MAX_REQUEST_BYTES {
+        return Err(ChatRequestError::TooLong);
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) | Err(_) => Err(ChatRequestError::NotAnObject),
+    }
+}
+
+/// How an OpenAI client says that it wants the answer.
+pub(super) fn delivery(members: &Map<String, Value>) -> Result<Delivery, ChatRequestError> {
+    match members.get("stream") {
+        Some(Value::Bool(true)) => Ok(Delivery::Streamed),
+        None | Some(Value::Null | Value::Bool(false)) => Ok(Delivery::Whole),
+        Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(ChatRequestError::Member { member: "stream" })
+        }
+    }
+}
+
 /// A document as a multiple of [`STEP`] bytes, by spaces at its end: who watches the connection
 /// learns the prompt's length no better than that.
 fn padded(mut body: Vec<u8>) -> Bytes {
@@ -248,7 +283,7 @@ fn padded(mut body: Vec<u8>) -> Bytes {
 }
 
 /// `null` stands for an absent member, as SDKs send it.
-fn optional<'o>(object: &'o Map<String, Value>, member: &str) -> Option<&'o Value> {
+pub(super) fn optional<'o>(object: &'o Map<String, Value>, member: &str) -> Option<&'o Value> {
     object.get(member).filter(|value| !value.is_null())
 }
 
@@ -272,7 +307,7 @@ fn top_k(value: &Value) -> Option<u32> {
 }
 
 /// OpenAI's seeds are signed; both ranges of 64 bits are taken.
-fn seed(value: &Value) -> Option<u64> {
+pub(super) fn seed(value: &Value) -> Option<u64> {
     value
         .as_u64()
         .or_else(|| value.as_i64().map(i64::cast_unsigned))
@@ -331,6 +366,17 @@ mod tests {
         assert_eq!(request.delivery(), Delivery::Whole);
         assert_eq!(request.sampling().max_tokens, Some(5));
         assert_eq!(request.sampling().seed, Some(u64::MAX));
+    }
+
+    #[test]
+    fn the_members_of_a_schema_keep_their_order() {
+        let request = openai(
+            r#"{"model":"m","messages":[],"response_format":{"type":"json_schema","json_schema":
+                {"name":"n","schema":{"properties":{"z":{},"a":{},"m":{}}}}}}"#,
+        );
+        let sent = request.unwrap();
+        let sent = core::str::from_utf8(sent.body()).unwrap();
+        assert!(sent.contains(r#"{"z":{},"a":{},"m":{}}"#), "{sent}");
     }
 
     #[test]

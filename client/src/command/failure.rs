@@ -88,6 +88,7 @@ impl From<AskError> for Failure {
             },
             other @ (AskError::UnknownModel
             | AskError::PriceAboveLimit { .. }
+            | AskError::TooManyChoices { .. }
             | AskError::OtherPayee { .. }
             | AskError::Overflow(_)
             | AskError::Payment(_)
@@ -209,7 +210,7 @@ fn wallet_exit(error: &WalletError) -> u8 {
 fn ask_exit(error: &AskError) -> u8 {
     match error {
         AskError::Attest(_) => EVIDENCE,
-        AskError::UnknownModel => BAD_INPUT,
+        AskError::UnknownModel | AskError::TooManyChoices { .. } => BAD_INPUT,
         AskError::PriceAboveLimit { .. }
         | AskError::OtherPayee { .. }
         | AskError::Overflow(_)

@@ -5,19 +5,18 @@
 //! browser: a page on the web could otherwise post here. What is asked of the machine and what is
 //! signed is `chat`'s.
 
+mod choices;
 mod openai;
+mod reply;
 
 use core::convert::Infallible;
-use core::pin::Pin;
-use core::task::{Context, Poll};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
+use http::header::{HOST, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Frame, Incoming};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,8 +25,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use self::choices::Joined;
 use self::openai::{Refusal, WholeAnswer};
-use crate::chat::{Answering, AskError, Asked, Chat, ChatRequest, Delivery};
+use self::reply::{LocalBody, json, refused, streamed};
+use crate::chat::{
+    Answering, AskError, Asked, Asking, Chat, ChatRequest, Delivery, Gathering, Heard, Settled,
+    Several,
+};
 
 /// For whoever watches this program; nothing of it reaches the machine but an attestation.
 const HEALTH_PATH: &str = "/health";
@@ -37,8 +41,6 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Running answers may take this long to end after a stop was asked for.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Chunks that wait for a slow reader; then the answer itself waits.
-const WAITING_CHUNKS: usize = 32;
 
 /// What happened, for whoever started the port. No content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,9 +219,14 @@ impl LocalPort {
                 )
             }
         })?;
-        let request =
-            ChatRequest::of_openai(asked, &body.to_bytes()).map_err(Refusal::of_request)?;
-        let answering = self.chat.ask(&request).await;
+        match Asking::of_openai(asked, &body.to_bytes()).map_err(Refusal::of_request)? {
+            Asking::One(request) => self.ask_one(&request).await,
+            Asking::Several(several) => self.ask_several(asked, several).await,
+        }
+    }
+
+    async fn ask_one(&self, request: &ChatRequest) -> Result<Response<LocalBody>, Refusal> {
+        let answering = self.chat.ask(request).await;
         let answering = answering.map_err(|error| Refusal::before_answer(&error))?;
         match request.delivery() {
             Delivery::Streamed => Ok(self.stream(answering)),
@@ -227,39 +234,63 @@ impl LocalPort {
         }
     }
 
-    /// Chunks go on as they come; ours are stripped. When the reader goes away, the answer is
-    /// dropped, and with it cancelled.
+    async fn ask_several(
+        &self,
+        asked: Asked,
+        several: Several,
+    ) -> Result<Response<LocalBody>, Refusal> {
+        let count = several.requests.len();
+        let gathering = Gathering::begin(&self.chat, several.requests).await;
+        let gathering = gathering.map_err(|error| Refusal::before_answer(&error))?;
+        match several.delivery {
+            Delivery::Streamed => Ok(self.stream_several(count, gathering, several.include_usage)),
+            Delivery::Whole => self.whole_of_several(asked, count, gathering).await,
+        }
+    }
+
+    /// Chunks go on as they come; ours are stripped. When the reader goes away before the end, the
+    /// answer is dropped, and with it cancelled.
     fn stream(&self, mut answering: Answering) -> Response<LocalBody> {
-        let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let notices = self.notices.clone();
-        tokio::spawn(async move {
-            loop {
-                let piece = match answering.next().await {
-                    Ok(Some(chunk)) => openai::event(&chunk.json),
-                    Ok(None) => {
-                        tell_settled(&notices, &answering);
-                        let _reader_may_be_gone = sender.send(openai::done()).await;
-                        return;
+        streamed(self.notices.clone(), 1, move |mut reader| async move {
+            while let Some(chunk) = reader.wait(answering.next()).await? {
+                reader.tell(openai::event(&chunk.json), &chunk).await?;
+            }
+            if let Some(settled) = answering.settled() {
+                tell_settled(&notices, settled);
+            }
+            reader.end(openai::done()).await
+        })
+    }
+
+    /// The same with the chunks of several choices, each with its index.
+    fn stream_several(
+        &self,
+        count: usize,
+        mut gathering: Gathering,
+        with_usage: bool,
+    ) -> Response<LocalBody> {
+        let notices = self.notices.clone();
+        streamed(self.notices.clone(), count, move |mut reader| async move {
+            let mut joined = Joined::default();
+            while let Some((index, said)) = reader.wait(gathering.next()).await? {
+                match said {
+                    Heard::Chunk(chunk) => {
+                        if let Some(json) = joined.chunk(index, &chunk) {
+                            reader.tell(openai::event(&json), &chunk).await?;
+                        }
                     }
-                    Err(error) => {
-                        let refusal = Refusal::of(&error);
-                        let code = refusal.code.clone();
-                        let _told = notices.send(Notice::Refused { code });
-                        let last = openai::event(&refusal.to_json());
-                        let _reader_may_be_gone = sender.send(last).await;
-                        return;
+                    Heard::Settled(settled) => {
+                        joined.settled(index, settled.receipt.receipt().tokens);
+                        tell_settled(&notices, &settled);
                     }
-                };
-                if sender.send(piece).await.is_err() {
-                    return;
                 }
             }
-        });
-        let mut response = Response::new(LocalBody::Stream(receiver));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
+            if with_usage {
+                reader.end(openai::event(&joined.usage_chunk())).await?;
+            }
+            reader.end(openai::done()).await
+        })
     }
 
     async fn whole(&self, mut answering: Answering) -> Result<Response<LocalBody>, Refusal> {
@@ -267,58 +298,42 @@ impl LocalPort {
         while let Some(chunk) = answering.next().await.map_err(|e| Refusal::of(&e))? {
             whole.add(&chunk);
         }
-        tell_settled(&self.notices, &answering);
+        if let Some(settled) = answering.settled() {
+            tell_settled(&self.notices, settled);
+        }
         Ok(json(whole.finish()))
     }
-}
 
-fn tell_settled(notices: &mpsc::UnboundedSender<Notice>, answering: &Answering) {
-    if let Some(settled) = answering.settled() {
-        let notice = Notice::Settled {
-            kept: settled.kept.clone(),
-            charged: settled.receipt.receipt().charged.units(),
-        };
-        // Nobody listens any more when the program stops.
-        let _told = notices.send(notice);
-    }
-}
-
-fn json(text: String) -> Response<LocalBody> {
-    let mut response = Response::new(LocalBody::Whole(Full::new(text.into())));
-    let value = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, value);
-    response
-}
-
-fn refused(refusal: &Refusal) -> Response<LocalBody> {
-    let mut response = json(refusal.to_json());
-    *response.status_mut() = refusal.status;
-    if let Some(seconds) = refusal.retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
-    response
-}
-
-/// The two forms of a body.
-#[derive(Debug)]
-enum LocalBody {
-    Whole(Full<Bytes>),
-    Stream(mpsc::Receiver<Bytes>),
-}
-
-impl Body for LocalBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Self::Stream(chunks) => chunks
-                .poll_recv(cx)
-                .map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes)))),
+    async fn whole_of_several(
+        &self,
+        asked: Asked,
+        count: usize,
+        mut gathering: Gathering,
+    ) -> Result<Response<LocalBody>, Refusal> {
+        let mut joined = Joined::default();
+        let mut answers: Vec<_> = (0..count).map(|_| WholeAnswer::of(asked)).collect();
+        while let Some((index, said)) = gathering.next().await.map_err(|e| Refusal::of(&e))? {
+            match said {
+                Heard::Chunk(chunk) => {
+                    if let Some(answer) = answers.get_mut(index) {
+                        answer.add(&chunk);
+                    }
+                }
+                Heard::Settled(settled) => {
+                    joined.settled(index, settled.receipt.receipt().tokens);
+                    tell_settled(&self.notices, &settled);
+                }
+            }
         }
+        Ok(json(joined.whole(answers)))
     }
+}
+
+fn tell_settled(notices: &mpsc::UnboundedSender<Notice>, settled: &Settled) {
+    let notice = Notice::Settled {
+        kept: settled.kept.clone(),
+        charged: settled.receipt.receipt().charged.units(),
+    };
+    // Nobody listens any more when the program stops.
+    let _told = notices.send(notice);
 }

@@ -47,7 +47,11 @@ impl Refusal {
             }
         };
         let message = error.to_string();
-        Self::new(status, "invalid_request_error", error.code(), message)
+        let mut refusal = Self::new(status, "invalid_request_error", error.code(), message);
+        if let ChatRequestError::Member { member } = error {
+            refusal.param = Some(member.to_owned());
+        }
+        refusal
     }
 
     /// Of a request that has no answer yet: nothing was acknowledged, so nothing is lost when it is
@@ -63,6 +67,9 @@ impl Refusal {
     pub(super) fn of(error: &AskError) -> Self {
         let (status, kind) = class(error);
         let mut refusal = Self::new(status, kind, error.code(), error.to_string());
+        if let AskError::TooManyChoices { .. } = error {
+            refusal.param = Some("n".to_owned());
+        }
         if let AskError::Refused {
             param, retry_after, ..
         } = error
@@ -101,6 +108,7 @@ fn class(error: &AskError) -> (StatusCode, &'static str) {
             | AttestError::Open { .. },
         ) => (StatusCode::FORBIDDEN, "permission_error"),
         AskError::UnknownModel => (StatusCode::NOT_FOUND, "invalid_request_error"),
+        AskError::TooManyChoices { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error"),
         AskError::PriceAboveLimit { .. }
         | AskError::OtherPayee { .. }
         | AskError::Overflow(_)
@@ -205,6 +213,11 @@ impl WholeAnswer {
     }
 
     pub(super) fn finish(self) -> String {
+        self.value(0).to_string()
+    }
+
+    /// As the choice of this index.
+    pub(super) fn value(self, index: usize) -> Value {
         let logprobs = self.logprobs.map_or(
             Value::Null,
             |content| json!({ "content": content, "refusal": Value::Null }),
@@ -224,14 +237,13 @@ impl WholeAnswer {
             "created": self.created,
             "model": self.model,
             "choices": [{
-                "index": 0,
+                "index": index,
                 name: said,
                 "logprobs": logprobs,
                 "finish_reason": self.finish,
             }],
             "usage": self.usage,
         })
-        .to_string()
     }
 }
 

@@ -10,8 +10,10 @@ pub mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,8 +25,8 @@ use client::wallet::{ChannelFile, Ledger, StateDirectory};
 use client::{Deployment, NoRandomness, Surroundings};
 use ed25519_dalek::SigningKey;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mock_tee::snp::{Product, SnpMachine};
@@ -190,6 +192,14 @@ pub struct Script {
     pub known: Option<SignedVoucher>,
     /// What each token's chunk tells of its probability.
     pub logprobs: fn(&str) -> serde_json::Value,
+    /// What a request's seed makes of each word.
+    pub word: fn(u64, &'static str) -> String,
+    /// Requests with this seed are refused: all streams are taken.
+    pub refused_seed: Option<u64>,
+    /// Answers to requests with this seed break off after their words.
+    pub broken_seed: Option<u64>,
+    /// Answers stand still after their words until nobody waits for them.
+    pub holds: bool,
 }
 
 impl Default for Script {
@@ -201,6 +211,10 @@ impl Default for Script {
             with_receipt: true,
             known: None,
             logprobs: |_| serde_json::Value::Null,
+            word: |_, word| word.to_owned(),
+            refused_seed: None,
+            broken_seed: None,
+            holds: false,
         }
     }
 }
@@ -215,6 +229,46 @@ pub struct Seen {
     pub vouchers: Vec<SignedVoucher>,
     pub header_vouchers: Vec<SignedVoucher>,
     pub bodies: Vec<Bytes>,
+    /// Answers that stand still, and those that nobody waits for any more.
+    pub held: usize,
+    pub cancelled: usize,
+}
+
+/// A response's body: these bytes, and then perhaps nothing, for as long as somebody waits.
+pub struct Sent {
+    bytes: Option<Bytes>,
+    held: Option<Arc<Mutex<Seen>>>,
+}
+
+impl From<Bytes> for Sent {
+    fn from(bytes: Bytes) -> Self {
+        let (bytes, held) = (Some(bytes), None);
+        Self { bytes, held }
+    }
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.bytes.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if self.held.is_some() => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if let Some(seen) = &self.held {
+            seen.lock().unwrap().cancelled += 1;
+        }
+    }
 }
 
 /// A running machine.
@@ -285,7 +339,7 @@ impl Peer {
         channel: &tls::Channel,
         sequence: &Mutex<(u64, ReceiptDigest)>,
         statement: &Mutex<Option<Statement>>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Sent> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let path = head.uri.path().to_owned();
@@ -294,13 +348,13 @@ impl Peer {
             ATTEST_PATH => {
                 let challenge = Challenge::decode(&body).unwrap();
                 let evidence = self.evidence(&challenge, channel, statement).await;
-                Response::new(Full::new(evidence))
+                Response::new(evidence.into())
             }
             VOUCHER_PATH => {
                 let voucher = SignedVoucher::decode(&body).unwrap();
                 assert!(voucher.verify().is_ok());
                 self.seen.lock().unwrap().vouchers.push(voucher);
-                let mut response = Response::new(Full::default());
+                let mut response = Response::new(Bytes::new().into());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response
             }
@@ -314,9 +368,16 @@ impl Peer {
                     return outdated(&known);
                 }
                 self.seen.lock().unwrap().bodies.push(body.clone());
+                let seed = seed_of(&body);
+                if self.script.refused_seed == Some(seed) {
+                    return refused(StatusCode::TOO_MANY_REQUESTS, "too-many-streams");
+                }
                 let said = statement.lock().unwrap().clone().unwrap();
                 let stream = self.chat(&head.headers, &body, &voucher, &said, sequence);
-                Response::new(Full::new(stream.into()))
+                let held = self.script.holds.then(|| Arc::clone(&self.seen));
+                self.seen.lock().unwrap().held += usize::from(held.is_some());
+                let bytes = Some(stream.into());
+                Response::new(Sent { bytes, held })
             }
             other => panic!("the client asked for {other}"),
         }
@@ -401,13 +462,22 @@ impl Peer {
             stream.push_str(&chunk(&role, json!(null), None));
         }
         stream.push_str(&progress(&tokens(0), |_| {}));
-        for word in WORDS {
+        let seed = seed_of(body);
+        let words = WORDS.map(|word| (self.script.word)(seed, word));
+        for word in &words {
             let told = (self.script.logprobs)(word);
             stream.push_str(&if of_text {
                 text_chunk(word, None)
             } else {
                 chunk(&json!({ "content": word }), told, None)
             });
+        }
+        if self.script.holds {
+            return stream;
+        }
+        if self.script.broken_seed == Some(seed) {
+            let error = json!({ "error": { "message": "", "code": "engine-unavailable" } });
+            return format!("{stream}data: {error}\n\ndata: [DONE]\n\n");
         }
         stream.push_str(&if of_text {
             text_chunk("", Some("stop"))
@@ -438,6 +508,8 @@ impl Peer {
         tokens: TokenCounts,
         sequence: &Mutex<(u64, ReceiptDigest)>,
     ) -> String {
+        let seed = seed_of(body);
+        let words = WORDS.map(|word| (self.script.word)(seed, word));
         let mut held = sequence.lock().unwrap();
         let mut receipt = Receipt {
             network: RESEARCH_NETWORK,
@@ -446,7 +518,7 @@ impl Peer {
             class: EvidenceClass::Fresh,
             beacon: Freshness::ZERO,
             request: request_digest(salt, body),
-            response: response_digest(salt, WORDS.concat().as_bytes()),
+            response: response_digest(salt, words.concat().as_bytes()),
             model: configuration().models[0].verity.model_digest(),
             image: IMAGE,
             sampling: Sampling {
@@ -456,7 +528,7 @@ impl Peer {
                 min_p_milli: 0,
                 presence_milli: 0,
                 frequency_milli: 0,
-                seed: 1,
+                seed,
                 max_tokens: 16,
             },
             tokens,
@@ -484,11 +556,23 @@ impl Peer {
     }
 }
 
+/// A refusal of this status and code.
+fn refused(status: StatusCode, code: &str) -> Response<Sent> {
+    let error = json!({ "error": { "message": "", "type": "", "code": code } });
+    let mut response = Response::new(Bytes::from(error.to_string()).into());
+    *response.status_mut() = status;
+    response
+}
+
+/// The seed of a request; 1 where it says none.
+fn seed_of(body: &Bytes) -> u64 {
+    let request: serde_json::Value = serde_json::from_slice(body).unwrap();
+    request["seed"].as_u64().unwrap_or(1)
+}
+
 /// The refusal of a voucher below the highest that is known.
-fn outdated(known: &SignedVoucher) -> Response<Full<Bytes>> {
-    let error = json!({ "error": { "message": "", "type": "", "code": "payment-outdated" } });
-    let mut response = Response::new(Full::new(error.to_string().into()));
-    *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
+fn outdated(known: &SignedVoucher) -> Response<Sent> {
+    let mut response = refused(StatusCode::PAYMENT_REQUIRED, "payment-outdated");
     let shown = STANDARD.encode(known.encode()).parse().unwrap();
     response.headers_mut().insert(VOUCHER_HEADER, shown);
     response

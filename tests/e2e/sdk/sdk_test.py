@@ -158,9 +158,9 @@ def says_that_a_model_is_not_there(client):
 
 
 def names_the_member_that_it_does_not_take(client):
-    error = refusal(openai.BadRequestError, lambda: ask(client, n=2))
+    error = refusal(openai.BadRequestError, lambda: ask(client, user="somebody"))
     require(error.code == "unsupported-member", error.code)
-    require(error.param == "n", error.param)
+    require(error.param == "user", error.param)
 
 
 def refuses_to_shift_a_token_that_the_model_does_not_have(client):
@@ -209,6 +209,28 @@ def writes_what_a_schema_says(client):
     require((error.code, error.param) == ("response_format_schema", "pattern"), error.code)
 
 
+def gives_several_choices(client):
+    """Choice i has the seed plus i; whole and streamed say the same."""
+    drawn = {"temperature": 1, "seed": 7}
+    alone = [ask(client, **{**drawn, "seed": 7 + i}).choices[0].message.content for i in (0, 1)]
+    answer = ask(client, **drawn, n=2)
+    texts = [choice.message.content for choice in answer.choices]
+    require([choice.index for choice in answer.choices] == [0, 1], "index")
+    require(texts == alone, "the choices are not those of their seeds")
+    require(answer.usage.prompt_tokens == PROMPT_TOKENS, answer.usage)
+    streamed = ["", ""]
+    usage = None
+    options = {"include_usage": True}
+    for chunk in ask(client, **drawn, n=2, stream=True, stream_options=options):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+        usage = chunk.usage or usage
+    require(streamed == texts, "the stream says something else")
+    require(usage.completion_tokens == answer.usage.completion_tokens, usage)
+    error = refusal(openai.BadRequestError, lambda: ask(client, n=9))
+    require((error.code, error.param) == ("request-invalid-member", "n"), error.code)
+
+
 def continues_a_text(client):
     request = {"model": MODEL, "prompt": "The capital of France is", "temperature": 0}
     answer = client.completions.create(**request, max_tokens=8)
@@ -241,6 +263,7 @@ CLAIMS = [
     draws_the_likeliest_where_nothing_else_is_left,
     tells_how_probable_its_tokens_are,
     writes_what_a_schema_says,
+    gives_several_choices,
     continues_a_text,
     streams_three_answers_at_once,
 ]
