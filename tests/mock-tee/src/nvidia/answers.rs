@@ -165,7 +165,16 @@ fn response_data(
     };
     let (made, next) = (time(made)?, time(next)?);
     let issuer = Certificate::from_der(&question.issuer)?;
-    let name = issuer.tbs_certificate.subject.to_der()?;
+    // Who signs: that key's certificate is found by this name.
+    let name = match question.delegated {
+        true => {
+            Certificate::from_der(&responder(question)?)?
+                .tbs_certificate
+                .subject
+        }
+        false => issuer.tbs_certificate.subject.clone(),
+    };
+    let name = name.to_der()?;
     let revoked = |reason: Option<u8>| {
         let reason = reason.map(|code| tlv(0xa0, &tlv(ENUMERATED, &[code])));
         tlv(0xa1, &[made.clone(), reason.unwrap_or_default()].concat())

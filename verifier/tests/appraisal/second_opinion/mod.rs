@@ -1,10 +1,13 @@
-//! A second implementation, the program `openssl`, over the same bytes: whatever this crate's
-//! cryptography takes, that one takes too. It knows nothing of policies, so only certificates'
-//! signatures, names, dates, lists and the reports' own signatures are compared.
+//! A second implementation, the programs `openssl` and `xmlsec1`, over the same bytes: whatever this
+//! crate's cryptography takes, they take too. They know nothing of policies, so only certificates'
+//! signatures, names, dates, lists, answers and the reports' and manifests' own signatures are
+//! compared.
+
+mod nvidia;
+mod openssl;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use mock_tee::Lie;
 use mock_tee::snp::Product;
@@ -13,6 +16,7 @@ use p384::ecdsa::Signature as P384Signature;
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use verifier::{Check, Outcome, Rejection, TrustAnchors, Verdict, appraise_hardware};
 
+use self::openssl::{Openssl, der_signature};
 use crate::world::World;
 use crate::{snp, tdx};
 
@@ -54,93 +58,6 @@ fn lies_of_cryptography(lies: &[(Lie, Rejection)]) -> impl Iterator<Item = Optio
     let found =
         |(lie, reason): &(Lie, Rejection)| CRYPTOGRAPHY.contains(reason).then_some(Some(*lie));
     lies.iter().filter_map(found)
-}
-
-struct Openssl {
-    place: tempfile::TempDir,
-}
-
-impl Openssl {
-    fn open() -> Self {
-        Self {
-            place: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.place.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn takes(&self, arguments: &[&str]) -> bool {
-        let status = Command::new("openssl")
-            .args(arguments)
-            .current_dir(self.place.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.expect("the program openssl").success()
-    }
-
-    /// DER to PEM; an unreadable item leaves no file.
-    fn pem(&self, kind: &str, name: &str, der: &[u8]) -> bool {
-        self.write("item.der", der);
-        self.takes(&[kind, "-inform", "DER", "-in", "item.der", "-out", name])
-    }
-
-    /// A leaf under an authority under a root, with lists where there are some.
-    fn chain(&self, lists: &[&str], at: u64) -> bool {
-        let at = at.to_string();
-        let mut arguments = vec!["verify", "-ignore_critical", "-attime", &at];
-        arguments.extend(["-CAfile", "root.pem", "-untrusted", "authority.pem"]);
-        for list in lists {
-            arguments.extend(["-CRLfile", list]);
-        }
-        if !lists.is_empty() {
-            arguments.push("-crl_check_all");
-        }
-        arguments.push("leaf.pem");
-        self.takes(&arguments)
-    }
-
-    fn signed(&self, hash: &str, key: &str, message: &[u8], signature: &[u8]) -> bool {
-        self.write("message", message);
-        self.write("signature", signature);
-        let sign = [
-            "dgst",
-            hash,
-            "-verify",
-            key,
-            "-signature",
-            "signature",
-            "message",
-        ];
-        self.takes(&sign)
-    }
-
-    fn leaf_key(&self) -> bool {
-        self.takes(&[
-            "x509", "-in", "leaf.pem", "-pubkey", "-noout", "-out", "leaf.key",
-        ])
-    }
-}
-
-/// r and s, big-endian, as the DER that `openssl` reads.
-fn der_signature(scalars: [&[u8]; 2]) -> Vec<u8> {
-    let integer = |bytes: &[u8]| {
-        let start = bytes
-            .iter()
-            .position(|byte| *byte != 0)
-            .unwrap_or(bytes.len() - 1);
-        let mut body = bytes[start..].to_vec();
-        if body[0] & 0x80 != 0 {
-            body.insert(0, 0);
-        }
-        [vec![0x02, u8::try_from(body.len()).unwrap()], body].concat()
-    };
-    let body = [integer(scalars[0]), integer(scalars[1])].concat();
-    [vec![0x30, u8::try_from(body.len()).unwrap()], body].concat()
 }
 
 /// What `openssl` says of a SEV-SNP report and AMD's chain. AMD's list is the root's, over the
