@@ -1,14 +1,21 @@
-//! What one transaction does to the books of vouchers and leases. It is durable when the whole
-//! transaction is, and nothing of it is when the transaction fails.
+//! The rules of the books of vouchers and leases, for either store: what one transaction does to
+//! them. It is durable when the whole transaction is, and nothing of it is when that fails.
 //!
-//! Deliberately not here: beginning and ending a transaction (`super`, `scribe`).
+//! A channel's page is read once in a transaction: nobody else writes while it lasts. Deliberately
+//! not here: beginning and ending a transaction (the stores, `scribe`), and SQL (`rows`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Appended, JournalError, MAX_EQUAL_VOUCHERS, blob, seconds};
+use super::rows::{LeaseRow, Rows, seconds};
+use super::{Appended, JournalError, MAX_EQUAL_VOUCHERS};
 use crate::clock::UnixSeconds;
+
+/// Rows that are compared with their vouchers at once, when a journal is opened.
+const COMPARED_AT_ONCE: u32 = 4096;
 
 /// Which guest has a payment channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,20 +55,34 @@ pub trait VoucherBook {
     /// Adds a voucher, unless a higher one is there.
     ///
     /// # Errors
-    /// [`JournalError`].
+    /// [`JournalError`], also when the stored voucher does not hold.
     fn append(&mut self, signed: &SignedVoucher, at: UnixSeconds)
     -> Result<Appended, JournalError>;
+}
+
+/// The top of one payment channel and epoch.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    top: Option<SignedVoucher>,
+    /// Vouchers of that total.
+    equals: u32,
 }
 
 /// The books within one transaction.
 #[derive(Debug)]
 pub struct Batch<'t> {
-    write: &'t Transaction<'t>,
+    rows: &'t dyn Rows,
+    pages: RefCell<HashMap<(TonAddress, u32), Page>>,
+    leases: RefCell<HashMap<TonAddress, Option<LeaseRow>>>,
 }
 
 impl<'t> Batch<'t> {
-    pub(super) const fn within(write: &'t Transaction<'t>) -> Self {
-        Self { write }
+    pub(super) fn within(rows: &'t dyn Rows) -> Self {
+        Self {
+            rows,
+            pages: RefCell::default(),
+            leases: RefCell::default(),
+        }
     }
 
     /// Takes a lease from whoever has it.
@@ -69,14 +90,55 @@ impl<'t> Batch<'t> {
         &self,
         channel: &TonAddress,
         holder: &str,
+        now: UnixSeconds,
         until: UnixSeconds,
     ) -> Result<(), JournalError> {
-        self.write.execute(
-            "INSERT INTO leases (channel, holder, until) VALUES (?1, ?2, ?3)
-             ON CONFLICT (channel) DO UPDATE SET holder = ?2, until = ?3",
-            params![channel.to_string(), holder, seconds(until)],
-        )?;
+        let (_, until) = self.on_the_ledgers_clock(now, until);
+        self.put_lease(channel, holder, until)
+    }
+
+    /// The same time and span by the clock of all that share the ledger.
+    fn on_the_ledgers_clock(&self, now: UnixSeconds, until: UnixSeconds) -> (i64, i64) {
+        let at = self.rows.time(now);
+        let until = at.plus(until.0.saturating_sub(now.0));
+        (seconds(at), seconds(until))
+    }
+
+    fn put_lease(
+        &self,
+        channel: &TonAddress,
+        holder: &str,
+        until: i64,
+    ) -> Result<(), JournalError> {
+        let holder = holder.to_owned();
+        let lease = LeaseRow { holder, until };
+        self.rows.put_lease(&channel.to_string(), &lease)?;
+        self.leases.borrow_mut().insert(*channel, Some(lease));
         Ok(())
+    }
+
+    fn lease(&self, channel: &TonAddress) -> Result<Option<LeaseRow>, JournalError> {
+        if let Some(known) = self.leases.borrow().get(channel) {
+            return Ok(known.clone());
+        }
+        let found = self.rows.lease(&channel.to_string())?;
+        self.leases.borrow_mut().insert(*channel, found.clone());
+        Ok(found)
+    }
+
+    fn page(&self, channel: &TonAddress, epoch: u32) -> Result<Page, JournalError> {
+        if let Some(known) = self.pages.borrow().get(&(*channel, epoch)) {
+            return Ok(*known);
+        }
+        let found = self.rows.page(&channel.to_string(), epoch)?;
+        let top = found.top.map(|row| row.voucher()).transpose()?;
+        let equals = found.equals;
+        let page = Page { top, equals };
+        self.pages.borrow_mut().insert((*channel, epoch), page);
+        // A lease that was given in this transaction is newer than the row.
+        let mut leases = self.leases.borrow_mut();
+        leases.entry(*channel).or_insert(found.lease);
+        Ok(page)
     }
 }
 
@@ -86,7 +148,7 @@ impl VoucherBook for Batch<'_> {
         channel: &TonAddress,
         epoch: u32,
     ) -> Result<Option<SignedVoucher>, JournalError> {
-        highest(self.write, channel, epoch, UnixSeconds(0))
+        Ok(self.page(channel, epoch)?.top)
     }
 
     fn take_lease(
@@ -96,23 +158,16 @@ impl VoucherBook for Batch<'_> {
         now: UnixSeconds,
         until: UnixSeconds,
     ) -> Result<Lease, JournalError> {
-        let channel = channel.to_string();
-        let mut last = self
-            .write
-            .prepare_cached("SELECT holder FROM leases WHERE channel = ?1")?;
-        let last: Option<String> = last
-            .query_row(params![channel], |row| row.get(0))
-            .optional()?;
-        let mut take = self.write.prepare_cached(
-            "INSERT INTO leases (channel, holder, until) VALUES (?1, ?2, ?4)
-             ON CONFLICT (channel) DO UPDATE SET holder = ?2, until = ?4
-             WHERE holder = ?2 OR until <= ?3",
-        )?;
-        let rows = take.execute(params![channel, holder, seconds(now), seconds(until)])?;
-        Ok(match rows {
-            0 => Lease::Another,
-            _ if last.is_none_or(|last| last == holder) => Lease::Ours,
-            _ => Lease::TakenOver,
+        let (now, until) = self.on_the_ledgers_clock(now, until);
+        let last = self.lease(channel)?;
+        let others = last.filter(|last| last.holder != holder);
+        if others.as_ref().is_some_and(|others| others.until > now) {
+            return Ok(Lease::Another);
+        }
+        self.put_lease(channel, holder, until)?;
+        Ok(match others {
+            None => Lease::Ours,
+            Some(_) => Lease::TakenOver,
         })
     }
 
@@ -122,91 +177,46 @@ impl VoucherBook for Batch<'_> {
         at: UnixSeconds,
     ) -> Result<Appended, JournalError> {
         let voucher = &signed.voucher;
-        let (channel, epoch) = (voucher.channel.to_string(), voucher.epoch);
-        let total = blob(voucher.cumulative);
-        let mut highest = self.write.prepare_cached(
-            "SELECT max(cumulative) FROM vouchers WHERE channel = ?1 AND epoch = ?2",
-        )?;
-        let highest: Option<[u8; 16]> =
-            highest.query_row(params![channel, epoch], |row| row.get(0))?;
-        if highest.is_some_and(|highest| highest > total) {
+        let page = self.page(&voucher.channel, voucher.epoch)?;
+        let top = page.top.map(|top| top.voucher.cumulative);
+        if top.is_some_and(|top| top > voucher.cumulative) {
             return Ok(Appended::BelowHighest);
         }
-        let mut equals = self.write.prepare_cached(
-            "SELECT count(*) FROM vouchers WHERE channel = ?1 AND epoch = ?2 AND cumulative = ?3",
-        )?;
-        let equals: u32 = equals.query_row(params![channel, epoch, total], |row| row.get(0))?;
-        if equals >= MAX_EQUAL_VOUCHERS {
-            return Ok(Appended::AlreadyKnown);
+        let equals = if top == Some(voucher.cumulative) {
+            if page.equals >= MAX_EQUAL_VOUCHERS || self.rows.holds(signed)? {
+                return Ok(Appended::AlreadyKnown);
+            }
+            page.equals
+        } else {
+            0
+        };
+        self.rows.add_voucher(signed, at)?;
+        if top.is_some() {
+            self.rows.drop_replaced(signed)?;
         }
-        let mut insert = self.write.prepare_cached(
-            "INSERT INTO vouchers (channel, epoch, cumulative, valid_until, signed, stored_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (channel, epoch, signed) DO NOTHING",
-        )?;
-        let until = voucher.valid_until;
-        let row = params![channel, epoch, total, until, signed.encode(), seconds(at)];
-        let rows = insert.execute(row)?;
-        let mut replaced = self.write.prepare_cached(
-            "DELETE FROM vouchers WHERE channel = ?1 AND epoch = ?2 AND cumulative < ?3
-             AND valid_until <= ?4",
-        )?;
-        replaced.execute(params![channel, epoch, total, until])?;
-        Ok(match rows {
-            0 => Appended::AlreadyKnown,
-            _ => Appended::Stored,
-        })
+        let page = Page {
+            top: Some(*signed),
+            equals: equals.saturating_add(1),
+        };
+        let mut pages = self.pages.borrow_mut();
+        pages.insert((voucher.channel, voucher.epoch), page);
+        Ok(Appended::Stored)
     }
-}
-
-/// The voucher with the highest total of those that hold until `until` or longer.
-pub(super) fn highest(
-    database: &Connection,
-    channel: &TonAddress,
-    epoch: u32,
-    until: UnixSeconds,
-) -> Result<Option<SignedVoucher>, JournalError> {
-    let mut query = database.prepare_cached(
-        "SELECT signed, channel, epoch, cumulative, valid_until FROM vouchers
-         WHERE channel = ?1 AND epoch = ?2 AND valid_until >= ?3
-         ORDER BY cumulative DESC, id DESC LIMIT 1",
-    )?;
-    let row = params![channel.to_string(), epoch, seconds(until)];
-    query.query_row(row, stored_voucher).optional()?.transpose()
 }
 
 /// Whether every row says what its voucher says; without the signatures, which are checked when a
 /// row is used.
-pub(super) fn rows_agree(database: &Connection) -> Result<bool, JournalError> {
-    let mut query =
-        database.prepare("SELECT signed, channel, epoch, cumulative, valid_until FROM vouchers")?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        if agreeing_voucher(row)?.is_none() {
+pub(super) fn rows_agree(rows: &dyn Rows) -> Result<bool, JournalError> {
+    let mut last = i64::MIN;
+    loop {
+        let found = rows.vouchers_after(last, COMPARED_AT_ONCE)?;
+        let Some(newest) = found.last() else {
+            return Ok(true);
+        };
+        let rises = newest.id > last;
+        if !rises || found.iter().any(|row| row.agreeing().is_none()) {
             return Ok(false);
         }
+        last = newest.id;
     }
-    Ok(true)
-}
-
-/// Reads a voucher back and checks it against its row and under its own signature.
-fn stored_voucher(row: &Row<'_>) -> rusqlite::Result<Result<SignedVoucher, JournalError>> {
-    let found = agreeing_voucher(row)?.filter(|voucher| voucher.verify().is_ok());
-    Ok(found.ok_or(JournalError::Damaged {
-        what: "a voucher's signature or row",
-    }))
-}
-
-fn agreeing_voucher(row: &Row<'_>) -> rusqlite::Result<Option<SignedVoucher>> {
-    let signed: Vec<u8> = row.get(0)?;
-    let channel: String = row.get(1)?;
-    let epoch: u32 = row.get(2)?;
-    let total: [u8; 16] = row.get(3)?;
-    let valid_until: u32 = row.get(4)?;
-    Ok(SignedVoucher::decode(&signed).ok().filter(|voucher| {
-        let inner = &voucher.voucher;
-        inner.channel.to_string() == channel
-            && inner.epoch == epoch
-            && blob(inner.cumulative) == total
-            && inner.valid_until == valid_until
-    }))
 }

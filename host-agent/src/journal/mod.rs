@@ -1,27 +1,28 @@
 //! The append-only journal of one provider: vouchers, claims, events, and which guest has which
-//! payment channel. SQLite with a write-ahead log and full synchronisation: what was answered with
-//! "stored" survives a crash of the program and of the machine.
+//! payment channel. What was answered with "stored" survives a crash of the program and of the
+//! machine that keeps it.
 //!
 //! A voucher only ever joins a higher or an equal total; a lower one never replaces it. Every row
 //! that is read back is checked again, signature included, before anything is claimed with it.
 //! Deliberately not here: what a voucher is worth (`control::decision`) and the chain (`settle`).
 
 mod batch;
+mod rows;
 mod schema;
 mod scribe;
+mod sqlite;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use protocol::digest::ReceiptsRoot;
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::clock::UnixSeconds;
+
+use rows::{ClaimRow, Rows, address, epoch as stored_epoch, seconds};
+use sqlite::Sqlite;
 
 pub use batch::{Batch, Lease, VoucherBook};
 pub use scribe::Scribe;
@@ -31,7 +32,6 @@ pub use scribe::Scribe;
 pub const MAX_EQUAL_VOUCHERS: u32 = 1024;
 /// Events that are kept; the oldest make room.
 pub const MAX_EVENTS: u32 = 100_000;
-const BUSY: Duration = Duration::from_secs(10);
 
 /// The journal refused or could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +126,7 @@ pub struct ClaimRecord {
 /// The journal; one writer at a time, enforced by the database.
 #[derive(Debug)]
 pub struct Journal {
-    database: Connection,
+    store: Sqlite,
 }
 
 impl Journal {
@@ -135,23 +135,8 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; a damaged or foreign file is never written to.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| JournalError::Create {
-                path: path.to_owned(),
-                source,
-            })?;
-        sync_directory(path)?;
-        let mut database = Connection::open(path)?;
-        database.busy_timeout(BUSY)?;
-        prepare(&mut database, path)?;
-        // By now the write-ahead log is there as well. The database's own synchronisation of the
-        // directory ignores its errors; and while this connection is open the log stays.
-        sync_directory(path)?;
-        Ok(Self { database })
+        let store = Sqlite::open(path)?;
+        Ok(Self { store })
     }
 
     /// Does several things to the books and makes them durable together, with one synchronisation.
@@ -162,12 +147,21 @@ impl Journal {
         &mut self,
         work: impl FnOnce(&mut Batch<'_>) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        let write = self
-            .database
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let done = work(&mut Batch::within(&write))?;
-        write.commit()?;
-        Ok(done)
+        self.write(|rows| work(&mut Batch::within(rows)))
+    }
+
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&dyn Rows) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        self.store.write(work)
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&dyn Rows) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        self.store.read(work)
     }
 
     /// Makes a voucher durable.
@@ -204,7 +198,9 @@ impl Journal {
         epoch: u32,
         until: UnixSeconds,
     ) -> Result<Option<SignedVoucher>, JournalError> {
-        batch::highest(&self.database, channel, epoch, until)
+        let channel = channel.to_string();
+        let found = self.read(|rows| rows.top(&channel, epoch, seconds(until)))?;
+        found.map(|row| row.voucher()).transpose()
     }
 
     /// Every payment channel and epoch of which a voucher is held, in the order of arrival.
@@ -212,17 +208,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn channels(&self) -> Result<Vec<(TonAddress, u32)>, JournalError> {
-        let mut query = self.database.prepare(
-            "SELECT channel, epoch FROM vouchers GROUP BY channel, epoch ORDER BY min(id)",
-        )?;
-        let rows = query.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
-        })?;
-        rows.map(|row| {
-            let (channel, epoch) = row?;
-            Ok((address(&channel)?, epoch))
-        })
-        .collect()
+        let found = self.read(|rows| rows.channels())?;
+        let parsed = found
+            .into_iter()
+            .map(|(channel, epoch)| Ok((address(&channel)?, stored_epoch(epoch)?)));
+        parsed.collect()
     }
 
     /// Adds one step of a claim.
@@ -230,21 +220,8 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn append_claim(&mut self, claim: &ClaimRecord) -> Result<(), JournalError> {
-        self.database.execute(
-            "INSERT INTO claims
-             (channel, epoch, cumulative, receipts_root, state, recorded_at, fees)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                claim.channel.to_string(),
-                claim.epoch,
-                blob(claim.cumulative),
-                claim.receipts_root.to_string(),
-                claim.state.name(),
-                seconds(claim.at),
-                claim.fees.map(blob)
-            ],
-        )?;
-        Ok(())
+        let row = ClaimRow::of(claim);
+        self.write(|rows| rows.add_claim(&row))
     }
 
     /// The last step of the last claim on a payment channel.
@@ -256,16 +233,8 @@ impl Journal {
         channel: &TonAddress,
         epoch: u32,
     ) -> Result<Option<ClaimRecord>, JournalError> {
-        let found = self
-            .database
-            .query_row(
-                "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees
-                 FROM claims WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
-                params![channel.to_string(), epoch],
-                stored_claim,
-            )
-            .optional()?;
-        found.transpose()
+        let found = self.read(|rows| rows.last_claim(&channel.to_string(), epoch))?;
+        found.map(|row| row.record()).transpose()
     }
 
     /// Every step of every claim, in the order in which they were recorded.
@@ -273,12 +242,8 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn claims(&self) -> Result<Vec<ClaimRecord>, JournalError> {
-        let mut query = self.database.prepare(
-            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees FROM claims
-             ORDER BY id",
-        )?;
-        let rows = query.query_map([], stored_claim)?;
-        rows.map(|row| row?).collect()
+        let found = self.read(|rows| rows.claims())?;
+        found.iter().map(ClaimRow::record).collect()
     }
 
     /// Adds an event. `kind` and `detail` are words of this program, never of a peer.
@@ -291,16 +256,7 @@ impl Journal {
         detail: &str,
         at: UnixSeconds,
     ) -> Result<(), JournalError> {
-        self.database.execute(
-            "INSERT INTO events (kind, detail, recorded_at) VALUES (?1, ?2, ?3)",
-            params![kind, detail, seconds(at)],
-        )?;
-        let newest = self.database.last_insert_rowid();
-        self.database.execute(
-            "DELETE FROM events WHERE id <= ?1",
-            params![newest.saturating_sub(i64::from(MAX_EVENTS))],
-        )?;
-        Ok(())
+        self.write(|rows| rows.add_event(kind, detail, at, MAX_EVENTS))
     }
 
     /// Takes or renews the lease of a payment channel for one guest.
@@ -327,10 +283,10 @@ impl Journal {
         channel: &TonAddress,
         epoch: u32,
         holder: &str,
-        until: UnixSeconds,
+        (now, until): (UnixSeconds, UnixSeconds),
     ) -> Result<Option<SignedVoucher>, JournalError> {
         self.together(|books| {
-            books.seize_lease(channel, holder, until)?;
+            books.seize_lease(channel, holder, now, until)?;
             books.highest(channel, epoch)
         })
     }
@@ -340,124 +296,20 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn release_leases(&mut self, holder: &str) -> Result<(), JournalError> {
-        self.database.execute(
-            "UPDATE leases SET until = 0 WHERE holder = ?1",
-            params![holder],
-        )?;
-        Ok(())
+        self.write(|rows| rows.end_leases(holder, None))
     }
-}
 
-/// Puts the names of new files on the disk before anything in them is promised.
-fn sync_directory(path: &Path) -> Result<(), JournalError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| JournalError::Create {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-fn prepare(database: &mut Connection, path: &Path) -> Result<(), JournalError> {
-    let foreign = || JournalError::Foreign {
-        path: path.to_owned(),
-    };
-    let application: i32 = database
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(|_| foreign())?;
-    let version: i32 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let tables: i64 =
-        database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let is_new = application == 0 && version == 0 && tables == 0;
-    let is_known = (1..=schema::VERSION).contains(&version);
-    if !is_new && (application != schema::APPLICATION_ID || !is_known) {
-        return Err(foreign());
+    /// Gives back one lease of one holder.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn release_lease(
+        &mut self,
+        channel: &TonAddress,
+        holder: &str,
+    ) -> Result<(), JournalError> {
+        self.write(|rows| rows.end_leases(holder, Some(&channel.to_string())))
     }
-    // Answers with the mode that is in force, hence not an update that returns nothing.
-    let mode: String =
-        database.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(JournalError::Damaged {
-            what: "no write-ahead log",
-        });
-    }
-    database.pragma_update(None, "synchronous", "full")?;
-    if is_new {
-        make_tables(database)?;
-    }
-    let verdict: String = database.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(JournalError::Damaged {
-            what: "the database's own check",
-        });
-    }
-    // A changed expiry could hide a voucher from every question that asks for valid ones.
-    if !batch::rows_agree(database)? {
-        return Err(JournalError::Damaged {
-            what: "a voucher's row",
-        });
-    }
-    // An earlier version's, now that it is known to be whole.
-    make_tables(database)
-}
-
-/// Makes the tables of a new file, or of an earlier version's. Whoever came first did it.
-fn make_tables(database: &mut Connection) -> Result<(), JournalError> {
-    let write = database.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    let version: i32 = write.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => write.execute_batch(schema::TABLES)?,
-        1 => write.execute_batch(schema::FROM_1)?,
-        _ => return Ok(()),
-    }
-    write.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    write.pragma_update(None, "user_version", schema::VERSION)?;
-    write.commit()?;
-    Ok(())
-}
-
-fn stored_claim(row: &Row<'_>) -> rusqlite::Result<Result<ClaimRecord, JournalError>> {
-    let (channel, total, root): (String, [u8; 16], String) =
-        (row.get(0)?, row.get(2)?, row.get(3)?);
-    let (state, at): (String, i64) = (row.get(4)?, row.get(5)?);
-    let epoch = row.get(1)?;
-    let fees: Option<[u8; 16]> = row.get(6)?;
-    let claim = || {
-        Ok(ClaimRecord {
-            channel: address(&channel)?,
-            epoch,
-            cumulative: amount(total)?,
-            receipts_root: root.parse().map_err(|_| JournalError::Damaged {
-                what: "a claim's receipts root",
-            })?,
-            state: ClaimState::from_name(&state)?,
-            at: UnixSeconds(u64::try_from(at).unwrap_or_default()),
-            fees: fees.map(amount).transpose()?,
-        })
-    };
-    Ok(claim())
-}
-
-fn blob(amount: Nano) -> [u8; 16] {
-    amount.units().to_be_bytes()
-}
-
-fn amount(blob: [u8; 16]) -> Result<Nano, JournalError> {
-    Nano::new(u128::from_be_bytes(blob)).map_err(|_| JournalError::Damaged { what: "an amount" })
-}
-
-fn address(text: &str) -> Result<TonAddress, JournalError> {
-    text.parse()
-        .map_err(|_| JournalError::Damaged { what: "an address" })
-}
-
-/// SQLite's integers are signed; no clock of ours leaves their range.
-fn seconds(at: UnixSeconds) -> i64 {
-    i64::try_from(at.0).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

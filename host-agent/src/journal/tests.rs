@@ -101,7 +101,8 @@ fn vouchers_that_a_higher_one_replaces_are_let_go() {
             .unwrap();
     }
     let rows: i64 = journal
-        .database
+        .store
+        .database()
         .query_row("SELECT count(*) FROM vouchers", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, 1);
@@ -118,7 +119,7 @@ fn the_database_itself_refuses_to_lower_change_or_lose_a_voucher() {
          SELECT channel, epoch, zeroblob(16), valid_until, zeroblob(189), 0 FROM vouchers",
     ] {
         assert!(
-            journal.database.execute(statement, []).is_err(),
+            journal.store.database().execute(statement, []).is_err(),
             "{statement}"
         );
     }
@@ -140,7 +141,8 @@ fn claims_nothing_from_a_damaged_row() {
     let (_place, mut journal) = journal();
     journal.append_voucher(&samples::voucher(10), NOW).unwrap();
     journal
-        .database
+        .store
+        .database()
         .execute_batch(
             "DROP TRIGGER vouchers_never_change;
              UPDATE vouchers SET cumulative = x'00000000000000000000000000000063'",
@@ -156,7 +158,8 @@ fn refuses_a_later_version_and_a_database_of_something_else() {
     let later = place.path().join("later.sqlite");
     let journal = Journal::open(&later).unwrap();
     journal
-        .database
+        .store
+        .database()
         .pragma_update(None, "user_version", schema::VERSION + 1)
         .unwrap();
     drop(journal);
@@ -214,6 +217,23 @@ fn a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back() {
 }
 
 #[test]
+fn one_lease_is_given_back_and_the_holders_others_stay() {
+    let (_place, mut journal) = journal();
+    let until = NOW.plus(600);
+    let other = samples::PAYEE;
+    for channel in [&CHANNEL, &other] {
+        journal.take_lease(channel, "a", NOW, until).unwrap();
+    }
+    journal.release_lease(&CHANNEL, "b").unwrap();
+    let mut take = |channel| journal.take_lease(channel, "b", NOW, until).unwrap();
+    assert_eq!(take(&CHANNEL), Lease::Another);
+    journal.release_lease(&CHANNEL, "a").unwrap();
+    let mut take = |channel| journal.take_lease(channel, "b", NOW, until).unwrap();
+    assert_eq!(take(&CHANNEL), Lease::TakenOver);
+    assert_eq!(take(&other), Lease::Another);
+}
+
+#[test]
 fn the_last_step_of_a_claim_is_remembered() {
     let (_place, mut journal) = journal();
     let mut claim = ClaimRecord {
@@ -250,7 +270,8 @@ fn a_journal_of_the_first_version_is_taken_up_with_all_that_it_holds() {
     };
     journal.append_claim(&claim).unwrap();
     journal
-        .database
+        .store
+        .database()
         .execute_batch("ALTER TABLE claims DROP COLUMN fees; PRAGMA user_version = 1;")
         .unwrap();
     drop(journal);

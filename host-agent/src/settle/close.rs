@@ -90,9 +90,9 @@ pub async fn close(
     // What is refused disturbs no guest; what is not is judged again when no voucher can come.
     judge(journal.highest_voucher(channel, epoch)?)?;
     let until = now.plus(LEASE_SECONDS);
-    let highest = journal.seize_lease(channel, epoch, HOLDER, until)?;
+    let highest = journal.seize_lease(channel, epoch, HOLDER, (now, until))?;
     if let Err(refusal) = judge(highest) {
-        journal.release_leases(HOLDER)?;
+        journal.release_lease(channel, HOLDER)?;
         return Err(refusal.into());
     }
     pay(journal, purse, promise, signed.transfer()?, now).await
