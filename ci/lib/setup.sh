@@ -11,7 +11,6 @@ HOST_PACKAGES=(
   "python3:/usr/bin/python3"
   "python3-venv:/usr/share/doc/python3-venv"
   "unzip:/usr/bin/unzip"
-  "xmlsec1:/usr/bin/xmlsec1"
 )
 
 install_host_packages() {
