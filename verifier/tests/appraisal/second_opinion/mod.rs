@@ -1,7 +1,7 @@
-//! A second implementation, the programs `openssl` and `xmlsec1`, over the same bytes: whatever this
-//! crate's cryptography takes, they take too. They know nothing of policies, so only certificates'
-//! signatures, names, dates, lists, answers and the reports' and manifests' own signatures are
-//! compared.
+//! A second implementation, the programs `openssl` and `xmlsec1`, over the same bytes: whatever
+//! this crate's cryptography takes, they take too. They know nothing of policies, so only
+//! certificates' signatures, names, dates, lists, answers and the reports' and manifests' own
+//! signatures are compared.
 
 mod nvidia;
 mod openssl;

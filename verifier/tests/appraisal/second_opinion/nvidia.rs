@@ -1,5 +1,5 @@
-//! NVIDIA's devices: reports, chains and answers about revocation before `openssl`, signed manifests
-//! before `xmlsec1`, which is a whole implementation of XML-DSig.
+//! NVIDIA's devices: reports, chains and answers about revocation before `openssl`, signed
+//! manifests before `xmlsec1`, which is a whole implementation of XML-DSig.
 //!
 //! `openssl ocsp` holds an answer's dates against this machine's clock, so those are not compared.
 
@@ -62,7 +62,7 @@ const SET: DeviceSet = DeviceSet {
     mode: GpuMode::ProtectedPcie,
 };
 
-/// The leaf, those above it, the root: before `openssl` lie `leaf.pem`, `authority.pem`, `root.pem`.
+/// The leaf, those above it and the root as `leaf.pem`, `authority.pem` and `root.pem`.
 fn lay_out(openssl: &Openssl, chain: &[Vec<u8>], root: &[u8]) -> bool {
     let [leaf, above @ .., last] = chain else {
         return false;
@@ -134,8 +134,8 @@ fn certificates_of(rim: &NamedRim) -> Vec<Vec<u8>> {
     decoded.collect()
 }
 
-/// What `openssl` says of the signers' chain and `xmlsec1` of the one signature over the document, by
-/// the first signer's key.
+/// What `openssl` says of the signers' chain and `xmlsec1` of the one signature over the document,
+/// by the first signer's key.
 fn xmlsec_takes(rim: &NamedRim, chain: &[Vec<u8>], root: &[u8], at: u64) -> bool {
     let openssl = Openssl::open();
     if !lay_out(&openssl, chain, root) || !openssl.chain(&[], at) || !openssl.leaf_key() {
@@ -236,7 +236,7 @@ fn openssl_takes_the_real_devices_that_this_crate_takes_and_no_byte_less() {
     }
 }
 
-/// What `verifier/src/nvidia/tests.rs` says of this crate: documents, times, whether they are taken.
+/// What `verifier/src/nvidia/tests.rs` says of this crate: documents, times, whether it takes them.
 /// 2024-06-01, 2025-06-01, 2026-11-22.
 const MANIFESTS: &[(&str, u64, bool)] = &[
     ("1010_0200_882_96005E0001_PROD.swidtag", 1_717_200_000, true),
