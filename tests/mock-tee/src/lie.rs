@@ -174,6 +174,8 @@ lies! {
     Advisory = "advisory",
     /// TCB information of another platform.
     OtherPlatform = "other-platform",
+    /// The quoting enclave lacks updates; the platform lacks none.
+    EnclaveOutOfDate = "enclave-out-of-date",
     /// The quoting enclave is another than Intel's identity says.
     OtherEnclave = "other-enclave",
     /// TCB information is signed by another key.

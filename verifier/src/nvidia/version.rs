@@ -117,6 +117,13 @@ mod tests {
         assert!(version("590.12").unwrap().reaches(&old));
         assert!(!version("550.90").unwrap().reaches(&old));
         assert!(!version("99.90.07").unwrap().reaches(&old));
+        // Parts of one digit, which as text would be the greater.
+        assert!(!version("550.9.08").unwrap().reaches(&old));
+        assert!(!version("9.99999").unwrap().reaches(&old));
+        let same = version("550.90.7").unwrap();
+        assert!(same.reaches(&old) && old.reaches(&same));
+        assert_ne!(same.as_str(), old.as_str());
+        assert!(version("550.90.8").unwrap().reaches(&old));
         for bad in [
             "",
             "550",
@@ -125,6 +132,8 @@ mod tests {
             "550.+9",
             "1.2.3.4.5",
             "550.123456",
+            "550..7",
+            ".9",
         ] {
             assert_eq!(version(bad), Err(DeviceVersionError), "{bad}");
         }
@@ -141,6 +150,10 @@ mod tests {
             "96.00.A5.00",
             "96.00.A5.00.01.02",
             "96.0.A5.00.01",
+            "6.00.A5.00.01",
+            "96.00.A5.00.1",
+            "96.00.A5.0.001",
+            "96.00.A5..001",
         ] {
             assert_eq!(version(bad), Err(DeviceVersionError), "{bad}");
         }

@@ -6,8 +6,8 @@ use mock_tee::nvidia::{Board, DeviceLie};
 use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode};
 use protocol::reference_values::{DeviceSet, Profile};
 use verifier::{
-    Check, DeviceMinimum, FirmwareVersion, OcspRule, Outcome, Rejection, TrustAnchors, UnixTime,
-    Weakness,
+    Check, DeviceMinimum, DriverVersion, FirmwareVersion, OcspRule, Outcome, Rejection,
+    TrustAnchors, UnixTime, Weakness,
 };
 
 use crate::binding::Change;
@@ -65,6 +65,7 @@ pub(crate) const LIES: &[(DeviceLie, Rejection)] = &[
     (DeviceLie::MalformedAnswer, Rejection::OcspMalformed),
     (DeviceLie::TryLater, Rejection::OcspUnsuccessful),
     (DeviceLie::ResponderUsage, Rejection::OcspResponder),
+    (DeviceLie::ResponderExtension, Rejection::OcspResponder),
     (DeviceLie::OtherResponder, Rejection::OcspResponder),
     (DeviceLie::AnswerSignature, Rejection::OcspSignature),
     (DeviceLie::AnswerNotYetValid, Rejection::OcspNotYetValid),
@@ -235,6 +236,53 @@ fn a_result_ends_with_the_answers_about_revocation() {
     // Made an hour ago, and the policy takes a day.
     let end = UnixTime(NOW - 3_600 + 86_400);
     assert_eq!(world.appraise().unwrap().not_after(), end);
+}
+
+/// When a result ends that only its endorsements bound.
+fn end(world: &mut World) -> UnixTime {
+    world.policy.result_lifetime_seconds = 400_000;
+    world.appraise().unwrap().not_after()
+}
+
+#[test]
+fn of_a_chains_answers_the_one_that_ends_first_counts() {
+    let mut world = world(&board().with_first_answer_for(600));
+    assert_eq!(end(&mut world), UnixTime(NOW + 600));
+}
+
+#[test]
+fn of_two_answers_about_one_certificate_the_one_that_ends_first_counts() {
+    let stapled = |board: Board| board.endorsements(NOW, None).unwrap();
+    let (long, short) = (
+        stapled(board()),
+        stapled(board().with_first_answer_for(600)),
+    );
+    for [first, then] in [[&short, &long], [&long, &short]] {
+        let mut world = world(&board());
+        let both = GpuEndorsements {
+            rims: long.rims.clone(),
+            ocsp: [first.ocsp.as_slice(), &then.ocsp].concat(),
+        };
+        world.gpu_endorsements = Some(both.encode());
+        assert_eq!(end(&mut world), UnixTime(NOW + 600));
+    }
+}
+
+#[test]
+fn a_drivers_minimum_is_reached_by_number_and_not_by_text() {
+    // The board's driver is 590.12.
+    for (minimum, expected) in [
+        ("590.9", None),
+        ("590.12", None),
+        ("590.12.0", Some(Rejection::GpuDriverBelowMinimum)),
+        ("590.13", Some(Rejection::GpuDriverBelowMinimum)),
+        ("600.1", Some(Rejection::GpuDriverBelowMinimum)),
+    ] {
+        let mut world = world(&board());
+        let driver = DriverVersion::try_from(minimum.to_owned()).unwrap();
+        world.policy.nvidia.minima[0].driver = Some(driver);
+        assert_eq!(world.appraise().err(), expected, "{minimum}");
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::OutOfDate, Rejection::TdxTcbStatus),
     (Lie::Advisory, Rejection::TdxAdvisory),
     (Lie::OtherPlatform, Rejection::TdxVerification),
+    (Lie::EnclaveOutOfDate, Rejection::TdxTcbStatus),
     (Lie::OtherEnclave, Rejection::TdxVerification),
     (Lie::TextSignature, Rejection::TdxVerification),
 ];
@@ -182,6 +183,22 @@ fn missing_updates_pass_within_the_hours_of_grace_and_not_after() {
     for (hours, expected) in [(325 * 24, None), (325 * 24 - 1, Some(Rejection::TdxGrace))] {
         let mut world = World::tdx(QuoteVersion::V5);
         world.machine = world.machine.with(Lie::OutOfDate);
+        world.policy.tdx.levels.push(out_of_date(hours));
+        assert_eq!(world.appraise().err(), expected, "{hours} hours");
+    }
+}
+
+#[test]
+fn the_hours_of_grace_count_from_the_date_of_what_lacks_updates_the_enclave_too() {
+    // The enclave's level is of 2026-06-01: 174 days. The platform's is older and lacks nothing.
+    for (hours, expected) in [
+        (u32::MAX, None),
+        (174 * 24, None),
+        (174 * 24 - 1, Some(Rejection::TdxGrace)),
+        (0, Some(Rejection::TdxGrace)),
+    ] {
+        let mut world = World::tdx(QuoteVersion::V5);
+        world.machine = world.machine.with(Lie::EnclaveOutOfDate);
         world.policy.tdx.levels.push(out_of_date(hours));
         assert_eq!(world.appraise().err(), expected, "{hours} hours");
     }

@@ -45,6 +45,8 @@ struct Question {
     issuer_key: SigningKey,
     /// A responder whom the issuer certified, rather than the issuer.
     delegated: bool,
+    /// For how long the answer holds, in seconds.
+    holds: u64,
     lie: Option<DeviceLie>,
 }
 
@@ -86,11 +88,13 @@ fn questions(board: &Board) -> Result<Vec<Question>, MockTeeError> {
         ];
         for ((subject, issuer), issuer_key) in pairs.into_iter().zip(keys) {
             let about_rom = subject == rom;
+            let is_first = about_rom && device.kind.is_gpu() && device.number == 0;
             questions.push(Question {
                 subject: subject.clone(),
                 issuer: issuer.clone(),
                 issuer_key,
                 delegated: about_rom,
+                holds: board.first_answer.filter(|_| is_first).unwrap_or(DAY),
                 lie: device.lie.filter(|_| about_rom && device.kind.is_gpu()),
             });
         }
@@ -104,6 +108,7 @@ fn questions(board: &Board) -> Result<Vec<Question>, MockTeeError> {
             issuer,
             issuer_key,
             delegated: false,
+            holds: DAY,
             lie: signer_lie.filter(|_| place == 0),
         });
     }
@@ -161,7 +166,7 @@ fn response_data(
             at.saturating_sub(DAY).saturating_sub(AGE),
             at.saturating_add(DAY),
         ),
-        Some(_) | None => (at.saturating_sub(AGE), at.saturating_add(DAY)),
+        Some(_) | None => (at.saturating_sub(AGE), at.saturating_add(question.holds)),
     };
     let (made, next) = (time(made)?, time(next)?);
     let issuer = Certificate::from_der(&question.issuer)?;
@@ -224,17 +229,21 @@ fn responder(question: &Question) -> Result<Vec<u8>, MockTeeError> {
         false => SIGNING,
     };
     let usage = ExtendedKeyUsage(vec![purpose]).to_der()?;
+    let mut extensions = vec![
+        chain::usage(KeyUsages::DigitalSignature)?,
+        extension(EXTENDED_KEY_USAGE, Criticality::Critical, usage)?,
+        marker(Criticality::Critical)?,
+    ];
+    if question.lies(DeviceLie::ResponderExtension) {
+        extensions.push(chain::unknown_extension()?);
+    }
     let template = Template {
         serial: vec![9],
         issuer: common_name(&issuer),
         subject: "RESEARCH OCSP Responder".to_owned(),
         dates: RESPONDER_DATES,
         key: public_key(p384_key("nvidia responder")?.verifying_key())?,
-        extensions: vec![
-            chain::usage(KeyUsages::DigitalSignature)?,
-            extension(EXTENDED_KEY_USAGE, Criticality::Critical, usage)?,
-            marker(Criticality::Critical)?,
-        ],
+        extensions,
     };
     let key = match question.lies(DeviceLie::OtherResponder) {
         true => p384_key("nvidia somebody else")?,

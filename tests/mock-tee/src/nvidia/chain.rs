@@ -213,7 +213,7 @@ fn leaf_extensions(device: Device) -> Result<Vec<Extension>, MockTeeError> {
         extensions.push(fwid_extension(device)?);
     }
     if device.lies(DeviceLie::CriticalExtension) {
-        extensions.push(extension(UNKNOWN, Criticality::Critical, vec![5, 0])?);
+        extensions.push(unknown_extension()?);
     }
     Ok(extensions)
 }
@@ -251,6 +251,11 @@ fn authority_extensions(device: Device, limit: Option<u8>) -> Result<Vec<Extensi
         extensions.push(mark()?);
     }
     Ok(extensions)
+}
+
+/// One that nobody knows and every reader must.
+pub(super) fn unknown_extension() -> Result<Extension, MockTeeError> {
+    extension(UNKNOWN, Criticality::Critical, vec![5, 0])
 }
 
 pub(super) fn usage(usage: KeyUsages) -> Result<Extension, MockTeeError> {

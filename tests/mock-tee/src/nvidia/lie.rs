@@ -100,6 +100,8 @@ lies! {
     TryLater,
     /// The responder's certificate is for something else.
     ResponderUsage,
+    /// The responder's certificate has a critical extension that nobody knows.
+    ResponderExtension,
     /// The responder was certified by somebody else.
     OtherResponder,
     /// One bit of the answer's signature is flipped.

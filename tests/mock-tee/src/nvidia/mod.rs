@@ -27,6 +27,8 @@ pub struct Board {
     switches: u8,
     mode: GpuMode,
     lie: Option<DeviceLie>,
+    /// For how long the answer about the first GPU's read-only firmware holds, in seconds.
+    first_answer: Option<u64>,
 }
 
 /// One device of a board.
@@ -49,6 +51,7 @@ impl Board {
             switches,
             mode,
             lie: None,
+            first_answer: None,
         }
     }
 
@@ -56,6 +59,14 @@ impl Board {
     #[must_use]
     pub const fn with(mut self, lie: DeviceLie) -> Self {
         self.lie = Some(lie);
+        self
+    }
+
+    /// The same board, where the answer about the first GPU's read-only firmware holds for so many
+    /// seconds and every other for a day, as usual.
+    #[must_use]
+    pub const fn with_first_answer_for(mut self, seconds: u64) -> Self {
+        self.first_answer = Some(seconds);
         self
     }
 

@@ -40,7 +40,7 @@ pub(super) fn collateral(machine: &TdxMachine, at: u64) -> Result<Vec<u8>, MockT
     let signer = chain::signer_key()?;
     let dates = text_dates(machine, at);
     let tcb_info = tcb_info(machine, dates)?;
-    let qe_identity = qe_identity(dates)?;
+    let qe_identity = qe_identity(machine, dates)?;
     let tcb_signer = match machine.lie {
         Some(Lie::TextSignature) => p256_key("intel somebody else")?,
         Some(_) | None => signer.clone(),
@@ -151,7 +151,13 @@ fn tcb_info(machine: &TdxMachine, dates: Dates) -> Result<String, MockTeeError> 
     ))
 }
 
-fn qe_identity(dates: Dates) -> Result<String, MockTeeError> {
+fn qe_identity(machine: &TdxMachine, dates: Dates) -> Result<String, MockTeeError> {
+    // Of a later day than the platform's levels, so that neither date passes for the other.
+    let (day, status) = if machine.lies(Lie::EnclaveOutOfDate) {
+        ("2026-06-01T00:00:00Z", "OutOfDate")
+    } else {
+        ("2026-01-01T00:00:00Z", "UpToDate")
+    };
     Ok(format!(
         concat!(
             r#"{{"id":"TD_QE","version":2,{dates},"tcbEvaluationDataNumber":{evaluation},"#,
@@ -159,13 +165,15 @@ fn qe_identity(dates: Dates) -> Result<String, MockTeeError> {
             r#""attributes":"11000000000000000000000000000000","#,
             r#""attributesMask":"FBFFFFFFFFFFFFFF0000000000000000","mrsigner":"{signer}","#,
             r#""isvprodid":{product},"tcbLevels":[{{"tcb":{{"isvsvn":{svn}}},"#,
-            r#""tcbDate":"2026-01-01T00:00:00Z","tcbStatus":"UpToDate"}}]}}"#
+            r#""tcbDate":"{day}","tcbStatus":"{status}"}}]}}"#
         ),
         dates = date_members(dates)?,
         evaluation = EVALUATION,
         signer = hex(&enclave_signer()).to_uppercase(),
         product = ENCLAVE_PRODUCT,
         svn = ENCLAVE_SVN,
+        day = day,
+        status = status,
     ))
 }
 
