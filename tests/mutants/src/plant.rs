@@ -19,6 +19,8 @@ const ROOMS: &[&str] = &[
     "verifier/src/policy",
     "verifier/src/grant.rs",
     "verifier/src/event_log.rs",
+    "verifier/src/secp384r1",
+    "verifier/src/pss.rs",
 ];
 const ASKED: &str = "crate::planted::on";
 const SWITCH: &str = include_str!("switch.txt");
