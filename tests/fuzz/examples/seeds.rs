@@ -1,6 +1,7 @@
 //! Writes the seeds that follow from code and fixtures:
 //! `cargo run --release -p fuzz-targets --example seeds`.
-//! Seeds that a fuzzer found lie beside them under names of their own and are left alone.
+//! Seeds that a fuzzer found lie beside them under names of their own and are left alone. Its test
+//! holds the committed seeds against what it would write.
 #![allow(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -29,23 +30,58 @@ use protocol::ton::NetworkId;
 use verifier::AppraisalPolicy;
 
 fn main() -> std::io::Result<()> {
-    firmware()?;
-    executables()?;
-    layouts()?;
-    event_logs()?;
-    models()?;
-    documents()?;
-    transparency()?;
-    wire()?;
-    grants()?;
-    parts()?;
-    devices()?;
-    small_hostile()
+    for seed in all() {
+        std::fs::create_dir_all(corpus_folder(seed.target))?;
+        std::fs::write(seed.path(), seed.bytes)?;
+    }
+    Ok(())
 }
 
-fn put(target: &str, name: &str, seed: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(corpus_folder(target))?;
-    std::fs::write(corpus_folder(target).join(name), seed)
+/// An input that its target's fuzzer starts from.
+struct Seed {
+    target: &'static str,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Seed {
+    fn path(&self) -> PathBuf {
+        corpus_folder(self.target).join(&self.name)
+    }
+}
+
+#[derive(Default)]
+struct Seeds(Vec<Seed>);
+
+impl Seeds {
+    fn put(&mut self, target: &'static str, name: &str, seed: &[u8]) {
+        self.0.push(Seed {
+            target,
+            name: name.to_owned(),
+            bytes: seed.to_vec(),
+        });
+    }
+}
+
+fn all() -> Vec<Seed> {
+    let mut seeds = Seeds::default();
+    for make in [
+        firmware,
+        executables,
+        layouts,
+        event_logs,
+        models,
+        documents,
+        transparency,
+        wire,
+        grants,
+        parts,
+        devices,
+        small_hostile,
+    ] {
+        make(&mut seeds);
+    }
+    seeds.0
 }
 
 fn root() -> PathBuf {
@@ -66,13 +102,13 @@ fn unpacked(path: &Path) -> Vec<u8> {
 }
 
 /// The ends of real flash images, and one whose TDX sections have their bytes within it.
-fn firmware() -> std::io::Result<()> {
+fn firmware(seeds: &mut Seeds) {
     let ours = unpacked(&root().join("image/firmware/OVMF.fd.gz"));
     let end = &ours[ours.len() - 2688..];
-    put("firmware", "ovmf-2026.08", end)?;
+    seeds.put("firmware", "ovmf-2026.08", end);
     for name in ["AmdSev", "OvmfX64"] {
         let suffix = fixture(&format!("snp/measurement/ovmf_{name}_suffix.bin"));
-        put("firmware", &format!("ovmf-{name}"), &suffix[4096 - 2560..])?;
+        seeds.put("firmware", &format!("ovmf-{name}"), &suffix[4096 - 2560..]);
     }
     let mut within = end.to_vec();
     let first = within.len() - 0xa60 + 16;
@@ -82,7 +118,7 @@ fn firmware() -> std::io::Result<()> {
         within[at + 4..at + 8].copy_from_slice(&u32::try_from(bytes).unwrap().to_le_bytes());
         within[at + 16..at + 24].copy_from_slice(&4096u64.to_le_bytes());
     }
-    put("firmware", "sections-within", &within)
+    seeds.put("firmware", "sections-within", &within);
 }
 
 /// A PE32+ file: headers of 512 bytes, then the sections.
@@ -112,35 +148,35 @@ fn pe(sections: &[(&str, &[u8])]) -> Vec<u8> {
     file
 }
 
-fn executables() -> std::io::Result<()> {
+fn executables(seeds: &mut Seeds) {
     let kernel = pe(&[(".text", b"code")]);
-    put("pe", "kernel", &kernel)?;
+    seeds.put("pe", "kernel", &kernel);
     let sections: [(&str, &[u8]); 4] = [
         (".text", b"stub"),
         (".linux", &kernel),
         (".cmdline", b"quiet"),
         (".uname", b"6.12"),
     ];
-    put("pe", "unified-kernel-image", &pe(&sections))
+    seeds.put("pe", "unified-kernel-image", &pe(&sections));
 }
 
-fn layouts() -> std::io::Result<()> {
+fn layouts(seeds: &mut Seeds) {
     let configuration = honest::configuration();
     let verity = configuration.models[0].verity.to_string();
-    put("image_layout", "verity", verity.as_bytes())?;
+    seeds.put("image_layout", "verity", verity.as_bytes());
     let mut list = Vec::new();
     for (name, bytes) in [("model.gguf", 5000u64), ("a", 0), ("-x", 1)] {
         list.push(u8::try_from(name.len()).unwrap());
         list.extend(name.as_bytes());
         list.extend(bytes.to_le_bytes());
     }
-    put("image_layout", "three-files", &list)
+    seeds.put("image_layout", "three-files", &list);
 }
 
-fn event_logs() -> std::io::Result<()> {
-    put("event_log", "ccel", &fixture("tdx/eventlog/ccel.bin"))?;
+fn event_logs(seeds: &mut Seeds) {
+    seeds.put("event_log", "ccel", &fixture("tdx/eventlog/ccel.bin"));
     let json = fixture("tdx/eventlog/tdx-lite-getquote.json");
-    put("event_log", "dstack.json", &json)
+    seeds.put("event_log", "dstack.json", &json);
 }
 
 /// One tensor of 32 bytes.
@@ -173,13 +209,13 @@ fn safetensors(name: &str) -> Vec<u8> {
     file
 }
 
-fn models() -> std::io::Result<()> {
-    put("gguf", "tiny", &gguf())?;
-    put("safetensors", "tiny", &safetensors("t"))?;
-    put("safetensors", "empty", b"\x02\0\0\0\0\0\0\0{}")?;
+fn models(seeds: &mut Seeds) {
+    seeds.put("gguf", "tiny", &gguf());
+    seeds.put("safetensors", "tiny", &safetensors("t"));
+    seeds.put("safetensors", "empty", b"\x02\0\0\0\0\0\0\0{}");
     let empty: &[u8] = b"";
     let one = [&gguf(), empty, empty, empty, empty, empty, empty, empty];
-    put("model_directory", "gguf", &join(&one))?;
+    seeds.put("model_directory", "gguf", &join(&one));
     let index = br#"{"metadata":{},"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#;
     let (a, b) = (safetensors("a"), safetensors("b"));
     let sharded: [&[u8]; 8] = [
@@ -192,40 +228,40 @@ fn models() -> std::io::Result<()> {
         &a,
         &b,
     ];
-    put("model_directory", "sharded", &join(&sharded))
+    seeds.put("model_directory", "sharded", &join(&sharded));
 }
 
-fn documents() -> std::io::Result<()> {
+fn documents(seeds: &mut Seeds) {
     let values = honest::references().to_json().unwrap();
     let configuration = honest::configuration().to_canonical_bytes().unwrap();
-    put(
+    seeds.put(
         "documents",
         "launch-configuration",
         &join(&[b"", &configuration]),
-    )?;
-    let shapes = std::fs::read(root().join("ci/lib/shapes.json"))?;
-    put(
+    );
+    let shapes = std::fs::read(root().join("ci/lib/shapes.json")).unwrap();
+    seeds.put(
         "documents",
         "shapes",
         &join(&[&shapes, &shapes[..shapes.len() - 3]]),
-    )?;
+    );
     let model = format!(
         "{{\"name\":\"m\",\"verity\":\"{}\"}}",
         honest::configuration().models[0].verity
     );
-    put("documents", "model", &join(&[model.as_bytes(), b"{}"]))?;
+    seeds.put("documents", "model", &join(&[model.as_bytes(), b"{}"]));
     let sbom = FileDigest::of(b"{}\n");
     let files = format!(r#"{{"sbom.cdx.json":{{"sha256":"{sbom}"}}}}"#);
     let head = r#""image":"0.1.0","flavour":"cpu","profile":"research""#;
     let manifest = format!(r#"{{{head},"files":{files}}}"#);
-    put(
+    seeds.put(
         "documents",
         "release",
         &join(&[manifest.as_bytes(), values.as_bytes()]),
-    )
+    );
 }
 
-fn transparency() -> std::io::Result<()> {
+fn transparency(seeds: &mut Seeds) {
     let mut log = ReleaseLog::default();
     for patch in 0..3 {
         let record = ReleaseRecord {
@@ -241,33 +277,33 @@ fn transparency() -> std::io::Result<()> {
     }
     let key = log_key();
     let note = log.sign(&key).unwrap();
-    put("transparency", "log", log.to_string().as_bytes())?;
-    put(
+    seeds.put("transparency", "log", log.to_string().as_bytes());
+    seeds.put(
         "transparency",
         "record",
         log.records()[0].to_string().as_bytes(),
-    )?;
-    put("transparency", "checkpoint", note.to_string().as_bytes())?;
-    put("transparency", "key", key.verifier().to_string().as_bytes())?;
+    );
+    seeds.put("transparency", "checkpoint", note.to_string().as_bytes());
+    seeds.put("transparency", "key", key.verifier().to_string().as_bytes());
     let inclusion = log.inclusion(1, note.clone()).unwrap().to_string();
-    put("transparency", "inclusion", inclusion.as_bytes())?;
+    seeds.put("transparency", "inclusion", inclusion.as_bytes());
     let consistency = log.consistency(2, note).unwrap().to_string();
-    put("transparency", "consistency", consistency.as_bytes())
+    seeds.put("transparency", "consistency", consistency.as_bytes());
 }
 
-fn wire() -> std::io::Result<()> {
+fn wire(seeds: &mut Seeds) {
     let challenge = Challenge {
         class: EvidenceClass::Fresh,
         nonce: Nonce([9; 32]),
     };
-    put("evidence", "challenge", &challenge.encode())?;
+    seeds.put("evidence", "challenge", &challenge.encode());
     let genoa = Machine::Genoa.evidence();
-    put("evidence", "statement", &genoa.statement.encode())?;
-    put("evidence", "endorsements", &genoa.endorsements.encode())?;
-    put("evidence", "evidence", &genoa.encode())?;
+    seeds.put("evidence", "statement", &genoa.statement.encode());
+    seeds.put("evidence", "endorsements", &genoa.endorsements.encode());
+    seeds.put("evidence", "evidence", &genoa.encode());
     for machine in Machine::ALL {
         let name = format!("{machine:?}").to_lowercase();
-        put("appraise", &name, &machine.evidence().encode())?;
+        seeds.put("appraise", &name, &machine.evidence().encode());
     }
     // One step deeper than the signature each, which no fuzzer forges.
     for lie in [
@@ -283,11 +319,11 @@ fn wire() -> std::io::Result<()> {
         Lie::OtherMeasurement,
     ] {
         let evidence = Machine::Genoa.lying(Some(lie));
-        put(
+        seeds.put(
             "appraise",
             &format!("genoa-{}", lie.name()),
             &evidence.encode(),
-        )?;
+        );
     }
     for lie in [
         Lie::ServiceTd,
@@ -297,18 +333,18 @@ fn wire() -> std::io::Result<()> {
         Lie::Revoked,
     ] {
         let evidence = Machine::TdxV5.lying(Some(lie));
-        put(
+        seeds.put(
             "appraise",
             &format!("tdx-{}", lie.name()),
             &evidence.encode(),
-        )?;
+        );
     }
     let policy = AppraisalPolicy::strict().to_json().unwrap();
-    put("policy", "strict", policy.as_bytes())
+    seeds.put("policy", "strict", policy.as_bytes());
 }
 
-fn grants() -> std::io::Result<()> {
-    put("machine_grant", "genoa", honest::grant())?;
+fn grants(seeds: &mut Seeds) {
+    seeds.put("machine_grant", "genoa", honest::grant());
     let mut granted = MachineGrant {
         network: NetworkId(-239),
         chip: ChipIdentity::Tdx(Ppid([9; 16])),
@@ -317,13 +353,13 @@ fn grants() -> std::io::Result<()> {
         not_after: honest::NOW,
     };
     let key = SigningKey::from_bytes(&[6; 32]);
-    put(
+    seeds.put(
         "machine_grant",
         "longest",
         &granted.clone().sign(&key).encode(),
-    )?;
+    );
     granted.devices.clear();
-    put("machine_grant", "tdx", &granted.sign(&key).encode())
+    seeds.put("machine_grant", "tdx", &granted.sign(&key).encode());
 }
 
 fn item(of: &Endorsements, kind: EndorsementKind) -> Vec<u8> {
@@ -331,15 +367,15 @@ fn item(of: &Endorsements, kind: EndorsementKind) -> Vec<u8> {
 }
 
 /// Each part of evidence alone: of a simulated machine, and real ones.
-fn parts() -> std::io::Result<()> {
+fn parts(seeds: &mut Seeds) {
     let genoa = Machine::Genoa.evidence();
-    put("snp_report", "genoa", &genoa.report)?;
-    put("snp_report", "turin", &Machine::Turin.evidence().report)?;
-    put(
+    seeds.put("snp_report", "genoa", &genoa.report);
+    seeds.put("snp_report", "turin", &Machine::Turin.evidence().report);
+    seeds.put(
         "snp_report",
         "milan-real",
         &fixture("snp/milan-v2/report.bin"),
-    )?;
+    );
     let kinds = [
         EndorsementKind::SnpArk,
         EndorsementKind::SnpAsk,
@@ -348,55 +384,67 @@ fn parts() -> std::io::Result<()> {
     for (name, stapled) in [("genoa", genoa), ("turin", Machine::Turin.evidence())] {
         let chain = kinds.map(|kind| item(&stapled.endorsements, kind));
         let chain = chain.each_ref().map(Vec::as_slice);
-        put("snp_certificates", name, &join(&chain))?;
+        seeds.put("snp_certificates", name, &join(&chain));
     }
     let real = ["ark", "ask", "vcek"].map(|name| fixture(&format!("snp/milan-v2/{name}.der")));
     let real = real.each_ref().map(Vec::as_slice);
-    put("snp_certificates", "milan-real", &join(&real))?;
-    put(
+    seeds.put("snp_certificates", "milan-real", &join(&real));
+    seeds.put(
         "snp_crl",
         "genoa",
         &item(&genoa.endorsements, EndorsementKind::SnpCrl),
-    )?;
+    );
     let v4 = Machine::TdxV4.evidence();
-    put("tdx_quote", "v4", &v4.report)?;
-    put("tdx_quote", "v5", &Machine::TdxV5.evidence().report)?;
-    put(
+    seeds.put("tdx_quote", "v4", &v4.report);
+    seeds.put("tdx_quote", "v5", &Machine::TdxV5.evidence().report);
+    seeds.put(
         "tdx_quote",
         "v4-real",
         &fixture("tdx/dcap-qvl/tdx_quote.bin"),
-    )?;
-    put(
+    );
+    seeds.put(
         "tdx_quote",
         "v5-real",
         &fixture("tdx/dcap-qvl/tdx_quote_td15ex.bin"),
-    )?;
+    );
     let collateral = item(&v4.endorsements, EndorsementKind::TdxCollateral);
-    put("tdx_collateral", "simulated", &collateral)?;
+    seeds.put("tdx_collateral", "simulated", &collateral);
     let real = fixture("tdx/dcap-qvl/tdx_quote_collateral.json");
-    put("tdx_collateral", "real", &real)
+    seeds.put("tdx_collateral", "real", &real);
 }
 
 /// One simulated GPU: its evidence, and what is stapled for it.
-fn devices() -> std::io::Result<()> {
+fn devices(seeds: &mut Seeds) {
     let (evidence, stapled) = fuzz_targets::devices::honest();
-    put("gpu_evidence", "hopper", &join(&[evidence, b""]))?;
-    put("gpu_evidence", "hopper-stapled", &join(&[b"", stapled]))
+    seeds.put("gpu_evidence", "hopper", &join(&[evidence, b""]));
+    seeds.put("gpu_evidence", "hopper-stapled", &join(&[b"", stapled]));
 }
 
 /// Hostile inputs that are short: a fuzzer goes on from there.
-fn small_hostile() -> std::io::Result<()> {
+fn small_hostile(seeds: &mut Seeds) {
     for row in hostile::all() {
         let input = (row.make)();
         if input.len() <= 8192 && fuzz_targets::named(row.parser).is_some() {
             let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
             let name: String = row.what.chars().map(kept).collect();
-            put(
+            seeds.put(
                 row.parser,
                 &format!("hostile-{}", name.to_lowercase()),
                 &input,
-            )?;
+            );
         }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committed_seeds_are_those_that_would_be_written_now() {
+        let is_stale = |seed: &Seed| std::fs::read(seed.path()).ok() != Some(seed.bytes.clone());
+        let stale: Vec<_> = all().into_iter().filter(is_stale).collect();
+        let names: Vec<_> = stale.iter().map(Seed::path).collect();
+        assert!(names.is_empty(), "stale, to be written anew: {names:?}");
+    }
 }

@@ -71,14 +71,18 @@ pub fn appraise(input: &[u8]) -> Outcome {
     }
 }
 
-/// An attestation report with AMD's endorsements.
+/// An attestation report with AMD's endorsements, of the machine whose CPUID family it names.
 pub fn snp_report(input: &[u8]) -> Outcome {
-    let mut evidence = Machine::Genoa.evidence().clone();
+    let machine = match input.get(0x188) {
+        Some(0x1a) => Machine::Turin,
+        Some(_) | None => Machine::Genoa,
+    };
+    let mut evidence = machine.evidence().clone();
     evidence.report = input.to_vec();
     judged(&evidence)
 }
 
-/// AMD's certificates: root, intermediate, the chip's.
+/// AMD's certificates (root, intermediate, the chip's), in the evidence of the root's machine.
 pub fn snp_certificates(input: &[u8]) -> Outcome {
     let [ark, ask, vcek] = pieces::split::<3>(input);
     let items = [
@@ -86,7 +90,15 @@ pub fn snp_certificates(input: &[u8]) -> Outcome {
         (EndorsementKind::SnpAsk, ask),
         (EndorsementKind::SnpVcek, vcek),
     ];
-    endorsed(Machine::Genoa, &items)
+    let turin = Machine::Turin
+        .evidence()
+        .endorsements
+        .get(EndorsementKind::SnpArk);
+    let machine = match turin == Some(ark) {
+        true => Machine::Turin,
+        false => Machine::Genoa,
+    };
+    endorsed(machine, &items)
 }
 
 /// AMD's revocation list.
