@@ -364,6 +364,182 @@ async fn whoever_leaves_cancels_all_choices() {
     }
 }
 
+fn question_as_response(stream: bool) -> Value {
+    json!({
+        "model": MODEL,
+        "input": "What is the capital of France?",
+        "instructions": "Answer in one word.",
+        "temperature": 0,
+        "max_output_tokens": 16,
+        "stream": stream,
+    })
+}
+
+/// The script's receipts state the seed 1, which this API cannot ask for: any is taken.
+#[tokio::test]
+async fn a_response_is_a_chat_in_openais_newer_shape() {
+    let mut port = Port::open(Script::default(), enough()).await;
+    let request = port.request(Method::POST, "/v1/responses", &question_as_response(false));
+    let (status, body) = port.send(request).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let value: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&value["object"], &value["status"]),
+        (&json!("response"), &json!("completed"))
+    );
+    assert_eq!(value["output"][0]["role"], "assistant");
+    let part = json!({
+        "type": "output_text", "text": WORDS.concat(), "annotations": [], "logprobs": [],
+    });
+    assert_eq!(value["output"][0]["content"], json!([part]));
+    let usage = json!({
+        "input_tokens": 20, "input_tokens_details": { "cached_tokens": 0 },
+        "output_tokens": 5, "output_tokens_details": { "reasoning_tokens": 0 },
+        "total_tokens": 25,
+    });
+    assert_eq!(value["usage"], usage);
+    assert_eq!(
+        (&value["store"], &value["error"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(value["instructions"], "Answer in one word.");
+    assert_eq!(value["max_output_tokens"], 16);
+    let sent: Value = serde_json::from_slice(&port.peer.seen.lock().unwrap().bodies[0]).unwrap();
+    assert_eq!(sent["messages"][0]["role"], "system");
+    assert_eq!(
+        sent["messages"][1]["content"],
+        "What is the capital of France?"
+    );
+    let Some(Notice::Settled { charged, .. }) = port.notices.recv().await else {
+        panic!("no receipt");
+    };
+    assert_eq!(charged, u128::from(WHOLE_COST));
+}
+
+/// The events of a stream of the Responses API: each one's name is its type, and they are numbered.
+fn events(body: &str) -> Vec<Value> {
+    let events: Vec<Value> = body
+        .split_terminator("\n\n")
+        .map(|event| {
+            let (name, data) = event.split_once('\n').unwrap();
+            let value: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            assert_eq!(name.strip_prefix("event: "), value["type"].as_str());
+            value
+        })
+        .collect();
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence_number"], number);
+    }
+    events
+}
+
+#[tokio::test]
+async fn a_streamed_response_has_openais_events_in_their_order() {
+    let port = Port::open(Script::default(), enough()).await;
+    let request = port.request(Method::POST, "/v1/responses", &question_as_response(true));
+    let (status, body) = port.send(request).await;
+    assert_eq!(status, StatusCode::OK);
+    let events = events(&body);
+    let names: Vec<_> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    let delta = "response.output_text.delta";
+    let expected = [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        delta,
+        delta,
+        delta,
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ];
+    assert_eq!(names, expected, "a token without text has no event");
+    let text: String = events
+        .iter()
+        .filter_map(|event| event["delta"].as_str())
+        .collect();
+    assert_eq!(text, WORDS.concat());
+    assert_eq!(events[7]["text"], text);
+    let item = &events[2]["item"]["id"];
+    assert!(events[3..9].iter().all(|event| event["item_id"] == *item));
+    assert_eq!(events[9]["item"]["id"], *item);
+    let (first, last) = (&events[0]["response"], &events[10]["response"]);
+    assert_eq!(
+        (&first["status"], &first["usage"]),
+        (&json!("in_progress"), &Value::Null)
+    );
+    assert_eq!(first["id"], last["id"]);
+    assert_eq!(last["status"], "completed");
+    assert_eq!(last["output"], json!([events[9]["item"]]));
+    assert_eq!(last["usage"]["output_tokens"], 5);
+}
+
+#[tokio::test]
+async fn a_response_that_reaches_its_limit_is_incomplete() {
+    let script = Script {
+        finish: "length",
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let mut asked = question_as_response(true);
+    asked["max_output_tokens"] = json!(4);
+    let (_, body) = port
+        .send(port.request(Method::POST, "/v1/responses", &asked))
+        .await;
+    let last = events(&body).pop().unwrap();
+    assert_eq!(last["type"], "response.incomplete");
+    let response = &last["response"];
+    assert_eq!(
+        response["incomplete_details"]["reason"],
+        "max_output_tokens"
+    );
+    assert_eq!(response["output"][0]["status"], "incomplete");
+    assert_eq!(response["usage"]["output_tokens"], 4);
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_has_failed() {
+    let script = Script {
+        broken_seed: Some(1),
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let post = |stream| port.request(Method::POST, "/v1/responses", &question_as_response(stream));
+    let (status, body) = port.send(post(true)).await;
+    assert_eq!(status, StatusCode::OK, "it began well");
+    let last = events(&body).pop().unwrap();
+    assert_eq!(last["type"], "response.failed");
+    assert_eq!(last["response"]["status"], "failed");
+    assert_eq!(last["response"]["error"]["code"], "engine-unavailable");
+    let (status, body) = port.send(post(false)).await;
+    let refusal = (status.as_u16(), code(&body));
+    assert_eq!(refusal, (422, "engine-unavailable".to_owned()));
+}
+
+#[tokio::test]
+async fn a_response_names_what_it_does_not_take_before_anything_is_sent() {
+    let port = Port::open(Script::default(), enough()).await;
+    for (member, value) in [
+        ("store", json!(true)),
+        ("tools", json!([{ "type": "function" }])),
+    ] {
+        let mut asked = question_as_response(false);
+        asked[member] = value;
+        let request = port.request(Method::POST, "/v1/responses", &asked);
+        let (status, body) = port.send(request).await;
+        let refusal = (status.as_u16(), code(&body));
+        assert_eq!(refusal, (400, "unsupported-member".to_owned()));
+        let value: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(value["error"]["param"], member);
+    }
+    assert_eq!(port.peer.paths().len(), 1, "the challenge");
+}
+
 /// A token that is certain, and one alternative.
 fn told(word: &str) -> Value {
     let token = json!({ "token": word, "logprob": -0.25, "bytes": word.as_bytes() });

@@ -32,6 +32,7 @@ pub use answer::{Answering, Settled};
 pub use choices::{Asking, Gathering, Heard, MAX_CHOICES, Several};
 pub use events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
 pub use probabilities::Probabilities;
+pub(crate) use request::members;
 pub use request::{Asked, ChatRequest, ChatRequestError, Delivery, Question};
 pub use till::Till;
 

@@ -254,7 +254,7 @@ impl ChatRequest {
 }
 
 /// The members of a body that is short enough to be sent.
-pub(super) fn members(body: &Bytes) -> Result<Map<String, Value>, ChatRequestError> {
+pub(crate) fn members(body: &Bytes) -> Result<Map<String, Value>, ChatRequestError> {
     if body.len() > MAX_REQUEST_BYTES {
         return Err(ChatRequestError::TooLong);
     }

@@ -8,11 +8,13 @@
 mod choices;
 mod openai;
 mod reply;
+mod responses;
 
 use core::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -20,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::receipt::TokenCounts;
 use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES, MODELS_PATH};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -27,7 +30,8 @@ use tokio::task::JoinSet;
 
 use self::choices::Joined;
 use self::openai::{Refusal, WholeAnswer};
-use self::reply::{LocalBody, json, refused, streamed};
+use self::reply::{Ended, LocalBody, Reader, json, refused, streamed};
+use self::responses::{ResponseAnswer, ResponseRequest, renamed};
 use crate::chat::{
     Answering, AskError, Asked, Asking, Chat, ChatRequest, Delivery, Gathering, Heard, Settled,
     Several,
@@ -35,6 +39,8 @@ use crate::chat::{
 
 /// For whoever watches this program; nothing of it reaches the machine but an attestation.
 const HEALTH_PATH: &str = "/health";
+/// OpenAI's other path for chats, translated here.
+const RESPONSES_PATH: &str = "/v1/responses";
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 64;
 /// A request's head must arrive within this time.
@@ -170,6 +176,10 @@ impl LocalPort {
         match (request.method(), path.as_str(), one) {
             (&Method::POST, CHAT_PATH, _) => self.ask(Asked::Chat, request).await,
             (&Method::POST, COMPLETIONS_PATH, _) => self.ask(Asked::Text, request).await,
+            (&Method::POST, RESPONSES_PATH, _) => {
+                let answered = self.respond(request).await;
+                answered.map_err(renamed)
+            }
             // Healthy is a port behind which a machine is attested, now.
             (&Method::GET, HEALTH_PATH, _) => {
                 self.chat.session().await.map_err(|e| Refusal::of(&e))?;
@@ -186,12 +196,14 @@ impl LocalPort {
                     None => Err(Refusal::of(&AskError::UnknownModel)),
                 }
             }
-            (_, CHAT_PATH | COMPLETIONS_PATH | MODELS_PATH | HEALTH_PATH, _) => Err(Refusal::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "invalid_request_error",
-                "wrong-method",
-                "this path does not take this method",
-            )),
+            (_, CHAT_PATH | COMPLETIONS_PATH | RESPONSES_PATH | MODELS_PATH | HEALTH_PATH, _) => {
+                Err(Refusal::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "invalid_request_error",
+                    "wrong-method",
+                    "this path does not take this method",
+                ))
+            }
             _ => Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "invalid_request_error",
@@ -206,20 +218,8 @@ impl LocalPort {
         asked: Asked,
         request: Request<Incoming>,
     ) -> Result<Response<LocalBody>, Refusal> {
-        let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES);
-        let body = body.collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Refusal::of_request(crate::chat::ChatRequestError::TooLong)
-            } else {
-                Refusal::new(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_error",
-                    "body-missing",
-                    "the body did not arrive",
-                )
-            }
-        })?;
-        match Asking::of_openai(asked, &body.to_bytes()).map_err(Refusal::of_request)? {
+        let body = read(request).await?;
+        match Asking::of_openai(asked, &body).map_err(Refusal::of_request)? {
             Asking::One(request) => self.ask_one(&request).await,
             Asking::Several(several) => self.ask_several(asked, several).await,
         }
@@ -246,6 +246,47 @@ impl LocalPort {
             Delivery::Streamed => Ok(self.stream_several(count, gathering, several.include_usage)),
             Delivery::Whole => self.whole_of_several(asked, count, gathering).await,
         }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<LocalBody>, Refusal> {
+        let request = ResponseRequest::of_openai(&read(request).await?)?;
+        let answer = ResponseAnswer::to(&request, &self.chat)?;
+        let answering = self.chat.ask(&request.chat).await;
+        let answering = answering.map_err(|error| Refusal::before_answer(&error))?;
+        match request.delivery {
+            Delivery::Streamed => Ok(self.stream_response(answering, answer)),
+            Delivery::Whole => self.whole_response(answering, answer).await,
+        }
+    }
+
+    fn stream_response(
+        &self,
+        mut answering: Answering,
+        mut answer: ResponseAnswer,
+    ) -> Response<LocalBody> {
+        let notices = self.notices.clone();
+        streamed(self.notices.clone(), 1, move |mut reader| async move {
+            match tell_response(&mut reader, &mut answering, &mut answer, &notices).await {
+                Err(Ended::Broken(error)) => {
+                    let refusal = renamed(Refusal::of(&error));
+                    reader.end(answer.failed(&refusal)).await?;
+                    Err(Ended::Told(refusal))
+                }
+                told => told,
+            }
+        })
+    }
+
+    async fn whole_response(
+        &self,
+        mut answering: Answering,
+        mut answer: ResponseAnswer,
+    ) -> Result<Response<LocalBody>, Refusal> {
+        while let Some(chunk) = answering.next().await.map_err(|e| Refusal::of(&e))? {
+            let _for_readers_of_streams = answer.chunk(&chunk);
+        }
+        let tokens = settled_tokens(&answering, &self.notices);
+        Ok(json(answer.whole(&tokens)))
     }
 
     /// Chunks go on as they come; ours are stripped. When the reader goes away before the end, the
@@ -327,6 +368,47 @@ impl LocalPort {
         }
         Ok(json(joined.whole(answers)))
     }
+}
+
+/// A body under its limit.
+async fn read(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES);
+    let body = body.collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Refusal::of_request(crate::chat::ChatRequestError::TooLong)
+        } else {
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "body-missing",
+                "the body did not arrive",
+            )
+        }
+    })?;
+    Ok(body.to_bytes())
+}
+
+async fn tell_response(
+    reader: &mut Reader,
+    answering: &mut Answering,
+    answer: &mut ResponseAnswer,
+    notices: &mpsc::UnboundedSender<Notice>,
+) -> Result<(), Ended> {
+    reader.begin(answer.opening()).await?;
+    while let Some(chunk) = reader.wait(answering.next()).await? {
+        reader.tell(answer.chunk(&chunk), &chunk).await?;
+    }
+    let tokens = settled_tokens(answering, notices);
+    reader.end(answer.end(&tokens)).await
+}
+
+/// What the receipt of a whole answer counts; whoever watches the port is told of it.
+fn settled_tokens(answering: &Answering, notices: &mpsc::UnboundedSender<Notice>) -> TokenCounts {
+    let settled = answering.settled();
+    settled.map_or_else(TokenCounts::default, |settled| {
+        tell_settled(notices, settled);
+        settled.receipt.receipt().tokens
+    })
 }
 
 fn tell_settled(notices: &mpsc::UnboundedSender<Notice>, settled: &Settled) {

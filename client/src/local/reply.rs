@@ -66,6 +66,8 @@ pub(super) fn refused(refusal: &Refusal) -> Response<LocalBody> {
 pub(super) enum Ended {
     /// There is no more of the answer.
     Broken(AskError),
+    /// The same, and the reader was told.
+    Told(Refusal),
     /// Nobody reads it.
     ReaderGone,
 }
@@ -91,9 +93,18 @@ impl Reader {
         }
     }
 
-    /// Hands on an event that tells of this chunk.
-    pub(super) async fn tell(&mut self, event: Bytes, of: &Chunk) -> Result<(), Ended> {
-        let sent = self.events.send(event).await;
+    /// Hands on what comes before the first chunk.
+    pub(super) async fn begin(&self, events: Bytes) -> Result<(), Ended> {
+        let sent = self.events.send(events).await;
+        sent.map_err(|_| Ended::ReaderGone)
+    }
+
+    /// Hands on what tells of this chunk, if anything does.
+    pub(super) async fn tell(&mut self, events: Bytes, of: &Chunk) -> Result<(), Ended> {
+        let sent = match events.is_empty() {
+            true => Ok(()),
+            false => self.events.send(events).await,
+        };
         if of.finish.is_some() {
             self.open = self.open.saturating_sub(1);
         }
@@ -125,17 +136,19 @@ where
         open: choices,
     });
     tokio::spawn(async move {
-        match telling.await {
-            Ok(()) | Err(Ended::ReaderGone) => {}
+        let refusal = match telling.await {
+            Ok(()) | Err(Ended::ReaderGone) => return,
+            Err(Ended::Told(refusal)) => refusal,
             Err(Ended::Broken(error)) => {
                 let refusal = Refusal::of(&error);
-                let code = refusal.code.clone();
-                // Nobody listens any more when the program stops.
-                let _told = notices.send(Notice::Refused { code });
                 let last = openai::event(&refusal.to_json());
                 let _reader_may_be_gone = events.send(last).await;
+                refusal
             }
-        }
+        };
+        let code = refusal.code;
+        // Nobody listens any more when the program stops.
+        let _told = notices.send(Notice::Refused { code });
     });
     let mut response = Response::new(LocalBody::Stream(receiver));
     let headers = response.headers_mut();

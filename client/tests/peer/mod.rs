@@ -198,6 +198,8 @@ pub struct Script {
     pub refused_seed: Option<u64>,
     /// Answers to requests with this seed break off after their words.
     pub broken_seed: Option<u64>,
+    /// Why answers end: `stop`, or `length` with a request for four tokens.
+    pub finish: &'static str,
     /// Answers stand still after their words until nobody waits for them.
     pub holds: bool,
 }
@@ -214,6 +216,7 @@ impl Default for Script {
             word: |_, word| word.to_owned(),
             refused_seed: None,
             broken_seed: None,
+            finish: "stop",
             holds: false,
         }
     }
@@ -480,11 +483,11 @@ impl Peer {
             return format!("{stream}data: {error}\n\ndata: [DONE]\n\n");
         }
         stream.push_str(&if of_text {
-            text_chunk("", Some("stop"))
+            text_chunk("", Some(self.script.finish))
         } else {
-            chunk(&json!({}), json!(null), Some("stop"))
+            chunk(&json!({}), json!(null), Some(self.script.finish))
         });
-        let delivered = tokens(5);
+        let delivered = tokens(if self.script.finish == "stop" { 5 } else { 4 });
         stream.push_str(&progress(&delivered, self.script.progress));
         if self.script.with_receipt {
             let salt: Salt = headers[SALT_HEADER].to_str().unwrap().parse().unwrap();
@@ -510,6 +513,7 @@ impl Peer {
     ) -> String {
         let seed = seed_of(body);
         let words = WORDS.map(|word| (self.script.word)(seed, word));
+        let by_itself = self.script.finish == "stop";
         let mut held = sequence.lock().unwrap();
         let mut receipt = Receipt {
             network: RESEARCH_NETWORK,
@@ -529,12 +533,16 @@ impl Peer {
                 presence_milli: 0,
                 frequency_milli: 0,
                 seed,
-                max_tokens: 16,
+                max_tokens: if by_itself { 16 } else { 4 },
             },
             tokens,
             prices: PRICES,
-            charged: Nano::from_u64(WHOLE_COST),
-            finish: FinishReason::Stop,
+            charged: PRICES.cost(&tokens).unwrap(),
+            finish: if by_itself {
+                FinishReason::Stop
+            } else {
+                FinishReason::Length
+            },
             channel: voucher.voucher.channel,
             epoch: voucher.voucher.epoch,
             sequence: held.0,

@@ -231,6 +231,29 @@ def gives_several_choices(client):
     require((error.code, error.param) == ("request-invalid-member", "n"), error.code)
 
 
+def answers_in_the_shape_of_responses(client):
+    request = {"model": MODEL, "input": QUESTION[0]["content"], "temperature": 0}
+    answer = client.responses.create(**request, max_output_tokens=16)
+    require("Paris" in answer.output_text, "the word is not in the answer")
+    require(answer.usage.input_tokens == PROMPT_TOKENS, answer.usage)
+    require(answer.store is False, "it says that it stored something")
+    events = list(client.responses.create(**request, max_output_tokens=16, stream=True))
+    require([event.sequence_number for event in events] == list(range(len(events))), "numbers")
+    text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    require(text == answer.output_text, "the stream says something else")
+    require(events[0].type == "response.created", events[0].type)
+    last = events[-1]
+    require(last.type == f"response.{answer.status}", (last.type, answer.status))
+    require(last.response.output_text == text, "the last event says something else")
+    cut = client.responses.create(**request, max_output_tokens=1)
+    require(cut.status == "incomplete", cut.status)
+    require(cut.incomplete_details.reason == "max_output_tokens", cut.incomplete_details)
+    for member, value in (("store", True), ("previous_response_id", "resp_1")):
+        refused = lambda: client.responses.create(**request, **{member: value})
+        error = refusal(openai.BadRequestError, refused)
+        require((error.code, error.param) == ("unsupported-member", member), error.code)
+
+
 def continues_a_text(client):
     request = {"model": MODEL, "prompt": "The capital of France is", "temperature": 0}
     answer = client.completions.create(**request, max_tokens=8)
@@ -264,6 +287,7 @@ CLAIMS = [
     tells_how_probable_its_tokens_are,
     writes_what_a_schema_says,
     gives_several_choices,
+    answers_in_the_shape_of_responses,
     continues_a_text,
     streams_three_answers_at_once,
 ]
