@@ -13,6 +13,10 @@ pub const CHAT_PATH: &str = "/v1/chat/completions";
 pub const COMPLETIONS_PATH: &str = "/v1/completions";
 /// OpenAI's path for the list of models.
 pub const MODELS_PATH: &str = "/v1/models";
+/// Whether the machine can answer, as usual servers tell it.
+pub const HEALTH_PATH: &str = "/health";
+/// What a connection may read of itself, in Prometheus' text format.
+pub const METRICS_PATH: &str = "/metrics";
 /// Path to which the next voucher is posted: the body is an encoded signed voucher.
 pub const VOUCHER_PATH: &str = "/.cocoon/v1/voucher";
 /// Header of a chat request: the client's highest voucher of the channel, encoded, base64.

@@ -81,7 +81,8 @@ pub(crate) async fn begin(
     };
     let delivery = Delivery::new(Arc::clone(service), order, answer, seat, events_in);
     tokio::spawn(async move {
-        delivery.run().await;
+        let (tokens, charged) = delivery.run().await;
+        busy.delivered(&tokens, charged);
         drop((permit, busy));
     });
     Ok(body::events(events))

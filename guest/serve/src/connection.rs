@@ -4,7 +4,7 @@
 //! names; here is the order of refusals and the limits of a connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,8 +14,11 @@ use hyper::body::Incoming;
 use messages::host_control::ServeEvent;
 use protocol::digest::StatementDigest;
 use protocol::evidence::{ATTEST_PATH, CHALLENGE_BYTES, Challenge, Evidence};
+use protocol::nano::Nano;
+use protocol::receipt::TokenCounts;
 use protocol::serving::{
-    CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES, MODELS_PATH, VOUCHER_HEADER, VOUCHER_PATH,
+    CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, MAX_REQUEST_BYTES, METRICS_PATH, MODELS_PATH,
+    VOUCHER_HEADER, VOUCHER_PATH,
 };
 use protocol::tee::EvidenceClass;
 use protocol::voucher::SIGNED_BYTES;
@@ -25,6 +28,7 @@ use tokio::time::Instant;
 use crate::api::Kind;
 use crate::body::{self, Answered};
 use crate::errors::Refusal;
+use crate::metrics::{self, Facts, Tally};
 use crate::service::Service;
 use crate::tls::Channel;
 use crate::{chat, headers, vouchers};
@@ -58,6 +62,7 @@ pub(crate) struct Connection {
     attested: Mutex<Option<Attested>>,
     challenged: AtomicBool,
     activity: Mutex<Activity>,
+    tally: Mutex<Tally>,
 }
 
 struct Activity {
@@ -76,11 +81,13 @@ impl Connection {
                 requests: 0,
                 since: Instant::now(),
             }),
+            tally: Mutex::default(),
         }
     }
 
     /// Answers one request.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Answered> {
+        self.tally().request();
         let busy = Busy::new(&self);
         match self.route(request, busy).await {
             Ok(response) => response,
@@ -136,8 +143,36 @@ impl Connection {
                 expect(&head.method, &Method::GET)?;
                 Ok(body::whole(StatusCode::OK, JSON, self.models()))
             }
+            HEALTH_PATH => {
+                expect(&head.method, &Method::GET)?;
+                self.health()
+            }
+            METRICS_PATH => {
+                expect(&head.method, &Method::GET)?;
+                let metrics = self.metrics(&attested);
+                Ok(body::whole(StatusCode::OK, metrics::TYPE, metrics))
+            }
             _ => Err(Refusal::UnknownPath),
         }
+    }
+
+    /// Healthy is a machine that can answer: with an engine that has loaded its model.
+    fn health(&self) -> Result<Response<Answered>, Refusal> {
+        if !self.service.engine.is_loaded() {
+            return Err(Refusal::EngineUnavailable);
+        }
+        let healthy = br#"{"status":"ok"}"#.to_vec();
+        Ok(body::whole(StatusCode::OK, JSON, healthy))
+    }
+
+    fn metrics(&self, attested: &Attested) -> Vec<u8> {
+        let facts = Facts {
+            evidence_age: attested.at.elapsed().as_secs(),
+            engine: self.service.engine.is_loaded(),
+            limits: self.service.configuration.limits,
+            image: self.service.deployment.image,
+        };
+        self.tally().exposition(&facts)
     }
 
     async fn attest(&self, challenge: &[u8]) -> Result<Response<Answered>, Refusal> {
@@ -205,6 +240,7 @@ impl Connection {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Response<Answered> {
+        self.tally().refusal();
         let status = refusal.status();
         let host = &self.service.host;
         host.event(ServeEvent::RequestRefused, u32::from(status.as_u16()));
@@ -223,6 +259,10 @@ impl Connection {
 
     fn attested(&self) -> Option<Attested> {
         *self.attested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_activity<R>(&self, act: impl FnOnce(&mut Activity) -> R) -> R {
@@ -245,6 +285,11 @@ impl Busy {
     fn new(connection: &Arc<Connection>) -> Self {
         connection.with_activity(|now| now.requests = now.requests.saturating_add(1));
         Self(Arc::clone(connection))
+    }
+
+    /// Its answer ended after so much was delivered.
+    pub(crate) fn delivered(&self, tokens: &TokenCounts, charged: Nano) {
+        self.0.tally().answer(tokens, charged);
     }
 }
 

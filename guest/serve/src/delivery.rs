@@ -95,8 +95,8 @@ impl Delivery {
         }
     }
 
-    /// Delivers to the end.
-    pub(crate) async fn run(mut self) {
+    /// Delivers to the end; what was delivered, and its cost.
+    pub(crate) async fn run(mut self) -> (TokenCounts, Nano) {
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
@@ -109,6 +109,7 @@ impl Delivery {
             End::Gone => Err(ClientGone),
         };
         self.service.host.event(ServeEvent::RequestFinished, 1);
+        self.seat.announce()
     }
 
     async fn step(&mut self) -> Result<(), End> {

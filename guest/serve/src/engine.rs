@@ -103,6 +103,11 @@ impl Engine {
         settled.map_or(EngineState::Lost, |state| *state)
     }
 
+    /// Whether requests can be begun now.
+    pub(crate) fn is_loaded(&self) -> bool {
+        matches!(*self.state.borrow(), EngineState::Loaded(_))
+    }
+
     /// Waits until the engine is gone.
     pub(crate) async fn lost(&self) {
         let mut state = self.state.clone();
@@ -122,7 +127,7 @@ impl Engine {
             ended: false,
         };
         // The state is read after the insertion: an engine that is lost later drops the sender.
-        if !matches!(*self.state.borrow(), EngineState::Loaded(_)) {
+        if !self.is_loaded() {
             answer.ended = true;
             return Err(Refusal::EngineUnavailable);
         }

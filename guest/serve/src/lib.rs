@@ -20,6 +20,7 @@ mod host;
 mod keys;
 mod ledger;
 mod listener;
+mod metrics;
 mod quotes;
 mod receipts;
 pub mod sampling;

@@ -12,7 +12,7 @@ mod stage;
 use http::StatusCode;
 use protocol::evidence::{ATTEST_PATH, Challenge};
 use protocol::launch_configuration::config_digest;
-use protocol::serving::{CHAT_PATH, MODELS_PATH, VOUCHER_PATH};
+use protocol::serving::{CHAT_PATH, HEALTH_PATH, METRICS_PATH, MODELS_PATH, VOUCHER_PATH};
 use protocol::tee::EvidenceClass;
 use protocol::ton::NetworkId;
 use rustls::crypto::aws_lc_rs;
@@ -32,13 +32,19 @@ async fn nothing_is_answered_before_a_challenge_was() {
             (StatusCode::FORBIDDEN, "attest-first")
         );
     }
-    let (status, body) = client.get(MODELS_PATH).await;
-    assert_eq!(
-        (status, code(&body).as_str()),
-        (StatusCode::FORBIDDEN, "attest-first")
-    );
+    for path in [MODELS_PATH, HEALTH_PATH, METRICS_PATH] {
+        let (status, body) = client.get(path).await;
+        assert_eq!(
+            (status, code(&body).as_str()),
+            (StatusCode::FORBIDDEN, "attest-first")
+        );
+    }
     client.attest(0).await;
-    assert_eq!(client.get(MODELS_PATH).await.0, StatusCode::OK);
+    for path in [MODELS_PATH, HEALTH_PATH, METRICS_PATH] {
+        assert_eq!(client.get(path).await.0, StatusCode::OK);
+        let (status, _) = client.post(path, Vec::new()).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    }
     let mut other = Client::connect(&stage.path).await;
     let (status, _) = other.get(MODELS_PATH).await;
     assert_eq!(
@@ -121,6 +127,27 @@ async fn futures_together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F:
         .into_iter()
         .filter_map(|(_, output)| output)
         .collect()
+}
+
+#[tokio::test]
+async fn a_machine_is_healthy_while_its_engine_is() {
+    let stage = Stage::open();
+    let mut client = Client::attested(&stage.path).await;
+    let healthy = client.get(HEALTH_PATH).await;
+    assert_eq!(healthy, (StatusCode::OK, r#"{"status":"ok"}"#.into()));
+    stage.lose_engine();
+    for _ in 0..500 {
+        let (status, body) = client.get(HEALTH_PATH).await;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            assert_eq!(code(&body), "engine-unavailable");
+            let (_, metrics) = client.get(METRICS_PATH).await;
+            let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+            assert!(metrics.contains("cocoon_engine_up 0\n"), "{metrics}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the engine's end was not noticed");
 }
 
 #[tokio::test]

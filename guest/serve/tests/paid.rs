@@ -18,7 +18,7 @@ use messages::host_control::{ServeEvent, StopReason, VoucherDecision};
 use protocol::digest::ReceiptDigest;
 use protocol::nano::Nano;
 use protocol::receipt::{FinishReason, SignedReceipt, request_digest, response_digest};
-use protocol::serving::VOUCHER_PATH;
+use protocol::serving::{METRICS_PATH, VOUCHER_PATH};
 use protocol::ton::NetworkId;
 use serde_json::Value;
 use stage::client::{Client, Event, Payer, SALT, Stream, code, question};
@@ -166,6 +166,56 @@ async fn an_answer_is_streamed_paid_and_receipted() {
     );
     assert!((HOST_TIME..HOST_TIME + 60).contains(&receipt.host_time));
     assert_eq!(stage.seen.lock().unwrap().vouchers.len(), 1 + 4);
+}
+
+/// A connection's own metrics, less the age of its evidence.
+async fn metrics(client: &mut Client) -> Vec<String> {
+    let (status, text) = client.get(METRICS_PATH).await;
+    assert_eq!((status, text.len() % 4096), (StatusCode::OK, 0));
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter(|line| !line.starts_with("cocoon_evidence_age_seconds "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn metrics_tell_a_client_of_its_own_requests_and_of_nobody_elses() {
+    let stage = Stage::open();
+    let mut other = Client::attested(&stage.path).await;
+    let mut fresh = Client::attested(&stage.path).await;
+    let before = metrics(&mut fresh).await;
+    let mut client = Client::attested(&stage.path).await;
+    let payer = Payer::new(9);
+    let stream = client.chat(&payer.voucher(0), &question(100)).await;
+    hear(&mut client, &payer, 0, stream.unwrap()).await;
+    let expected = [
+        "cocoon_connection_answers_total 1".to_owned(),
+        format!("cocoon_connection_tokens_total{{class=\"prompt\"}} {PROMPT}"),
+        format!(
+            "cocoon_connection_tokens_total{{class=\"completion\"}} {}",
+            WORDS + 1
+        ),
+        format!("cocoon_connection_delivered_nano_total {WHOLE_COST}"),
+    ];
+    // The last event may be read a moment before the answer is counted.
+    let mut own = metrics(&mut client).await;
+    for _ in 0..500 {
+        if expected.iter().all(|line| own.contains(line)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        own = metrics(&mut client).await;
+    }
+    for line in &expected {
+        assert!(own.contains(line), "{line}: {own:?}");
+    }
+    let elsewhere = metrics(&mut other).await;
+    assert_eq!(
+        elsewhere, before,
+        "another connection sees the same as before"
+    );
 }
 
 #[tokio::test]
