@@ -4,11 +4,12 @@
 //! Who may be asked is decided here, with the verifier's rules; what is asked and paid is `chat`'s.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::digest::Nonce;
 use protocol::launch_configuration::LaunchConfiguration;
 use protocol::reference_values::ImageVersion;
-use verifier::{AppraisalPolicy, AttestationResult, Rejection, appraise};
+use verifier::{AppraisalPolicy, AttestationResult, Rejection, UnixTime, appraise};
 
 use crate::channel::{
     Answer, AttestedChannel, ChallengeError, ConnectError, OpenError, UnverifiedChannel,
@@ -131,6 +132,7 @@ impl Attester {
             result,
             evidence: answer,
             image: self.pins.references().image,
+            appraised: AtomicU64::new(self.surroundings.now().0),
         })
     }
 
@@ -166,6 +168,8 @@ pub struct Session {
     result: AttestationResult,
     evidence: Answer,
     image: ImageVersion,
+    /// When the last evidence was appraised, seconds since 1970.
+    appraised: AtomicU64,
 }
 
 impl Session {
@@ -199,6 +203,12 @@ impl Session {
         &self.evidence
     }
 
+    /// Seconds since the connection's last evidence was appraised.
+    #[must_use]
+    pub fn evidence_age(&self, now: UnixTime) -> u64 {
+        now.0.saturating_sub(self.appraised.load(Ordering::Relaxed))
+    }
+
     /// Asks for new evidence on the same connection when the old is about to expire.
     ///
     /// # Errors
@@ -224,6 +234,9 @@ impl Session {
             .map_err(|reason| AttestError::Open {
                 reason,
                 application_bytes,
-            })
+            })?;
+        let now = attester.surroundings.now();
+        self.appraised.store(now.0, Ordering::Relaxed);
+        Ok(())
     }
 }

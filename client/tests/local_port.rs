@@ -19,7 +19,7 @@ use client::local::{LocalPort, Notice};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use peer::{Answering, MODEL, Peer, Script, Seen, Stage, WHOLE_COST, WORDS, enough};
+use peer::{Answering, DEPOSIT, MODEL, Peer, Script, Seen, Stage, WHOLE_COST, WORDS, enough};
 use protocol::nano::Nano;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ struct Port {
     stop: oneshot::Sender<()>,
     served: tokio::task::JoinHandle<()>,
     peer: Peer,
-    _stage: Stage,
+    stage: Stage,
 }
 
 impl Port {
@@ -53,7 +53,7 @@ impl Port {
             stop,
             served,
             peer,
-            _stage: stage,
+            stage,
         }
     }
 
@@ -598,7 +598,7 @@ async fn models_are_those_of_the_attested_configuration() {
 }
 
 #[tokio::test]
-async fn is_healthy_while_a_machine_is_attested() {
+async fn is_healthy_while_a_machine_is_attested_and_can_answer() {
     let port = Port::open(Script::default(), enough()).await;
     let get = port.request(Method::GET, "/health", &Value::Null);
     assert_eq!(
@@ -607,6 +607,61 @@ async fn is_healthy_while_a_machine_is_attested() {
     );
     let post = port.request(Method::POST, "/health", &Value::Null);
     assert_eq!(port.send(post).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    let script = Script {
+        without_engine: true,
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let get = port.request(Method::GET, "/health", &Value::Null);
+    let (status, body) = port.send(get).await;
+    let refusal = (status.as_u16(), code(&body));
+    assert_eq!(refusal, (503, "engine-unavailable".to_owned()));
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_asked_and_paid_and_how_old_the_evidence_is() {
+    let port = Port::open(Script::default(), enough()).await;
+    let scrape = async || {
+        let get = port.request(Method::GET, "/metrics", &Value::Null);
+        let (status, text) = port.send(get).await;
+        assert_eq!(status, StatusCode::OK);
+        text
+    };
+    let has = |text: &str, line: &str| text.lines().any(|found| found == line);
+    let before = scrape().await;
+    for line in [
+        "cocoon_answers_total 0",
+        "cocoon_attested 1",
+        "cocoon_evidence_age_seconds 0",
+    ] {
+        assert!(has(&before, line), "{line}: {before}");
+    }
+    assert_eq!(
+        port.peer.paths().len(),
+        1,
+        "a look at it asks the machine for nothing"
+    );
+    port.stage.world.advance(7);
+    let (status, _) = port.post(&several(false, 2)).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, _) = port.post(&json!({})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let after = scrape().await;
+    let paid = 2 * WHOLE_COST;
+    for line in [
+        "# TYPE cocoon_requests_total counter",
+        "cocoon_requests_total{path=\"/v1/chat/completions\"} 2",
+        "cocoon_answers_total 2",
+        "cocoon_refusals_total 1",
+        "cocoon_tokens_total{class=\"prompt\"} 40",
+        "cocoon_tokens_total{class=\"completion\"} 10",
+        &format!("cocoon_charged_nano_total {paid}"),
+        &format!("cocoon_channel_signed_nano {paid}"),
+        &format!("cocoon_channel_deposit_nano {DEPOSIT}"),
+        "cocoon_evidence_age_seconds 7",
+    ] {
+        assert!(has(&after, line), "{line}: {after}");
+    }
 }
 
 #[tokio::test]

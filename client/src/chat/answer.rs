@@ -353,7 +353,7 @@ fn shown_voucher(headers: &HeaderMap) -> Option<SignedVoucher> {
     SignedVoucher::decode(&bytes).ok()
 }
 
-async fn refusal(response: Response<Incoming>) -> AskError {
+pub(super) async fn refusal(response: Response<Incoming>) -> AskError {
     let error = error_of(response).await;
     AskError::Refused {
         status: error.status,

@@ -9,6 +9,7 @@ mod choices;
 mod events;
 mod probabilities;
 mod request;
+mod standing;
 mod till;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use events::{Chunk, Event, EventReader, StreamError, member_name, stable_cod
 pub use probabilities::Probabilities;
 pub(crate) use request::members;
 pub use request::{Asked, ChatRequest, ChatRequestError, Delivery, Question};
+pub use standing::{Connected, Standing};
 pub use till::Till;
 
 /// Why there is no answer, or not the whole of it.

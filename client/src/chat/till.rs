@@ -7,6 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::digest::Salt;
+use protocol::nano::Nano;
 use protocol::serving::Progress;
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
@@ -69,6 +70,12 @@ impl Till {
     #[must_use]
     pub fn payee(&self) -> TonAddress {
         self.books().ledger.file().payee
+    }
+
+    /// The deposit, and the total that is promised.
+    pub(super) fn totals(&self) -> (Nano, Nano) {
+        let books = self.books();
+        (books.account.deposit(), books.account.promise().cumulative)
     }
 
     pub(super) fn begin(&self, terms: StreamTerms) -> Result<StreamId, AskError> {

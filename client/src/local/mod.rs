@@ -9,6 +9,7 @@ mod choices;
 mod openai;
 mod reply;
 mod responses;
+mod tally;
 
 use core::convert::Infallible;
 use std::sync::Arc;
@@ -23,22 +24,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::receipt::TokenCounts;
-use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES, MODELS_PATH};
+use protocol::serving::{
+    CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, MAX_REQUEST_BYTES, METRICS_PATH, MODELS_PATH,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::choices::Joined;
 use self::openai::{Refusal, WholeAnswer};
-use self::reply::{Ended, LocalBody, Reader, json, refused, streamed};
+use self::reply::{Ended, LocalBody, Reader, json, refused, streamed, text};
 use self::responses::{ResponseAnswer, ResponseRequest, renamed};
+use self::tally::Tally;
 use crate::chat::{
-    Answering, AskError, Asked, Asking, Chat, ChatRequest, Delivery, Gathering, Heard, Settled,
-    Several,
+    Answering, AskError, Asked, Asking, Chat, ChatRequest, Delivery, Gathering, Heard, Several,
 };
 
-/// For whoever watches this program; nothing of it reaches the machine but an attestation.
-const HEALTH_PATH: &str = "/health";
 /// OpenAI's other path for chats, translated here.
 const RESPONSES_PATH: &str = "/v1/responses";
 /// Connections at once.
@@ -69,7 +70,7 @@ pub enum Notice {
 #[derive(Debug)]
 pub struct LocalPort {
     chat: Arc<Chat>,
-    notices: mpsc::UnboundedSender<Notice>,
+    tally: Arc<Tally>,
     hosts: [String; 3],
 }
 
@@ -80,7 +81,7 @@ impl LocalPort {
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
         Self {
             chat,
-            notices,
+            tally: Arc::new(Tally::new(notices)),
             hosts,
         }
     }
@@ -146,9 +147,7 @@ impl LocalPort {
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| {
-            let code = refusal.code.clone();
-            // Nobody listens any more when the program stops.
-            let _told = self.notices.send(Notice::Refused { code });
+            self.tally.refused(refusal.code.clone());
             refused(&refusal)
         })
     }
@@ -180,10 +179,15 @@ impl LocalPort {
                 let answered = self.respond(request).await;
                 answered.map_err(renamed)
             }
-            // Healthy is a port behind which a machine is attested, now.
+            // Healthy is a port behind which a machine is attested now, and can answer.
             (&Method::GET, HEALTH_PATH, _) => {
-                self.chat.session().await.map_err(|e| Refusal::of(&e))?;
+                let health = self.chat.health().await;
+                health.map_err(|error| Refusal::before_answer(&error))?;
                 Ok(json(r#"{"status":"ok"}"#.to_owned()))
+            }
+            (&Method::GET, METRICS_PATH, _) => {
+                let standing = self.chat.standing();
+                Ok(text(tally::TYPE, self.tally.exposition(&standing)))
             }
             (&Method::GET, MODELS_PATH, _) => {
                 let session = self.chat.session().await.map_err(|e| Refusal::of(&e))?;
@@ -196,14 +200,17 @@ impl LocalPort {
                     None => Err(Refusal::of(&AskError::UnknownModel)),
                 }
             }
-            (_, CHAT_PATH | COMPLETIONS_PATH | RESPONSES_PATH | MODELS_PATH | HEALTH_PATH, _) => {
-                Err(Refusal::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "invalid_request_error",
-                    "wrong-method",
-                    "this path does not take this method",
-                ))
-            }
+            (
+                _,
+                CHAT_PATH | COMPLETIONS_PATH | RESPONSES_PATH | MODELS_PATH | HEALTH_PATH
+                | METRICS_PATH,
+                _,
+            ) => Err(Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request_error",
+                "wrong-method",
+                "this path does not take this method",
+            )),
             _ => Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "invalid_request_error",
@@ -218,6 +225,7 @@ impl LocalPort {
         asked: Asked,
         request: Request<Incoming>,
     ) -> Result<Response<LocalBody>, Refusal> {
+        self.tally.asked(asked.path());
         let body = read(request).await?;
         match Asking::of_openai(asked, &body).map_err(Refusal::of_request)? {
             Asking::One(request) => self.ask_one(&request).await,
@@ -249,6 +257,7 @@ impl LocalPort {
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Result<Response<LocalBody>, Refusal> {
+        self.tally.asked(RESPONSES_PATH);
         let request = ResponseRequest::of_openai(&read(request).await?)?;
         let answer = ResponseAnswer::to(&request, &self.chat)?;
         let answering = self.chat.ask(&request.chat).await;
@@ -264,12 +273,12 @@ impl LocalPort {
         mut answering: Answering,
         mut answer: ResponseAnswer,
     ) -> Response<LocalBody> {
-        let notices = self.notices.clone();
-        streamed(self.notices.clone(), 1, move |mut reader| async move {
-            match tell_response(&mut reader, &mut answering, &mut answer, &notices).await {
+        let tally = Arc::clone(&self.tally);
+        streamed(Arc::clone(&self.tally), 1, move |mut reader| async move {
+            match tell_response(&mut reader, &mut answering, &mut answer, &tally).await {
                 Err(Ended::Broken(error)) => {
                     let refusal = renamed(Refusal::of(&error));
-                    reader.end(answer.failed(&refusal)).await?;
+                    let _reader_may_be_gone = reader.frame(answer.failed(&refusal)).await;
                     Err(Ended::Told(refusal))
                 }
                 told => told,
@@ -285,22 +294,22 @@ impl LocalPort {
         while let Some(chunk) = answering.next().await.map_err(|e| Refusal::of(&e))? {
             let _for_readers_of_streams = answer.chunk(&chunk);
         }
-        let tokens = settled_tokens(&answering, &self.notices);
+        let tokens = settled_tokens(&answering, &self.tally);
         Ok(json(answer.whole(&tokens)))
     }
 
     /// Chunks go on as they come; ours are stripped. When the reader goes away before the end, the
     /// answer is dropped, and with it cancelled.
     fn stream(&self, mut answering: Answering) -> Response<LocalBody> {
-        let notices = self.notices.clone();
-        streamed(self.notices.clone(), 1, move |mut reader| async move {
+        let tally = Arc::clone(&self.tally);
+        streamed(Arc::clone(&self.tally), 1, move |mut reader| async move {
             while let Some(chunk) = reader.wait(answering.next()).await? {
                 reader.tell(openai::event(&chunk.json), &chunk).await?;
             }
             if let Some(settled) = answering.settled() {
-                tell_settled(&notices, settled);
+                tally.settled(settled);
             }
-            reader.end(openai::done()).await
+            reader.frame(openai::done()).await
         })
     }
 
@@ -311,27 +320,31 @@ impl LocalPort {
         mut gathering: Gathering,
         with_usage: bool,
     ) -> Response<LocalBody> {
-        let notices = self.notices.clone();
-        streamed(self.notices.clone(), count, move |mut reader| async move {
-            let mut joined = Joined::default();
-            while let Some((index, said)) = reader.wait(gathering.next()).await? {
-                match said {
-                    Heard::Chunk(chunk) => {
-                        if let Some(json) = joined.chunk(index, &chunk) {
-                            reader.tell(openai::event(&json), &chunk).await?;
+        let tally = Arc::clone(&self.tally);
+        streamed(
+            Arc::clone(&self.tally),
+            count,
+            move |mut reader| async move {
+                let mut joined = Joined::default();
+                while let Some((index, said)) = reader.wait(gathering.next()).await? {
+                    match said {
+                        Heard::Chunk(chunk) => {
+                            if let Some(json) = joined.chunk(index, &chunk) {
+                                reader.tell(openai::event(&json), &chunk).await?;
+                            }
+                        }
+                        Heard::Settled(settled) => {
+                            joined.settled(index, settled.receipt.receipt().tokens);
+                            tally.settled(&settled);
                         }
                     }
-                    Heard::Settled(settled) => {
-                        joined.settled(index, settled.receipt.receipt().tokens);
-                        tell_settled(&notices, &settled);
-                    }
                 }
-            }
-            if with_usage {
-                reader.end(openai::event(&joined.usage_chunk())).await?;
-            }
-            reader.end(openai::done()).await
-        })
+                if with_usage {
+                    reader.frame(openai::event(&joined.usage_chunk())).await?;
+                }
+                reader.frame(openai::done()).await
+            },
+        )
     }
 
     async fn whole(&self, mut answering: Answering) -> Result<Response<LocalBody>, Refusal> {
@@ -340,7 +353,7 @@ impl LocalPort {
             whole.add(&chunk);
         }
         if let Some(settled) = answering.settled() {
-            tell_settled(&self.notices, settled);
+            self.tally.settled(settled);
         }
         Ok(json(whole.finish()))
     }
@@ -362,7 +375,7 @@ impl LocalPort {
                 }
                 Heard::Settled(settled) => {
                     joined.settled(index, settled.receipt.receipt().tokens);
-                    tell_settled(&self.notices, &settled);
+                    self.tally.settled(&settled);
                 }
             }
         }
@@ -392,30 +405,21 @@ async fn tell_response(
     reader: &mut Reader,
     answering: &mut Answering,
     answer: &mut ResponseAnswer,
-    notices: &mpsc::UnboundedSender<Notice>,
+    tally: &Tally,
 ) -> Result<(), Ended> {
-    reader.begin(answer.opening()).await?;
+    reader.frame(answer.opening()).await?;
     while let Some(chunk) = reader.wait(answering.next()).await? {
         reader.tell(answer.chunk(&chunk), &chunk).await?;
     }
-    let tokens = settled_tokens(answering, notices);
-    reader.end(answer.end(&tokens)).await
+    let tokens = settled_tokens(answering, tally);
+    reader.frame(answer.end(&tokens)).await
 }
 
 /// What the receipt of a whole answer counts; whoever watches the port is told of it.
-fn settled_tokens(answering: &Answering, notices: &mpsc::UnboundedSender<Notice>) -> TokenCounts {
+fn settled_tokens(answering: &Answering, tally: &Tally) -> TokenCounts {
     let settled = answering.settled();
     settled.map_or_else(TokenCounts::default, |settled| {
-        tell_settled(notices, settled);
+        tally.settled(settled);
         settled.receipt.receipt().tokens
     })
-}
-
-fn tell_settled(notices: &mpsc::UnboundedSender<Notice>, settled: &Settled) {
-    let notice = Notice::Settled {
-        kept: settled.kept.clone(),
-        charged: settled.receipt.receipt().charged.units(),
-    };
-    // Nobody listens any more when the program stops.
-    let _told = notices.send(notice);
 }

@@ -4,6 +4,7 @@
 use core::convert::Infallible;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -12,8 +13,8 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
-use super::Notice;
 use super::openai::{self, Refusal};
+use super::tally::Tally;
 use crate::chat::{AskError, Chunk};
 
 /// Events that wait for a slow reader; then the answer itself waits.
@@ -45,10 +46,15 @@ impl Body for LocalBody {
     }
 }
 
-pub(super) fn json(text: String) -> Response<LocalBody> {
-    let mut response = Response::new(LocalBody::Whole(Full::new(text.into())));
-    let value = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, value);
+pub(super) fn json(document: String) -> Response<LocalBody> {
+    text("application/json", document)
+}
+
+/// A document of this type.
+pub(super) fn text(kind: &'static str, document: String) -> Response<LocalBody> {
+    let mut response = Response::new(LocalBody::Whole(Full::new(document.into())));
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
@@ -93,12 +99,6 @@ impl Reader {
         }
     }
 
-    /// Hands on what comes before the first chunk.
-    pub(super) async fn begin(&self, events: Bytes) -> Result<(), Ended> {
-        let sent = self.events.send(events).await;
-        sent.map_err(|_| Ended::ReaderGone)
-    }
-
     /// Hands on what tells of this chunk, if anything does.
     pub(super) async fn tell(&mut self, events: Bytes, of: &Chunk) -> Result<(), Ended> {
         let sent = match events.is_empty() {
@@ -114,16 +114,16 @@ impl Reader {
         }
     }
 
-    /// Hands on an event at the end, when nothing is left to be cancelled.
-    pub(super) async fn end(&self, event: Bytes) -> Result<(), Ended> {
-        let sent = self.events.send(event).await;
+    /// Hands on what tells of no chunk: what comes before the first, or after the last.
+    pub(super) async fn frame(&self, events: Bytes) -> Result<(), Ended> {
+        let sent = self.events.send(events).await;
         sent.map_err(|_| Ended::ReaderGone)
     }
 }
 
 /// A stream that `tell` fills with an answer of so many choices; an error becomes its last event.
 pub(super) fn streamed<F>(
-    notices: mpsc::UnboundedSender<Notice>,
+    tally: Arc<Tally>,
     choices: usize,
     tell: impl FnOnce(Reader) -> F,
 ) -> Response<LocalBody>
@@ -146,9 +146,7 @@ where
                 refusal
             }
         };
-        let code = refusal.code;
-        // Nobody listens any more when the program stops.
-        let _told = notices.send(Notice::Refused { code });
+        tally.refused(refusal.code);
     });
     let mut response = Response::new(LocalBody::Stream(receiver));
     let headers = response.headers_mut();

@@ -178,6 +178,12 @@ impl Account {
         Ok(())
     }
 
+    /// What was deposited.
+    #[must_use]
+    pub const fn deposit(&self) -> Nano {
+        self.deposit
+    }
+
     /// What the deposit still covers.
     #[must_use]
     pub fn remaining(&self) -> Nano {

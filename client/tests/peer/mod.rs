@@ -47,7 +47,7 @@ use protocol::reference_values::{
     ExpectedRegisters, ImageVersion, ModelReference, Profile, ReferenceValues, ShapeReference,
 };
 use protocol::serving::{
-    CHAT_PATH, COMPLETIONS_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
+    CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
 };
 use protocol::statement::{Role, Statement, models_digest};
 use protocol::tee::{EvidenceClass, TeeKind};
@@ -198,6 +198,8 @@ pub struct Script {
     pub refused_seed: Option<u64>,
     /// Answers to requests with this seed break off after their words.
     pub broken_seed: Option<u64>,
+    /// Whether the machine says that it cannot answer.
+    pub without_engine: bool,
     /// Why answers end: `stop`, or `length` with a request for four tokens.
     pub finish: &'static str,
     /// Answers stand still after their words until nobody waits for them.
@@ -216,6 +218,7 @@ impl Default for Script {
             word: |_, word| word.to_owned(),
             refused_seed: None,
             broken_seed: None,
+            without_engine: false,
             finish: "stop",
             holds: false,
         }
@@ -382,6 +385,10 @@ impl Peer {
                 let bytes = Some(stream.into());
                 Response::new(Sent { bytes, held })
             }
+            HEALTH_PATH if self.script.without_engine => {
+                refused(StatusCode::SERVICE_UNAVAILABLE, "engine-unavailable")
+            }
+            HEALTH_PATH => Response::new(Bytes::from_static(br#"{"status":"ok"}"#).into()),
             other => panic!("the client asked for {other}"),
         }
     }

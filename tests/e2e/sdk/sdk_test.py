@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 import openai
 
@@ -254,6 +255,19 @@ def answers_in_the_shape_of_responses(client):
         require((error.code, error.param) == ("unsupported-member", member), error.code)
 
 
+def is_healthy_and_counts(client):
+    base = str(client.base_url).removesuffix("/").removesuffix("/v1")
+    # The port takes no request under another name than its own.
+    health = urllib.request.urlopen(f"{base}/health", timeout=120)
+    require(health.status == 200, health.status)
+    metrics = urllib.request.urlopen(f"{base}/metrics", timeout=120).read().decode()
+    counted = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line[0] != "#")
+    require(int(counted["cocoon_answers_total"]) > 0, "no answer was counted")
+    charged = int(counted["cocoon_charged_nano_total"])
+    require(0 < charged <= int(counted["cocoon_channel_signed_nano"]), counted)
+    require(counted["cocoon_attested"] == "1", counted["cocoon_attested"])
+
+
 def continues_a_text(client):
     request = {"model": MODEL, "prompt": "The capital of France is", "temperature": 0}
     answer = client.completions.create(**request, max_tokens=8)
@@ -290,6 +304,7 @@ CLAIMS = [
     answers_in_the_shape_of_responses,
     continues_a_text,
     streams_three_answers_at_once,
+    is_healthy_and_counts,
 ]
 
 
