@@ -3,6 +3,8 @@
 //! Ours is the whole verdict: decoding, every signature, every rule, the list of checks. The peers
 //! do less: `dcap-qvl` a quote's signatures and TCB level, OpenSSL the signatures alone, by its own
 //! `openssl speed` in the same run. `ci/bench verifier` runs this; `--json` prints for machines.
+//! `--bundles DIRECTORY` times honest bundles instead, from their bytes to the verdict's, for
+//! `ci/bench browser`: milliseconds by name, as JSON.
 #![allow(
     clippy::print_stdout,
     clippy::arithmetic_side_effects,
@@ -13,6 +15,7 @@
 )]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,8 +28,9 @@ use mock_tee::tdx::QuoteVersion;
 use protocol::endorsements::EndorsementKind;
 use protocol::evidence::Evidence;
 use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode};
-use protocol::reference_values::DeviceSet;
+use protocol::reference_values::{DeviceSet, ReferenceValues};
 use serde_json::json;
+use verifier::{AppraisalPolicy, Bundle, Decision, Pin, appraise_bundle};
 
 mod clock;
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -89,6 +93,11 @@ impl Openssl {
 }
 
 fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--bundles");
+    if let Some(folder) = arguments.nth(1) {
+        println!("{}", bundles(Path::new(&folder)));
+        return;
+    }
     let openssl = Openssl::measure();
     let rows = [
         snp("SEV-SNP report and chain", Product::Genoa, openssl.as_ref()),
@@ -124,6 +133,37 @@ fn appraisal(world: &World, evidence: &Evidence) -> Duration {
     median(|| {
         black_box(world.appraise_in_full(black_box(evidence)));
     })
+}
+
+/// What the program `bundles` of this crate wrote: `honest-NAME.bundle`, the reference values that
+/// are pinned, `honest-NAME.json`, and the time, `at`.
+fn bundles(folder: &Path) -> serde_json::Value {
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("a file of the folder");
+    let at = String::from_utf8(read("at")).unwrap().parse().unwrap();
+    let (policy, anchors) = (
+        AppraisalPolicy::strict(),
+        research_anchors::research_anchors(),
+    );
+    let mut times = serde_json::Map::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".bundle") else {
+            continue;
+        };
+        if !name.starts_with("honest-") {
+            continue;
+        }
+        let (bundle, pinned) = (read(&file), read(&format!("{name}.json")));
+        let judge = || {
+            let bundle = Bundle::decode(black_box(&bundle)).unwrap();
+            let pinned = ReferenceValues::parse(black_box(&pinned)).unwrap();
+            let found = appraise_bundle(&bundle, Pin::Values(&pinned), &policy, &anchors, at);
+            assert_eq!(found.verdict.decision(), Decision::Accepted, "{name}");
+            black_box(found.verdict.to_json().unwrap());
+        };
+        times.insert(name.to_owned(), ms(median(judge)).into());
+    }
+    times.into()
 }
 
 fn snp(name: &'static str, product: Product, openssl: Option<&Openssl>) -> Row {
