@@ -5,7 +5,7 @@
 //! "channel binding not checked", and [`BundleResult`] is a type of its own that opens no channel.
 
 use protocol::codec::{DecodeError, Reader, Writer};
-use protocol::digest::{Exporter, MeasurementKey, ModelDigest, Nonce, SpkiDigest};
+use protocol::digest::{Exporter, Nonce, SpkiDigest};
 use protocol::evidence::{self, Evidence};
 use protocol::launch_configuration::LaunchConfiguration;
 use protocol::reference_values::{self, ReferenceValues, ReferenceValuesError};
@@ -111,33 +111,25 @@ impl Bundle {
         if found != VERSION {
             return Err(BundleError::Version { found });
         }
-        let parts = Self::parts(&mut from).map_err(BundleError::Malformed)?;
-        let (made_at, channel, evidence, references) = parts;
+        let mut parts = || {
+            let made_at = UnixTime(from.u64()?);
+            let channel = ChannelBinding {
+                nonce: Nonce(from.array()?),
+                exporter: Exporter(from.array()?),
+                tls_key: SpkiDigest(from.array()?),
+            };
+            let evidence = from.blob("evidence", evidence::MAX_BYTES)?;
+            let references = from.blob("reference values", reference_values::MAX_BYTES)?;
+            from.finish()?;
+            Ok::<_, DecodeError>((made_at, channel, evidence, references))
+        };
+        let (made_at, channel, evidence, references) = parts().map_err(BundleError::Malformed)?;
         Ok(Self {
             made_at,
             channel,
             evidence: Evidence::decode(evidence).map_err(BundleError::Evidence)?,
             references: ReferenceValues::parse(references).map_err(BundleError::References)?,
         })
-    }
-
-    #[allow(
-        clippy::type_complexity,
-        reason = "the four fields, once, on their way into the type"
-    )]
-    fn parts<'b>(
-        from: &mut Reader<'b>,
-    ) -> Result<(UnixTime, ChannelBinding, &'b [u8], &'b [u8]), DecodeError> {
-        let made_at = UnixTime(from.u64()?);
-        let channel = ChannelBinding {
-            nonce: Nonce(from.array()?),
-            exporter: Exporter(from.array()?),
-            tls_key: SpkiDigest(from.array()?),
-        };
-        let evidence = from.blob("evidence", evidence::MAX_BYTES)?;
-        let references = from.blob("reference values", reference_values::MAX_BYTES)?;
-        from.finish()?;
-        Ok((made_at, channel, evidence, references))
     }
 }
 
@@ -190,12 +182,6 @@ impl BundleResult {
         self.0.chip()
     }
 
-    /// The registry's name of the registers.
-    #[must_use]
-    pub const fn measurement_key(&self) -> &MeasurementKey {
-        self.0.measurement_key()
-    }
-
     /// The launch configuration whose digest the machine's register holds.
     #[must_use]
     pub const fn launch_configuration(&self) -> &LaunchConfiguration {
@@ -206,12 +192,6 @@ impl BundleResult {
     #[must_use]
     pub fn devices(&self) -> &[DeviceFacts] {
         self.0.devices()
-    }
-
-    /// The loaded models.
-    #[must_use]
-    pub fn models(&self) -> &[ModelDigest] {
-        self.0.models()
     }
 }
 

@@ -43,8 +43,24 @@ impl<'a> SpdmReport<'a> {
         let refused = Rejection::GpuReportMalformed;
         let cut = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or(refused)?;
         let (signed, signature) = bytes.split_at_checked(cut).ok_or(refused)?;
+        Self::read(signed, signature).map_err(|_| refused)
+    }
+
+    fn read(signed: &'a [u8], signature: &'a [u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(signed);
-        let (nonce, blocks, opaque) = read(&mut from).map_err(|_| refused)?;
+        from.magic(&REQUEST)?;
+        let nonce = GpuNonce(from.array()?);
+        from.magic(&[0])?; // slot
+        from.magic(&RESPONSE)?;
+        let count = from.u8()?;
+        let [low, middle, high] = from.array()?;
+        let length = u32::from_le_bytes([low, middle, high, 0]);
+        let length = usize::try_from(length).map_err(|_| out_of_range())?;
+        let blocks = read_blocks(from.slice(length)?, count)?;
+        from.slice(32)?; // the responder's nonce
+        let length = from.u16()?;
+        let opaque = from.slice(usize::from(length))?;
+        from.finish()?;
         Ok(Self {
             nonce,
             blocks,
@@ -67,25 +83,6 @@ impl<'a> SpdmReport<'a> {
             .then_some(())
             .ok_or(refused)
     }
-}
-
-type Fields<'a> = (GpuNonce, BTreeMap<u8, [u8; VALUE_BYTES]>, &'a [u8]);
-
-fn read<'a>(from: &mut Reader<'a>) -> Result<Fields<'a>, DecodeError> {
-    from.magic(&REQUEST)?;
-    let nonce = GpuNonce(from.array()?);
-    from.magic(&[0])?; // slot
-    from.magic(&RESPONSE)?;
-    let count = from.u8()?;
-    let [low, middle, high] = from.array()?;
-    let length = u32::from_le_bytes([low, middle, high, 0]);
-    let length = usize::try_from(length).map_err(|_| out_of_range())?;
-    let blocks = read_blocks(from.slice(length)?, count)?;
-    from.slice(32)?; // the responder's nonce
-    let length = from.u16()?;
-    let opaque = from.slice(usize::from(length))?;
-    from.finish()?;
-    Ok((nonce, blocks, opaque))
 }
 
 fn read_blocks(record: &[u8], count: u8) -> Result<BTreeMap<u8, [u8; VALUE_BYTES]>, DecodeError> {

@@ -81,32 +81,19 @@ impl SnpPolicy {
     /// asked for by its bit, as no bulletin was seen that names one. Nor is an interface, as guests
     /// are launched with the least one; what the firmware is, its levels say.
     fn strict() -> Self {
-        let minimum = |product, model, stepping, snp, microcode| TcbMinimum {
-            product,
-            model: Some(model),
-            stepping: Some(stepping),
-            tcb: level(snp, microcode),
-            mitigations: 0,
-        };
         Self {
             minimum_abi: Abi { major: 0, minor: 0 },
             tcb_minima: vec![
-                minimum(Product::Genoa, 0x11, 1, 0x1b, 0x56),
-                minimum(Product::Genoa, 0x11, 2, 0x1b, 0x51),
-                minimum(Product::Turin, 0x02, 1, 0x04, 0x51),
+                minimum(Product::Genoa, Some((0x11, 1)), 0x1b, 0x56),
+                minimum(Product::Genoa, Some((0x11, 2)), 0x1b, 0x51),
+                minimum(Product::Turin, Some((0x02, 1)), 0x04, 0x51),
             ],
         }
     }
 
     /// Every processor at every level.
     fn testing() -> Self {
-        let every = |product| TcbMinimum {
-            product,
-            model: None,
-            stepping: None,
-            tcb: level(0, 0),
-            mitigations: 0,
-        };
+        let every = |product| minimum(product, None, 0, 0);
         Self {
             minimum_abi: Abi { major: 0, minor: 0 },
             tcb_minima: Product::ALL.map(every).to_vec(),
@@ -114,13 +101,20 @@ impl SnpPolicy {
     }
 }
 
-const fn level(snp: u8, microcode: u8) -> Tcb {
-    Tcb {
-        fmc: 0,
-        bootloader: 0,
-        tee: 0,
-        snp,
-        microcode,
+/// Minima of a product line's processors, or of those of one model and stepping.
+fn minimum(product: Product, cpuid: Option<(u8, u8)>, snp: u8, microcode: u8) -> TcbMinimum {
+    TcbMinimum {
+        product,
+        model: cpuid.map(|(model, _)| model),
+        stepping: cpuid.map(|(_, stepping)| stepping),
+        tcb: Tcb {
+            fmc: 0,
+            bootloader: 0,
+            tee: 0,
+            snp,
+            microcode,
+        },
+        mitigations: 0,
     }
 }
 
