@@ -32,10 +32,7 @@ pub fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
         return Err(refused);
     }
     let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let [high, low] = pair else {
-            return Err(refused);
-        };
+    for (byte, [high, low]) in out.iter_mut().zip(text.as_bytes().as_chunks().0) {
         let high = nibble(*high).ok_or(refused)?;
         let low = nibble(*low).ok_or(refused)?;
         *byte = (high << 4) | low;
@@ -52,6 +49,7 @@ const fn nibble(digit: u8) -> Option<u8> {
 }
 
 /// Types whose text is their form in documents: read only as they are written.
+#[macro_export]
 macro_rules! written_as_text {
     ($($name:ident),*) => {$(
         impl ::serde::Serialize for $name {
@@ -62,15 +60,16 @@ macro_rules! written_as_text {
 
         impl<'de> ::serde::Deserialize<'de> for $name {
             fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = <::alloc::string::String as ::serde::Deserialize>::deserialize(from)?;
+                let text: $crate::alloc::string::String = ::serde::Deserialize::deserialize(from)?;
                 text.parse().map_err(::serde::de::Error::custom)
             }
         }
     )*};
 }
-pub(crate) use written_as_text;
+pub use crate::written_as_text;
 
-/// Declares a fixed-size byte string with its own type.
+/// Declares fixed-size byte strings, each with its own type.
+#[macro_export]
 macro_rules! byte_strings {
     ($($(#[$doc:meta])* $name:ident($length:literal);)*) => {$(
         $(#[$doc])*
@@ -96,27 +95,27 @@ macro_rules! byte_strings {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write_hex(&self.0, f)
+        impl ::core::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                $crate::digest::write_hex(&self.0, f)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 write!(f, "{}({self})", stringify!($name))
             }
         }
 
-        impl core::str::FromStr for $name {
-            type Err = HexError;
+        impl ::core::str::FromStr for $name {
+            type Err = $crate::digest::HexError;
 
-            fn from_str(text: &str) -> Result<Self, HexError> {
-                parse_hex(text).map(Self)
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::digest::parse_hex(text).map(Self)
             }
         }
 
-        written_as_text!($name);
+        $crate::written_as_text!($name);
     )*};
 }
 

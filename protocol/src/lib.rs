@@ -7,7 +7,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-extern crate alloc;
+// For the macros of `digest`, in crates that name no `alloc`.
+#[doc(hidden)]
+pub extern crate alloc;
 #[cfg(test)]
 extern crate std;
 

@@ -15,21 +15,16 @@ use crate::snp::Product;
 pub const RESEARCH_MARKER: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.7357.1");
 
-/// SHA-256 of a certificate's DER.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CertificateDigest(pub [u8; 32]);
+protocol::byte_strings! {
+    /// SHA-256 of a certificate's DER.
+    CertificateDigest(32);
+}
 
 impl CertificateDigest {
     /// The digest of a certificate.
     #[must_use]
     pub fn of(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
-    }
-}
-
-impl core::fmt::Display for CertificateDigest {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        protocol::digest::write_hex(&self.0, f)
     }
 }
 
@@ -58,8 +53,8 @@ pub struct NvidiaRoots {
 pub struct TrustAnchors {
     profile: Profile,
     amd: AmdRoots,
-    intel: CertificateDigest,
-    nvidia: NvidiaRoots,
+    pub(crate) intel: CertificateDigest,
+    pub(crate) nvidia: NvidiaRoots,
 }
 
 impl TrustAnchors {
@@ -117,18 +112,6 @@ impl TrustAnchors {
             Product::Genoa => self.amd.genoa,
             Product::Turin => self.amd.turin,
         }
-    }
-
-    pub(crate) const fn intel_root(&self) -> CertificateDigest {
-        self.intel
-    }
-
-    pub(crate) const fn nvidia_device_root(&self) -> CertificateDigest {
-        self.nvidia.device
-    }
-
-    pub(crate) const fn nvidia_rim_root(&self) -> CertificateDigest {
-        self.nvidia.rim
     }
 }
 

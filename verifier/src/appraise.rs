@@ -15,7 +15,7 @@ use protocol::launch_configuration::{
     self, LaunchConfiguration, config_digest, host_data, mr_config_id,
 };
 use protocol::reference_values::{
-    ExpectedRegisters, ReferenceValues, ShapeReference, snp_measurement_key, tdx_measurement_key,
+    ReferenceValues, ShapeReference, snp_measurement_key, tdx_measurement_key,
 };
 use protocol::statement::models_digest;
 use protocol::tee::TeeKind;
@@ -337,15 +337,10 @@ fn check_configuration(
     checks: &mut Checks,
 ) -> Option<LaunchConfiguration> {
     let document = &evidence.launch_configuration;
-    let bytes = document.len();
-    if bytes > launch_configuration::MAX_BYTES {
-        let found = format_args!("{bytes} bytes");
-        checks.expect(
-            CONFIGURATION,
-            Rejection::ConfigurationMalformed,
-            found,
-            false,
-        );
+    let found = format_args!("{} bytes", document.len());
+    let malformed = Rejection::ConfigurationMalformed;
+    if document.len() > launch_configuration::MAX_BYTES {
+        checks.expect(CONFIGURATION, malformed, found, false);
         return None;
     }
     let digest = config_digest(document);
@@ -354,18 +349,10 @@ fn check_configuration(
         ConfigurationRegister::Tdx(register) => *register == mr_config_id(&digest),
     };
     let holds = measured && evidence.statement.configuration == digest;
-    checks.expect(
-        CONFIGURATION,
-        Rejection::ConfigurationMismatch,
-        digest,
-        holds,
-    );
-    checks.steps(
-        CONFIGURATION,
-        &[Rejection::ConfigurationMalformed],
-        format_args!("{bytes} bytes"),
-        LaunchConfiguration::parse(document).map_err(|_| Rejection::ConfigurationMalformed),
-    )
+    let mismatch = Rejection::ConfigurationMismatch;
+    checks.expect(CONFIGURATION, mismatch, digest, holds);
+    let parsed = LaunchConfiguration::parse(document).map_err(|_| malformed);
+    checks.steps(CONFIGURATION, &[malformed], found, parsed)
 }
 
 /// §6.6: what is loaded is what was configured, and all of it is pinned.
@@ -385,28 +372,13 @@ fn check_models(
     checks.expect(MODELS, Rejection::ModelNotPinned, names.join(" "), holds);
 }
 
-/// §6.7: the first shape whose registers are the measured ones.
+/// §6.7: the first shape whose registers are the measured ones, by the registry's name of them,
+/// which is a digest of all.
 fn matching_shape<'r>(
     measured: &MeasuredRegisters,
     references: &'r ReferenceValues,
     checks: &mut Checks,
 ) -> Option<&'r ShapeReference> {
-    let expected = |registers: &ExpectedRegisters| match registers {
-        ExpectedRegisters::SevSnp { launch_digest, .. } => {
-            MeasuredRegisters::SevSnp(*launch_digest)
-        }
-        ExpectedRegisters::Tdx {
-            mrtd,
-            rtmr0,
-            rtmr1,
-            rtmr2,
-        } => MeasuredRegisters::Tdx {
-            mrtd: *mrtd,
-            rtmrs: [rtmr0.value, rtmr1.value, rtmr2.value],
-        },
-    };
-    let mut shapes = references.shapes.iter();
-    let shape = shapes.find(|shape| expected(&shape.registers) == *measured);
     let key = match measured {
         MeasuredRegisters::SevSnp(digest) => snp_measurement_key(digest),
         MeasuredRegisters::Tdx {
@@ -414,6 +386,8 @@ fn matching_shape<'r>(
             rtmrs: [rtmr0, rtmr1, rtmr2],
         } => tdx_measurement_key(mrtd, rtmr0, rtmr1, rtmr2),
     };
+    let mut shapes = references.shapes.iter();
+    let shape = shapes.find(|shape| shape.registers.key() == key);
     let holds = shape.is_some();
     checks.expect(REGISTERS, Rejection::RegistersUnknown, key, holds);
     shape

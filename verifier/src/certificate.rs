@@ -33,6 +33,18 @@ const MGF1: ParameterIdentifier = ParameterIdentifier::new_unwrap("1.2.840.11354
 const SHA384: ParameterIdentifier = ParameterIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
 const SHA384_SALT_BYTES: u8 = 48;
 
+/// Dates of a certificate.
+pub(crate) const DATES: &[Rejection] = &[
+    Rejection::CertificateNotYetValid,
+    Rejection::CertificateExpired,
+];
+/// A certificate and its issuer.
+pub(crate) const ISSUED: &[Rejection] = &[
+    Rejection::CertificateIssuer,
+    Rejection::CertificateAlgorithm,
+    Rejection::CertificateSignature,
+];
+
 /// A parsed certificate and the exact bytes under its signature.
 #[derive(Debug)]
 pub(crate) struct ParsedCertificate<'a> {
@@ -51,11 +63,6 @@ impl<'a> ParsedCertificate<'a> {
             parsed: Certificate::from_der(der).map_err(malformed)?,
             signed: signed_part(der).map_err(malformed)?,
         })
-    }
-
-    /// See [`check_profile`].
-    pub(crate) fn check_profile(&self, profile: Profile) -> Result<(), Rejection> {
-        check_profile(&self.parsed, profile)
     }
 
     /// Refuses critical extensions that nobody here looks at.
@@ -94,26 +101,24 @@ impl<'a> ParsedCertificate<'a> {
         }
     }
 
-    /// See [`check_dates`].
-    pub(crate) fn check_dates(&self, at: UnixTime) -> Result<(), Rejection> {
-        check_dates(&self.parsed, at)
-    }
-
-    pub(crate) fn validity(&self) -> Span {
-        validity(&self.parsed)
-    }
-
-    pub(crate) fn not_after(&self) -> UnixTime {
-        self.validity().until
-    }
-
     /// The serial number's bytes.
     pub(crate) fn serial(&self) -> &[u8] {
         self.parsed.tbs_certificate.serial_number.as_bytes()
     }
 
-    /// The certificate names `issuer` and carries its signature.
+    /// The certificate names `issuer` and carries its signature, by AMD's algorithm.
     pub(crate) fn check_issued_by(&self, issuer: &Self) -> Result<(), Rejection> {
+        self.check_issued(issuer, |algorithm, message, signature| {
+            issuer.verify(algorithm, message, signature)
+        })
+    }
+
+    /// The certificate names `issuer` and carries a signature that `verify` takes: of an algorithm,
+    /// over a message.
+    pub(crate) fn check_issued<V>(&self, issuer: &Self, verify: V) -> Result<(), Rejection>
+    where
+        V: FnOnce(&AlgorithmIdentifierOwned, &[u8], Option<&[u8]>) -> Result<bool, Rejection>,
+    {
         if self.parsed.tbs_certificate.issuer != issuer.parsed.tbs_certificate.subject {
             return Err(Rejection::CertificateIssuer);
         }
@@ -121,9 +126,7 @@ impl<'a> ParsedCertificate<'a> {
         if *algorithm != self.parsed.tbs_certificate.signature {
             return Err(Rejection::CertificateAlgorithm);
         }
-        let signature = self.parsed.signature.as_bytes();
-        let verified = issuer.verify(algorithm, self.signed, signature)?;
-        verified
+        verify(algorithm, self.signed, self.parsed.signature.as_bytes())?
             .then_some(())
             .ok_or(Rejection::CertificateSignature)
     }
@@ -141,11 +144,6 @@ impl<'a> ParsedCertificate<'a> {
         }
         let key = self.rsa_key().ok_or(Rejection::CertificateAlgorithm)?;
         Ok(signature.is_some_and(|signature| pss::verifies(&key, message, signature)))
-    }
-
-    /// The bytes under its signature.
-    pub(crate) const fn signed(&self) -> &'a [u8] {
-        self.signed
     }
 
     pub(crate) fn extensions(&self) -> impl Iterator<Item = &Extension> {

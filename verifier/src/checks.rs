@@ -89,7 +89,7 @@ pub struct Check {
 impl Serialize for Check {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        map.serialize_entry("check", self.check.code())?;
+        map.serialize_entry("check", &self.check)?;
         map.serialize_entry("of", &self.of.to_string())?;
         map.serialize_entry("outcome", self.outcome.name())?;
         if let Outcome::Tolerated(weakness) = self.outcome {
@@ -116,6 +116,15 @@ impl Checks {
         self.0.extend(announced);
     }
 
+    /// Announces each of these lists for all of the subjects, one list after the other.
+    pub(crate) fn plan_each(&mut self, of: &[Subject], lists: &[&[Rejection]]) {
+        for list in lists {
+            for subject in of {
+                self.plan(*subject, list);
+            }
+        }
+    }
+
     /// Notes whether a check holds, and returns that.
     pub(crate) fn expect(
         &mut self,
@@ -133,12 +142,12 @@ impl Checks {
         holds
     }
 
-    /// Notes a check that a policy may tolerate to fail.
+    /// Notes the check of a weakness: a policy may tolerate that it fails.
     pub(crate) fn expect_or(
         &mut self,
+        of: Subject,
         weakness: Weakness,
         policy: &AppraisalPolicy,
-        (of, check): (Subject, Rejection),
         found: impl fmt::Display,
         holds: bool,
     ) {
@@ -147,7 +156,7 @@ impl Checks {
             (false, true) => Outcome::Tolerated(weakness),
             (false, false) => Outcome::Failed,
         };
-        self.set(of, check, outcome, found);
+        self.set(of, weakness.check(), outcome, found);
     }
 
     /// Notes checks that one function made one after the other, of which it reports the first that
@@ -248,6 +257,7 @@ impl fmt::Display for Hex<'_> {
 mod tests {
     #![allow(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
         reason = "tests state claims; a panic is the failure"
     )]
     use super::*;
@@ -309,13 +319,33 @@ mod tests {
     fn a_tolerated_weakness_is_named_and_does_not_refuse() {
         let policy = AppraisalPolicy::strict();
         let mut checks = Checks::default();
-        let check = (HERE, Rejection::SnpSmt);
-        checks.expect_or(Weakness::SnpSmt, &policy, check, "0x21", false);
+        checks.expect_or(HERE, Weakness::SnpSmt, &policy, "0x21", false);
         assert_eq!(checks.outcome(), Ok(()));
         let text = serde_json::to_string(&checks.into_list()).unwrap();
         let expected = r#"[{"check":"snp-smt","of":"here","outcome":"tolerated","#.to_owned()
             + r#""weakness":"snp-smt","found":"0x21"}]"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn lists_are_announced_one_after_the_other_each_for_all_subjects() {
+        let others = [HERE, Subject::of("there")];
+        let mut checks = Checks::default();
+        let (first, rest) = THREE.split_at(1);
+        checks.plan_each(&others, &[first, rest]);
+        let list = checks.into_list();
+        let names: Vec<_> = list.iter().map(|check| (check.of, check.check)).collect();
+        let [one, two, three] = [0, 1, 2].map(|number| THREE[number]);
+        let [here, there] = others;
+        let expected = [
+            (here, one),
+            (there, one),
+            (here, two),
+            (here, three),
+            (there, two),
+            (there, three),
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

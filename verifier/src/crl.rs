@@ -15,6 +15,9 @@ use crate::time::{Span, UnixTime};
 /// A list is at most this long; Intel's platform list is below 64 KiB.
 const MAX_BYTES: usize = 512 * 1024;
 
+/// Dates of a list.
+pub(crate) const DATES: &[Rejection] = &[Rejection::CrlNotYetValid, Rejection::CrlExpired];
+
 /// A parsed list.
 #[derive(Debug)]
 pub(crate) struct ParsedList {

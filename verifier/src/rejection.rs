@@ -44,6 +44,13 @@ impl fmt::Display for Rejection {
 
 impl core::error::Error for Rejection {}
 
+/// As its code.
+impl serde::Serialize for Rejection {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.code())
+    }
+}
+
 rejections! {
     // What is asked for.
     ReferencesNotPinned = "reference-values-not-pinned": "the reference values are the bundle's";

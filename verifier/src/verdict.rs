@@ -3,8 +3,6 @@
 //! Its JSON is canonical: members in the order of these types, no white space, integers only. The
 //! same inputs give the same bytes on every platform. `docs/spec/verdict.md`.
 
-use core::fmt;
-
 use protocol::digest::{
     BootId, ConfigDigest, MeasurementKey, ModelDigest, ProviderKey, StatementDigest,
 };
@@ -14,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::appraise::Terms;
-use crate::checks::{Check, Checks, Hex};
+use crate::checks::{Check, Checks};
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::AttestationResult;
@@ -56,9 +54,10 @@ pub enum Binding {
     NotChecked,
 }
 
-/// SHA-256 of a document's text as this program writes it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct DocumentDigest(pub [u8; 32]);
+protocol::byte_strings! {
+    /// SHA-256 of a document's text as this program writes it.
+    DocumentDigest(32);
+}
 
 impl DocumentDigest {
     /// Of a policy, as `cocoon verify policy` prints it.
@@ -75,32 +74,6 @@ impl DocumentDigest {
 
     fn of_text(text: String) -> Self {
         Self(Sha256::digest(text).into())
-    }
-}
-
-impl fmt::Display for DocumentDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
-    }
-}
-
-impl fmt::Debug for DocumentDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DocumentDigest({self})")
-    }
-}
-
-impl core::str::FromStr for DocumentDigest {
-    type Err = protocol::digest::HexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        protocol::digest::parse_hex(text).map(Self)
-    }
-}
-
-impl Serialize for DocumentDigest {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
     }
 }
 
@@ -137,7 +110,7 @@ pub struct Verdict {
     version: u16,
     kind: Kind,
     verdict: Decision,
-    rejection: Option<&'static str>,
+    rejection: Option<Rejection>,
     channel_binding: Binding,
     tee: Option<&'static str>,
     at: u64,
@@ -146,8 +119,6 @@ pub struct Verdict {
     reference_values: Option<DocumentDigest>,
     machine: Option<Machine>,
     checks: Vec<Check>,
-    #[serde(skip)]
-    reason: Option<Rejection>,
 }
 
 /// What a verdict is about.
@@ -166,17 +137,17 @@ impl Verdict {
         checks: Checks,
         result: Result<Option<&AttestationResult>, Rejection>,
     ) -> Self {
-        let reason = result.err();
+        let rejection = result.err();
         let accepted = result.ok().flatten();
         let machine = |references: &ReferenceValues| Some(Machine::of(accepted?, references));
         Self {
             version: 1,
             kind: inputs.kind,
-            verdict: match reason {
+            verdict: match rejection {
                 None => Decision::Accepted,
                 Some(_) => Decision::Rejected,
             },
-            rejection: reason.map(Rejection::code),
+            rejection,
             channel_binding: match inputs.kind {
                 Kind::Evidence => Binding::Checked,
                 Kind::Bundle | Kind::SnpReport | Kind::TdxQuote | Kind::GpuEvidence => {
@@ -190,7 +161,6 @@ impl Verdict {
             reference_values: inputs.references.map(DocumentDigest::of_references),
             machine: inputs.references.and_then(machine),
             checks: checks.into_list(),
-            reason,
         }
     }
 
@@ -203,7 +173,7 @@ impl Verdict {
     /// The first failure.
     #[must_use]
     pub const fn rejection(&self) -> Option<Rejection> {
-        self.reason
+        self.rejection
     }
 
     /// Every check, in the order of the specification.

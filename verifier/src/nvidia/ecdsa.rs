@@ -54,18 +54,8 @@ impl Signatures {
         subject: &ParsedCertificate<'_>,
         issuer: &ParsedCertificate<'_>,
     ) -> Result<(), Rejection> {
-        let tbs = &subject.parsed.tbs_certificate;
-        if tbs.issuer != issuer.parsed.tbs_certificate.subject {
-            return Err(Rejection::CertificateIssuer);
-        }
-        let algorithm = &subject.parsed.signature_algorithm;
-        if *algorithm != tbs.signature {
-            return Err(Rejection::CertificateAlgorithm);
-        }
-        let signature = subject.parsed.signature.as_bytes();
-        let key = issuer.p384_key()?;
-        self.verifies(&key, algorithm, subject.signed(), signature)?
-            .then_some(())
-            .ok_or(Rejection::CertificateSignature)
+        subject.check_issued(issuer, |algorithm, message, signature| {
+            self.verifies(&issuer.p384_key()?, algorithm, message, signature)
+        })
     }
 }

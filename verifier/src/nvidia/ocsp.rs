@@ -1,22 +1,20 @@
 //! Revocation answers (OCSP, RFC 6960) that the host staples: one per certificate, by its issuer or
 //! by a responder whom the issuer authorised.
 
-use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, OctetString, OctetStringRef};
-use der::{
-    Decode as _, Encode as _, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged as _,
-};
+use der::asn1::{AnyRef, GeneralizedTime, Null, ObjectIdentifier, OctetString, OctetStringRef};
+use der::{Choice, Decode as _, Encode as _, Reader as _, Sequence, SliceReader, Tag, Tagged as _};
 use p384::ecdsa::VerifyingKey;
 use protocol::digest::OcspNonce;
 use protocol::reference_values::Profile;
 use sha2::{Digest as _, Sha256, Sha384};
 use x509_cert::ext::Extensions;
-use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
+use x509_cert::ext::pkix::{CrlReason, ExtendedKeyUsage, KeyUsage};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use super::ecdsa::Signatures;
 use super::policy::OcspRule;
-use crate::certificate::{ParsedCertificate, signed_part};
+use crate::certificate::{ParsedCertificate, check_dates, check_profile, signed_part};
 use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
@@ -29,23 +27,21 @@ const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.2
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
 const SUCCESSFUL: &[u8] = &[0];
-/// ENUMERATED, certificateHold.
-const CERTIFICATE_HOLD: &[u8] = &[0x0a, 1, 6];
 
-#[derive(Sequence)]
+#[derive(Debug, Sequence)]
 struct OuterResponse<'a> {
     status: AnyRef<'a>,
     #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
     bytes: Option<TypedResponse<'a>>,
 }
 
-#[derive(Sequence)]
+#[derive(Debug, Sequence)]
 struct TypedResponse<'a> {
     kind: ObjectIdentifier,
     response: OctetStringRef<'a>,
 }
 
-#[derive(Sequence)]
+#[derive(Debug, Sequence)]
 struct BasicResponse<'a> {
     data: ResponseData<'a>,
     algorithm: AlgorithmIdentifierOwned,
@@ -54,7 +50,7 @@ struct BasicResponse<'a> {
     certificates: Option<AnyRef<'a>>,
 }
 
-#[derive(Sequence)]
+#[derive(Debug, Sequence)]
 struct ResponseData<'a> {
     #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
     version: Option<u8>,
@@ -66,10 +62,10 @@ struct ResponseData<'a> {
     extensions: Option<Extensions>,
 }
 
-#[derive(Sequence)]
+#[derive(Debug, Sequence)]
 struct SingleResponse<'a> {
     certificate: CertificateId<'a>,
-    status: AnyRef<'a>,
+    status: Status,
     this_update: GeneralizedTime,
     #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
     next_update: Option<GeneralizedTime>,
@@ -77,12 +73,30 @@ struct SingleResponse<'a> {
     extensions: Option<Extensions>,
 }
 
-#[derive(Sequence)]
+#[derive(Debug, Sequence)]
 struct CertificateId<'a> {
     hash: AlgorithmIdentifierOwned,
     issuer_name: OctetStringRef<'a>,
     issuer_key: OctetStringRef<'a>,
     serial: SerialNumber,
+}
+
+/// What is said of a certificate.
+#[derive(Debug, Choice)]
+enum Status {
+    #[asn1(context_specific = "0", tag_mode = "IMPLICIT")]
+    Good(Null),
+    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", constructed = "true")]
+    Revoked(Revocation),
+    #[asn1(context_specific = "2", tag_mode = "IMPLICIT")]
+    Unknown(Null),
+}
+
+#[derive(Debug, Sequence)]
+struct Revocation {
+    time: GeneralizedTime,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    reason: Option<CrlReason>,
 }
 
 /// All stapled answers, and how fresh they must be.
@@ -94,27 +108,11 @@ pub(super) struct Answers<'a> {
 }
 
 /// One parsed answer; nothing in it is believed before its signature.
+#[derive(Debug)]
 struct Answer<'a> {
     basic: BasicResponse<'a>,
-    /// What it says of each certificate, in its order.
-    statuses: Vec<Status>,
     signed: &'a [u8],
     responders: Vec<&'a [u8]>,
-}
-
-/// What is said of a certificate.
-#[derive(Debug, Clone, Copy)]
-enum Status {
-    Good,
-    OnHold,
-    Revoked,
-    Unknown,
-}
-
-impl core::fmt::Debug for Answer<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Answer").finish_non_exhaustive()
-    }
 }
 
 /// Form of all answers.
@@ -172,12 +170,12 @@ impl<'a> Answers<'a> {
         let mut end = None;
         let names = Names::of(subject, issuer);
         for answer in &self.answers {
-            let about = answer.basic.data.responses.iter().zip(&answer.statuses);
-            for (single, status) in about.filter(|(of, _)| names.are_of(&of.certificate)) {
+            let about = answer.basic.data.responses.iter();
+            for single in about.filter(|single| names.are_of(&single.certificate)) {
                 answer.check_signature(issuer, (profile, at), signatures)?;
                 let until = single.check_dates(at, self.rule)?;
                 self.check_nonce(answer)?;
-                status.check()?;
+                single.status.check()?;
                 end = Some(end.map_or(until, |known: UnixTime| known.min(until)));
             }
         }
@@ -225,9 +223,7 @@ impl<'a> Answer<'a> {
             return Err(Rejection::OcspMalformed);
         }
         let responders = certificates(basic.certificates.as_ref()).map_err(malformed)?;
-        let statuses = data.responses.iter().map(SingleResponse::status);
         Ok(Self {
-            statuses: statuses.collect::<Result<_, _>>()?,
             signed: signed_part(bytes).map_err(malformed)?,
             responders,
             basic,
@@ -284,37 +280,17 @@ impl SingleResponse<'_> {
             OcspRule::Nonce => Ok(next.unwrap_or(UnixTime(u64::MAX))),
         }
     }
-
-    fn status(&self) -> Result<Status, Rejection> {
-        let tag = |number, constructed| Tag::ContextSpecific {
-            constructed,
-            number,
-        };
-        let status = self.status;
-        if status.tag() == tag(TagNumber::N0, false) && status.value().is_empty() {
-            return Ok(Status::Good);
-        }
-        if status.tag() == tag(TagNumber::N2, false) {
-            return Ok(Status::Unknown);
-        }
-        if status.tag() != tag(TagNumber::N1, true) {
-            return Err(Rejection::OcspMalformed);
-        }
-        let reason = revocation_reason(status.value()).map_err(|_| Rejection::OcspMalformed)?;
-        Ok(match reason {
-            Some(reason) if reason.value() == CERTIFICATE_HOLD => Status::OnHold,
-            Some(_) | None => Status::Revoked,
-        })
-    }
 }
 
 impl Status {
-    const fn check(self) -> Result<(), Rejection> {
+    const fn check(&self) -> Result<(), Rejection> {
         match self {
-            Self::Good => Ok(()),
-            Self::Unknown => Err(Rejection::OcspUnknown),
-            Self::OnHold => Err(Rejection::CertificateOnHold),
-            Self::Revoked => Err(Rejection::CertificateRevoked),
+            Self::Good(_) => Ok(()),
+            Self::Unknown(_) => Err(Rejection::OcspUnknown),
+            Self::Revoked(how) => match how.reason {
+                Some(CrlReason::CertificateHold) => Err(Rejection::CertificateOnHold),
+                Some(_) | None => Err(Rejection::CertificateRevoked),
+            },
         }
     }
 }
@@ -364,9 +340,9 @@ fn responder_key(
     if responder.parsed == issuer.parsed {
         return issuer.p384_key();
     }
-    responder.check_profile(profile)?;
+    check_profile(&responder.parsed, profile)?;
     responder.check_critical_besides(&[EXTENDED_KEY_USAGE])?;
-    responder.check_dates(at)?;
+    check_dates(&responder.parsed, at)?;
     let tbs = &responder.parsed.tbs_certificate;
     let refused = |_| Rejection::OcspResponder;
     let extended = tbs.get::<ExtendedKeyUsage>().map_err(refused)?;
@@ -378,18 +354,6 @@ fn responder_key(
     }
     signatures.check_issued_by(&responder, issuer)?;
     responder.p384_key()
-}
-
-/// What RevokedInfo, whose tag is the choice's, says behind the time.
-fn revocation_reason(content: &[u8]) -> der::Result<Option<AnyRef<'_>>> {
-    let mut from = SliceReader::new(content)?;
-    GeneralizedTime::decode(&mut from)?;
-    let reason = if from.is_finished() {
-        None
-    } else {
-        Some(AnyRef::decode(&mut from)?)
-    };
-    from.finish(reason)
 }
 
 /// Each certificate of the list, as it lies in the input.

@@ -104,14 +104,11 @@ impl<'a> Fields<'a> {
         // Written from the fourth byte downwards, then the fifth.
         let [b0, b1, b2, b3, b4, ..] = firmware;
         let gpu = GpuFields {
-            driver: DriverVersion::try_from(self.text(DRIVER_VERSION)?).ok()?,
+            driver: self.text(DRIVER_VERSION)?.parse().ok()?,
             project: self.text(PROJECT)?,
             project_sku: self.text(PROJECT_SKU)?,
             chip_sku: self.text(CHIP_SKU)?,
-            chip_info: match self.0.get(&CHIP_INFO) {
-                Some(_) => Some(self.text(CHIP_INFO)?),
-                None => None,
-            },
+            chip_info: self.optional(CHIP_INFO, Self::text)?,
             nvdec0_enabled: self.switch_state(NVDEC0_STATUS)?,
             mode: self.mode()?,
             switches: match self.0.get(&PDI) {
@@ -121,18 +118,17 @@ impl<'a> Fields<'a> {
         };
         Some(OpaqueData {
             firmware: FirmwareVersion([b3, b2, b1, b0, b4]),
-            fwid: self.fwid()?,
+            fwid: self.optional(FWID, Self::exact)?,
             device: DeviceFields::Gpu(gpu),
         })
     }
 
     fn switch(&self) -> Option<OpaqueData> {
-        let version = FirmwareVersion::try_from(self.text(FIRMWARE_VERSION)?);
         let connected = self.0.get(&CONNECTED_GPUS)?;
         let (gpus, _ports) = connected.split_at_checked(CONNECTED_GPU_SLOTS.checked_mul(8)?)?;
         Some(OpaqueData {
-            firmware: version.ok()?,
-            fwid: self.fwid()?,
+            firmware: self.text(FIRMWARE_VERSION)?.parse().ok()?,
+            fwid: self.optional(FWID, Self::exact)?,
             device: DeviceFields::Switch {
                 pdi: self.exact(PDI)?,
                 gpus: pdis(gpus)?,
@@ -144,15 +140,9 @@ impl<'a> Fields<'a> {
     /// are protected; without them it is handed over alone. Where both are there, they agree.
     fn mode(&self) -> Option<GpuMode> {
         let protected = self.switch_state(PROTECTED_PCIE)?;
-        let version = match self.0.get(&DATA_VERSION) {
-            Some(_) => u16::from_le_bytes(self.exact(DATA_VERSION)?),
-            None => 0,
-        };
-        let feature = match self.0.get(&FEATURE) {
-            Some(_) => Some(u16::from_le_bytes(self.exact(FEATURE)?)),
-            None => None,
-        };
-        let mode = match (version, feature) {
+        let version = self.optional(DATA_VERSION, Self::number)?;
+        let feature = self.optional(FEATURE, Self::number)?;
+        let mode = match (version.unwrap_or(0), feature) {
             (0, None) if protected => GpuMode::ProtectedPcie,
             (0, None) => GpuMode::SinglePass,
             (NEWEST_VERSION, Some(0)) => GpuMode::MultiPass,
@@ -163,12 +153,16 @@ impl<'a> Fields<'a> {
         (protected == (mode == GpuMode::ProtectedPcie)).then_some(mode)
     }
 
-    /// `Some(None)` when there is none.
-    fn fwid(&self) -> Option<Option<[u8; 48]>> {
-        match self.0.get(&FWID) {
-            Some(_) => self.exact(FWID).map(Some),
-            None => Some(None),
+    /// What is read of a field, where there is one; `None` when it cannot be read.
+    fn optional<T>(&self, kind: u16, read: fn(&Self, u16) -> Option<T>) -> Option<Option<T>> {
+        match self.0.contains_key(&kind) {
+            true => read(self, kind).map(Some),
+            false => Some(None),
         }
+    }
+
+    fn number(&self, kind: u16) -> Option<u16> {
+        self.exact(kind).map(u16::from_le_bytes)
     }
 
     fn exact<const N: usize>(&self, kind: u16) -> Option<[u8; N]> {

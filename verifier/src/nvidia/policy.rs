@@ -41,12 +41,11 @@ impl NvidiaPolicy {
     /// The versions are the oldest for which a genuine report or manifest was seen (November
     /// 2026), not those of a bulletin: `verifier/README.md`. None was seen of Blackwell.
     pub(crate) fn strict() -> Self {
-        let driver = DriverVersion::try_from("550.90.07".to_owned());
         Self {
             minima: vec![
                 DeviceMinimum {
                     architecture: DeviceKind::Hopper,
-                    driver: driver.ok(),
+                    driver: "550.90.07".parse().ok(),
                     firmware: FirmwareVersion([0x96, 0, 0x5e, 0, 1]),
                 },
                 DeviceMinimum {

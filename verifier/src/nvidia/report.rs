@@ -74,7 +74,7 @@ impl<'a> ReadDevice<'a> {
         }
         let form = ChainForm {
             length: CHAIN_LENGTH,
-            root: chains.terms.anchors.nvidia_device_root(),
+            root: chains.terms.anchors.nvidia.device,
             answered_from: ANSWERED_FROM,
         };
         let chain = chains.read(place.chain(), &evidence.chain, form, checks)?;

@@ -64,7 +64,7 @@ impl Rim {
         let signature = checks.steps(of, &[*profile], "", XmlSignature::read(&root))?;
         let form = ChainForm {
             length: CHAIN_LENGTH,
-            root: chains.terms.anchors.nvidia_rim_root(),
+            root: chains.terms.anchors.nvidia.rim,
             answered_from: 0,
         };
         let chain = chains.read(chain, &signature.certificates, form, checks)?;

@@ -1,12 +1,12 @@
 //! Versions of drivers and of firmware, as reports and manifests write them.
 
 use core::fmt;
+use core::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use protocol::written_as_text;
 
 /// A driver's version: two to four decimal numbers with dots between them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriverVersion {
     numbers: Vec<u32>,
     /// As it was written: `550.90.07` and `550.90.7` are not the same text.
@@ -14,8 +14,7 @@ pub struct DriverVersion {
 }
 
 /// A firmware version (VBIOS, switch BIOS): five bytes, written `96.00.A5.00.01`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FirmwareVersion(pub(super) [u8; 5]);
 
 /// Text that is not a version.
@@ -23,10 +22,10 @@ pub struct FirmwareVersion(pub(super) [u8; 5]);
 #[error("not a version of the specified form")]
 pub struct DeviceVersionError;
 
-impl TryFrom<String> for DriverVersion {
-    type Error = DeviceVersionError;
+impl FromStr for DriverVersion {
+    type Err = DeviceVersionError;
 
-    fn try_from(text: String) -> Result<Self, DeviceVersionError> {
+    fn from_str(text: &str) -> Result<Self, DeviceVersionError> {
         let number = |part: &str| {
             let digits = part.bytes().all(|byte| byte.is_ascii_digit());
             let fits = digits && (1..=5).contains(&part.len());
@@ -40,7 +39,10 @@ impl TryFrom<String> for DriverVersion {
         if !(2..=4).contains(&numbers.len()) {
             return Err(DeviceVersionError);
         }
-        Ok(Self { numbers, text })
+        Ok(Self {
+            numbers,
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -61,16 +63,10 @@ impl fmt::Display for DriverVersion {
     }
 }
 
-impl From<DriverVersion> for String {
-    fn from(version: DriverVersion) -> Self {
-        version.text
-    }
-}
+impl FromStr for FirmwareVersion {
+    type Err = DeviceVersionError;
 
-impl TryFrom<String> for FirmwareVersion {
-    type Error = DeviceVersionError;
-
-    fn try_from(text: String) -> Result<Self, DeviceVersionError> {
+    fn from_str(text: &str) -> Result<Self, DeviceVersionError> {
         let mut bytes = [0; 5];
         let mut parts = text.split('.');
         for byte in &mut bytes {
@@ -95,11 +91,7 @@ impl fmt::Display for FirmwareVersion {
     }
 }
 
-impl From<FirmwareVersion> for String {
-    fn from(version: FirmwareVersion) -> Self {
-        version.to_string()
-    }
-}
+written_as_text!(DriverVersion, FirmwareVersion);
 
 #[cfg(test)]
 mod tests {
@@ -111,7 +103,7 @@ mod tests {
 
     #[test]
     fn drivers_are_compared_by_number() {
-        let version = |text: &str| DriverVersion::try_from(text.to_owned());
+        let version = |text: &str| text.parse::<DriverVersion>();
         let old = version("550.90.07").unwrap();
         assert!(version("550.144.03").unwrap().reaches(&old));
         assert!(version("590.12").unwrap().reaches(&old));
@@ -141,7 +133,7 @@ mod tests {
 
     #[test]
     fn firmware_round_trips_and_takes_one_spelling() {
-        let version = |text: &str| FirmwareVersion::try_from(text.to_owned());
+        let version = |text: &str| text.parse::<FirmwareVersion>();
         let known = version("96.00.A5.00.01").unwrap();
         assert_eq!(known.to_string(), "96.00.A5.00.01");
         assert!(version("96.00.A4.FF.FF").unwrap() < known);

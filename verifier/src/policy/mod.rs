@@ -159,25 +159,6 @@ impl AppraisalPolicy {
     }
 }
 
-/// Text members that a pattern of the schema describes: read only in that form.
-macro_rules! written_as_text {
-    ($($name:ident),*) => {$(
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = <String as ::serde::Deserialize>::deserialize(from)?;
-                text.parse().map_err(::serde::de::Error::custom)
-            }
-        }
-    )*};
-}
-pub(crate) use written_as_text;
-
 #[cfg(test)]
 mod tests {
     #![allow(

@@ -5,10 +5,8 @@ use core::fmt;
 use core::str::FromStr;
 
 use dcap_qvl::TcbStatus;
-use protocol::digest::{HexError, parse_hex, write_hex};
+use protocol::{byte_strings, written_as_text};
 use serde::{Deserialize, Serialize};
-
-use super::written_as_text;
 
 /// Rules for Intel TDX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +47,12 @@ pub enum SeamRule {
     Only(Vec<MrSeam>),
 }
 
-/// A value of XFAM, 8 bytes as the quote holds them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Xfam(pub [u8; 8]);
-
-/// A value of MRSEAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MrSeam(pub [u8; 48]);
+byte_strings! {
+    /// A value of XFAM, as the quote holds it.
+    Xfam(8);
+    /// A value of MRSEAM.
+    MrSeam(48);
+}
 
 /// The name of one of Intel's advisories: `INTEL-SA-` and five digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,41 +84,13 @@ impl FromStr for Advisory {
     }
 }
 
-impl FromStr for Xfam {
-    type Err = HexError;
-
-    fn from_str(text: &str) -> Result<Self, HexError> {
-        parse_hex(text).map(Self)
-    }
-}
-
-impl FromStr for MrSeam {
-    type Err = HexError;
-
-    fn from_str(text: &str) -> Result<Self, HexError> {
-        parse_hex(text).map(Self)
-    }
-}
-
 impl fmt::Display for Advisory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Display for Xfam {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Display for MrSeam {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-written_as_text!(Advisory, Xfam, MrSeam);
+written_as_text!(Advisory);
 
 /// A TCB status, as Intel's TCB information names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,9 +8,11 @@ use super::product::Product;
 use super::vcek::{Signer, Vcek};
 use crate::anchors::{CertificateDigest, TrustAnchors};
 use crate::appraise::Terms;
-use crate::certificate::{ParsedCertificate, profile_check};
+use crate::certificate::{
+    DATES, ISSUED, ParsedCertificate, check_dates, check_profile, profile_check, validity,
+};
 use crate::checks::{Checks, Hex, Subject};
-use crate::crl::ParsedList;
+use crate::crl::{self, ParsedList};
 use crate::policy::Weakness;
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
@@ -22,18 +24,8 @@ const PARSE: &[Rejection] = &[
     Rejection::EndorsementMissing,
     Rejection::CertificateMalformed,
 ];
-const DATES: &[Rejection] = &[
-    Rejection::CertificateNotYetValid,
-    Rejection::CertificateExpired,
-];
-const ISSUED: &[Rejection] = &[
-    Rejection::CertificateIssuer,
-    Rejection::CertificateAlgorithm,
-    Rejection::CertificateSignature,
-];
 const LIST_READ: &[Rejection] = &[Rejection::CrlMalformed];
 const LIST_ISSUED: &[Rejection] = &[Rejection::CrlIssuer, Rejection::CrlSignature];
-const LIST_DATES: &[Rejection] = &[Rejection::CrlNotYetValid, Rejection::CrlExpired];
 const VCEK_READ: &[Rejection] = &[Rejection::CertificateAlgorithm, Rejection::SnpVcekExtension];
 
 /// What could be read of a chain. Whether it holds, the list of checks says.
@@ -54,26 +46,18 @@ pub(super) fn plan(
     checks: &mut Checks,
 ) {
     let (ask, vcek) = (signer.issuer(), signer.certificate());
-    for of in [ARK, ask, vcek] {
-        checks.plan(of, PARSE);
-    }
-    for of in [ARK, ask, vcek] {
-        checks.plan(of, &[profile_check(profile)]);
-    }
+    let all = [ARK, ask, vcek];
+    checks.plan_each(&all, &[PARSE, &[profile_check(profile)]]);
     checks.plan(ARK, &[Rejection::CertificateRoot]);
-    for of in [ARK, ask, vcek] {
+    for of in all {
         checks.plan(of, &[Rejection::CertificateCritical]);
         checks.plan(of, DATES);
     }
-    for of in [ARK, ask] {
-        checks.plan(of, &[Rejection::CertificateNotAuthority]);
-    }
-    for of in [ask, vcek] {
-        checks.plan(of, ISSUED);
-    }
+    checks.plan_each(&[ARK, ask], &[&[Rejection::CertificateNotAuthority]]);
+    checks.plan_each(&[ask, vcek], &[ISSUED]);
     checks.plan(LIST, &[Rejection::CrlMissing]);
     if endorsements.get(EndorsementKind::SnpCrl).is_some() {
-        for steps in [LIST_READ, LIST_ISSUED, LIST_DATES] {
+        for steps in [LIST_READ, LIST_ISSUED, crl::DATES] {
             checks.plan(LIST, steps);
         }
         checks.plan(ask, &[Rejection::CertificateRevoked]);
@@ -112,7 +96,7 @@ impl Chain {
         let list = endorsements.get(EndorsementKind::SnpCrl);
         let subject = ask.as_ref().map(|ask| (of_ask, ask));
         let list_end = check_list(list, (ark.as_ref(), subject), terms, checks);
-        let ends = [&ark, &ask, &vcek].map(|each| Some(each.as_ref()?.not_after()));
+        let ends = [&ark, &ask, &vcek].map(|each| Some(validity(&each.as_ref()?.parsed).until));
         let ends: Option<Vec<_>> = ends.into_iter().collect();
         Self {
             product,
@@ -146,12 +130,12 @@ fn read<'e>(
     };
     let certificate = checks.steps(of, PARSE, found, parsed)?;
     let profile = terms.anchors.profile();
-    let marked = certificate.check_profile(profile);
+    let marked = check_profile(&certificate.parsed, profile);
     checks.steps(of, &[profile_check(profile)], "", marked);
     let critical = certificate.check_critical();
     checks.steps(of, &[Rejection::CertificateCritical], "", critical);
-    let dates = certificate.check_dates(terms.at);
-    checks.steps(of, DATES, certificate.validity(), dates);
+    let dates = check_dates(&certificate.parsed, terms.at);
+    checks.steps(of, DATES, validity(&certificate.parsed), dates);
     Some(certificate)
 }
 
@@ -176,8 +160,7 @@ fn check_list(
     checks: &mut Checks,
 ) -> Option<UnixTime> {
     let weakness = Weakness::SnpNoRevocationList;
-    let missing = (LIST, Rejection::CrlMissing);
-    checks.expect_or(weakness, terms.policy, missing, "", der.is_some());
+    checks.expect_or(LIST, weakness, terms.policy, "", der.is_some());
     let der = der?;
     let found = format_args!("{} bytes", der.len());
     let list = checks.steps(LIST, LIST_READ, found, ParsedList::parse(der))?;
@@ -185,7 +168,7 @@ fn check_list(
         checks.steps(LIST, LIST_ISSUED, "", list.check_issued_by(der, root));
     }
     let end = list.check_dates(terms.at);
-    let end = checks.steps(LIST, LIST_DATES, list.dates(), end);
+    let end = checks.steps(LIST, crl::DATES, list.dates(), end);
     if let Some((of, subject)) = subject {
         let found = Hex(subject.serial());
         let listed = list.check_subject(&subject.parsed);

@@ -2,8 +2,9 @@
 //!
 //! Every reserved field must be zero. What the fields mean for acceptance is in `rules`.
 
+use core::ops::Range;
+
 use p384::ecdsa::{Signature, VerifyingKey};
-use protocol::codec::{DecodeError, Reader};
 use protocol::digest::{ChipId, HostData, LaunchDigest, ReportData};
 
 use super::REPORT;
@@ -20,6 +21,16 @@ pub(crate) const REPORT_BYTES: usize = 0x4a0;
 const SIGNED_BYTES: usize = 0x2a0;
 /// ECDSA P-384 with SHA-384.
 const SIGNATURE_ALGORITHM: u32 = 1;
+/// What is reserved, and the first version of which it is not.
+const RESERVED: [(Range<usize>, u32); 7] = [
+    (0x04c..0x050, u32::MAX),
+    (0x188..0x18b, 3),
+    (0x18b..0x1a0, u32::MAX),
+    (0x1eb..0x1ec, u32::MAX),
+    (0x1ef..0x1f0, u32::MAX),
+    (0x1f8..0x208, 5),
+    (0x208..0x2a0, u32::MAX),
+];
 
 /// The guest policy's bits.
 #[derive(Debug, Clone, Copy)]
@@ -33,27 +44,20 @@ pub(crate) struct PlatformInfo(pub(crate) u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyInfo(pub(crate) u32);
 
-/// Version of the firmware.
+/// Version of the firmware: major, minor, build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FirmwareVersion {
-    major: u8,
-    minor: u8,
-    build: u8,
-}
+pub(crate) struct FirmwareVersion([u8; 3]);
 
 impl FirmwareVersion {
     const fn from_bytes([build, minor, major]: [u8; 3]) -> Self {
-        Self {
-            major,
-            minor,
-            build,
-        }
+        Self([major, minor, build])
     }
 }
 
 impl core::fmt::Display for FirmwareVersion {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.build)
+        let [major, minor, build] = self.0;
+        write!(f, "{major}.{minor}.{build}")
     }
 }
 
@@ -116,86 +120,53 @@ impl Report {
         if !checks.expect(REPORT, Rejection::SnpReportLength, found, holds) {
             return None;
         }
-        let mut from = Reader::new(bytes);
-        let version = from.u32().ok()?;
-        let check = (REPORT, Rejection::SnpReportVersion);
-        match version {
-            2 => checks.expect_or(Weakness::SnpReportVersion2, policy, check, version, false),
-            3 | 5 => {
-                checks.expect(check.0, check.1, version, true);
-            }
-            _ => {
-                checks.expect(check.0, check.1, version, false);
-                return None;
-            }
+        let report: &[u8; REPORT_BYTES] = bytes.try_into().ok()?;
+        let version = u32::from_le_bytes(at(report, 0)?);
+        let known = matches!(version, 3 | 5);
+        if version == 2 {
+            checks.expect_or(REPORT, Weakness::SnpReportVersion2, policy, version, false);
+        } else if !checks.expect(REPORT, Rejection::SnpReportVersion, version, known) {
+            return None;
         }
-        // The length was checked, so every field is there.
-        let (report, algorithm, reserved_are_zero) = Self::read_fields(&mut from, version).ok()?;
+        let algorithm = u32::from_le_bytes(at(report, 0x034)?);
         let holds = algorithm == SIGNATURE_ALGORITHM;
         checks.expect(REPORT, Rejection::SnpSignatureAlgorithm, algorithm, holds);
-        checks.expect(REPORT, Rejection::SnpReportReserved, "", reserved_are_zero);
-        Some(report)
+        let mut reserved = RESERVED.iter().filter(|(_, until)| version < *until);
+        let holds = reserved.all(|(place, _)| report.get(place.clone()).is_some_and(is_zero));
+        checks.expect(REPORT, Rejection::SnpReportReserved, "", holds);
+        Self::read(report, version)
     }
 
-    /// The fields in their order, the signature's algorithm, and whether reserved fields are zero.
-    fn read_fields(from: &mut Reader<'_>, version: u32) -> Result<(Self, u32, bool), DecodeError> {
-        let mut zero = true;
-        from.u32()?; // GUEST_SVN: set by an ID block, which the rules refuse
-        let policy = GuestPolicy(from.u64()?);
-        from.slice(32)?; // FAMILY_ID, IMAGE_ID: of an ID block
-        let vmpl = from.u32()?;
-        let algorithm = from.u32()?;
-        let current_tcb = TcbVersion(from.array()?);
-        let platform = PlatformInfo(from.u64()?);
-        let key_info = KeyInfo(from.u32()?);
-        zero &= skip_zeros(from, 4)?;
-        let report_data = ReportData(from.array()?);
-        let measurement = LaunchDigest(from.array()?);
-        let host_data = HostData(from.array()?);
-        let id_key_digest = from.array()?;
-        let author_key_digest = from.array()?;
-        from.slice(32)?; // REPORT_ID
-        let report_id_ma = from.array()?;
-        let reported_tcb = TcbVersion(from.array()?);
-        let cpuid = Cpuid::from_bytes(from.array()?);
-        zero &= skip_zeros(from, 21)? && (version >= 3 || cpuid == Cpuid::from_bytes([0; 3]));
-        let chip_id = ChipId(from.array()?);
-        let committed_tcb = TcbVersion(from.array()?);
-        let current_version = FirmwareVersion::from_bytes(from.array()?);
-        zero &= skip_zeros(from, 1)?;
-        let committed_version = FirmwareVersion::from_bytes(from.array()?);
-        zero &= skip_zeros(from, 1)?;
-        let launch_tcb = TcbVersion(from.array()?);
+    /// GUEST_SVN, FAMILY_ID and IMAGE_ID are not read: they are of an ID block, which the rules
+    /// refuse. Nor is REPORT_ID.
+    fn read(report: &[u8; REPORT_BYTES], version: u32) -> Option<Self> {
+        let cpuid = Cpuid::from_bytes(at(report, 0x188)?);
         let mitigations = Mitigations {
-            launch: from.u64()?,
-            current: from.u64()?,
+            launch: u64::from_le_bytes(at(report, 0x1f8)?),
+            current: u64::from_le_bytes(at(report, 0x200)?),
         };
-        zero &= version >= 5 || (mitigations.launch, mitigations.current) == (0, 0);
-        zero &= skip_zeros(from, 152)?;
-        let report = Self {
-            policy,
-            vmpl,
-            current_tcb,
-            platform,
-            key_info,
-            report_data,
-            measurement,
-            host_data,
-            id_key_digest,
-            author_key_digest,
-            report_id_ma,
-            reported_tcb,
+        Some(Self {
+            policy: GuestPolicy(u64::from_le_bytes(at(report, 0x008)?)),
+            vmpl: u32::from_le_bytes(at(report, 0x030)?),
+            current_tcb: TcbVersion(at(report, 0x038)?),
+            platform: PlatformInfo(u64::from_le_bytes(at(report, 0x040)?)),
+            key_info: KeyInfo(u32::from_le_bytes(at(report, 0x048)?)),
+            report_data: ReportData(at(report, 0x050)?),
+            measurement: LaunchDigest(at(report, 0x090)?),
+            host_data: HostData(at(report, 0x0c0)?),
+            id_key_digest: at(report, 0x0e0)?,
+            author_key_digest: at(report, 0x110)?,
+            report_id_ma: at(report, 0x160)?,
+            reported_tcb: TcbVersion(at(report, 0x180)?),
             cpuid: (version >= 3).then_some(cpuid),
-            chip_id,
-            committed_tcb,
-            launch_tcb,
-            current_version,
-            committed_version,
+            chip_id: ChipId(at(report, 0x1a0)?),
+            committed_tcb: TcbVersion(at(report, 0x1e0)?),
+            current_version: FirmwareVersion::from_bytes(at(report, 0x1e8)?),
+            committed_version: FirmwareVersion::from_bytes(at(report, 0x1ec)?),
+            launch_tcb: TcbVersion(at(report, 0x1f0)?),
             mitigations: (version >= 5).then_some(mitigations),
-            signature: from.array()?,
-        };
-        from.finish()?;
-        Ok((report, algorithm, zero))
+            signature: at(report, SIGNED_BYTES)?,
+        })
     }
 
     /// The product line of the processor that the report names; version 2 names none.
@@ -238,7 +209,7 @@ impl Report {
     fn signature(&self) -> Option<Signature> {
         let (r, rest) = self.signature.split_first_chunk::<72>()?;
         let (s, unused) = rest.split_first_chunk::<72>()?;
-        if unused.iter().any(|byte| *byte != 0) {
+        if !is_zero(unused) {
             return None;
         }
         Signature::from_scalars(big_endian(r)?, big_endian(s)?).ok()
@@ -249,9 +220,14 @@ fn big_endian(little: &[u8; 72]) -> Option<[u8; 48]> {
     let (value, above) = little.split_first_chunk::<48>()?;
     let mut value = *value;
     value.reverse();
-    above.iter().all(|byte| *byte == 0).then_some(value)
+    is_zero(above).then_some(value)
 }
 
-fn skip_zeros(from: &mut Reader<'_>, length: usize) -> Result<bool, DecodeError> {
-    Ok(from.slice(length)?.iter().all(|byte| *byte == 0))
+/// What lies at that offset; `None` beyond the end.
+fn at<const N: usize>(report: &[u8; REPORT_BYTES], offset: usize) -> Option<[u8; N]> {
+    report.get(offset..)?.first_chunk().copied()
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }

@@ -3,6 +3,7 @@
 use super::product::Product;
 use super::report::{GuestPolicy, KeyInfo, PlatformInfo, Report};
 use super::tcb::{Tcb, TcbMinimum, TcbVersion};
+use super::vcek::Signer;
 use crate::checks::{Checks, Subject};
 use crate::policy::{Abi, AppraisalPolicy, Weakness};
 use crate::rejection::Rejection;
@@ -20,34 +21,28 @@ const FIRMWARE: Subject = Subject::of("firmware");
 const MITIGATIONS: Subject = Subject::of("mitigations");
 const PLATFORM: Subject = Subject::of("platform-info");
 
-/// Whose key a report says that it is signed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SigningKey {
-    /// The chip's own.
-    Vcek,
-    /// A cloud provider's, for many chips.
-    Vlek,
-    /// Not signed.
-    None,
-    /// A value that nobody defined.
-    Unknown,
-}
+// Bits of the guest policy.
+const MIGRATABLE: u64 = 1 << 18;
+const DEBUG: u64 = 1 << 19;
+const SINGLE_SOCKET: u64 = 1 << 20;
+/// The guest may run with memory behind a CXL link.
+const CXL_ALLOWED: u64 = 1 << 21;
+/// The host may not have the firmware move or swap guest pages.
+const PAGE_SWAP_OFF: u64 = 1 << 25;
 
-impl SigningKey {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Vcek => "vcek",
-            Self::Vlek => "vlek",
-            Self::None => "none",
-            Self::Unknown => "unknown",
-        }
-    }
-}
+// Bits of the platform information.
+const SMT: u64 = 1;
+/// Transparent encryption of all memory.
+const TSME: u64 = 1 << 1;
+const ECC: u64 = 1 << 2;
+const RAPL_OFF: u64 = 1 << 3;
+const CIPHERTEXT_HIDDEN: u64 = 1 << 4;
+const ALIASES_CHECKED: u64 = 1 << 5;
 
 impl GuestPolicy {
     /// Bits 26 to 63 are reserved as zero, bit 17 as one.
     const fn is_well_formed(self) -> bool {
-        self.0 >> 26 == 0 && self.bit(17)
+        self.0 >> 26 == 0 && self.has(1 << 17)
     }
 
     /// The least firmware interface that the guest asks for.
@@ -56,66 +51,19 @@ impl GuestPolicy {
         Abi { major, minor }
     }
 
-    const fn migratable(self) -> bool {
-        self.bit(18)
-    }
-
-    const fn debug(self) -> bool {
-        self.bit(19)
-    }
-
-    const fn single_socket(self) -> bool {
-        self.bit(20)
-    }
-
-    /// The guest may run with memory behind a CXL link.
-    const fn cxl_allowed(self) -> bool {
-        self.bit(21)
-    }
-
-    /// The host may not have the firmware move or swap guest pages.
-    const fn page_swap_disabled(self) -> bool {
-        self.bit(25)
-    }
-
-    const fn bit(self, number: u32) -> bool {
-        (self.0 >> number) & 1 == 1
+    const fn has(self, bit: u64) -> bool {
+        self.0 & bit != 0
     }
 }
 
 impl PlatformInfo {
     /// Bit 6 and those from 8 on are reserved as zero.
     const fn is_well_formed(self) -> bool {
-        self.0 >> 8 == 0 && !self.bit(6)
+        self.0 >> 8 == 0 && !self.has(1 << 6)
     }
 
-    const fn smt(self) -> bool {
-        self.bit(0)
-    }
-
-    /// Transparent encryption of all memory.
-    const fn tsme(self) -> bool {
-        self.bit(1)
-    }
-
-    const fn ecc(self) -> bool {
-        self.bit(2)
-    }
-
-    const fn rapl_disabled(self) -> bool {
-        self.bit(3)
-    }
-
-    const fn ciphertext_hidden(self) -> bool {
-        self.bit(4)
-    }
-
-    const fn alias_check_complete(self) -> bool {
-        self.bit(5)
-    }
-
-    const fn bit(self, number: u32) -> bool {
-        (self.0 >> number) & 1 == 1
+    const fn has(self, bit: u64) -> bool {
+        self.0 & bit != 0
     }
 }
 
@@ -128,12 +76,13 @@ impl KeyInfo {
         (self.0 >> 1) & 1 == 1
     }
 
-    pub(super) const fn signing_key(self) -> SigningKey {
+    /// Whose key signed; otherwise how that is called which is none.
+    pub(super) const fn signer(self) -> Result<Signer, &'static str> {
         match (self.0 >> 2) & 7 {
-            0 => SigningKey::Vcek,
-            1 => SigningKey::Vlek,
-            7 => SigningKey::None,
-            _ => SigningKey::Unknown,
+            0 => Ok(Signer::Vcek),
+            1 => Ok(Signer::Vlek),
+            7 => Err("none"),
+            _ => Err("unknown"),
         }
     }
 
@@ -175,16 +124,13 @@ pub(super) fn plan(checks: &mut Checks) {
         OWNERS,
         &[Rejection::SnpIdBlock, Rejection::SnpMigrationAgent],
     );
-    for of in [REPORTED, COMMITTED, CURRENT, LAUNCH] {
-        checks.plan(of, &[Rejection::SnpReportReserved]);
-    }
-    for of in [COMMITTED, CURRENT, LAUNCH, FIRMWARE] {
-        checks.plan(of, &[Rejection::SnpTcbOrder]);
-    }
+    let levels = [REPORTED, COMMITTED, CURRENT, LAUNCH];
+    checks.plan_each(&levels, &[&[Rejection::SnpReportReserved]]);
+    let ordered = [COMMITTED, CURRENT, LAUNCH, FIRMWARE];
+    checks.plan_each(&ordered, &[&[Rejection::SnpTcbOrder]]);
     checks.plan(PRODUCT, &[Rejection::SnpTcbUnlisted]);
-    for of in [REPORTED, COMMITTED, LAUNCH] {
-        checks.plan(of, &[Rejection::SnpTcbBelowMinimum]);
-    }
+    let least = [REPORTED, COMMITTED, LAUNCH];
+    checks.plan_each(&least, &[&[Rejection::SnpTcbBelowMinimum]]);
     checks.plan(MITIGATIONS, &[Rejection::SnpMitigation]);
     checks.plan(
         PLATFORM,
@@ -206,11 +152,11 @@ pub(super) fn check_signer(report: &Report, policy: &AppraisalPolicy, checks: &m
     let found = format_args!("{:#x}", info.0);
     let holds = info.is_well_formed();
     checks.expect(KEY_INFO, Rejection::SnpReportReserved, found, holds);
-    let key = info.signing_key();
-    let holds = matches!(key, SigningKey::Vcek | SigningKey::Vlek);
-    checks.expect(KEY_INFO, Rejection::SnpSigningKey, key.name(), holds);
-    let (vlek, own) = ((KEY_INFO, Rejection::SnpVlek), key != SigningKey::Vlek);
-    checks.expect_or(Weakness::SnpVlek, policy, vlek, key.name(), own);
+    let signer = info.signer();
+    let name = signer.map_or_else(|name| name, Signer::name);
+    checks.expect(KEY_INFO, Rejection::SnpSigningKey, name, signer.is_ok());
+    let own = signer != Ok(Signer::Vlek);
+    checks.expect_or(KEY_INFO, Weakness::SnpVlek, policy, name, own);
     let holds = !info.chip_key_masked() && !report.chip_id.is_zero();
     checks.expect(KEY_INFO, Rejection::SnpChipKeyMasked, found, holds);
 }
@@ -227,8 +173,7 @@ pub(super) fn check(
             Product::Milan => false,
             Product::Genoa | Product::Turin => true,
         };
-        let check = (PRODUCT, Rejection::SnpMilan);
-        checks.expect_or(Weakness::SnpMilan, policy, check, product.name(), holds);
+        checks.expect_or(PRODUCT, Weakness::SnpMilan, policy, product.name(), holds);
     }
     check_guest_policy(report, policy, checks);
     check_owners(report, checks);
@@ -242,8 +187,8 @@ fn check_guest_policy(report: &Report, policy: &AppraisalPolicy, checks: &mut Ch
     let guest = report.policy;
     let found = format_args!("{:#x}", guest.0);
     for (check, holds) in [
-        (Rejection::SnpDebug, !guest.debug()),
-        (Rejection::SnpMigratable, !guest.migratable()),
+        (Rejection::SnpDebug, !guest.has(DEBUG)),
+        (Rejection::SnpMigratable, !guest.has(MIGRATABLE)),
         (Rejection::SnpGuestPolicy, guest.is_well_formed()),
     ] {
         checks.expect(GUEST_POLICY, check, found, holds);
@@ -251,24 +196,13 @@ fn check_guest_policy(report: &Report, policy: &AppraisalPolicy, checks: &mut Ch
     let (abi, least) = (guest.abi(), policy.snp.minimum_abi);
     let wanted = format_args!("{abi}; at least {least}");
     checks.expect(GUEST_POLICY, Rejection::SnpAbi, wanted, abi >= least);
-    for (weakness, check, holds) in [
-        (
-            Weakness::SnpSeveralSockets,
-            Rejection::SnpSeveralSockets,
-            guest.single_socket(),
-        ),
-        (
-            Weakness::SnpCxlMemory,
-            Rejection::SnpCxl,
-            !guest.cxl_allowed(),
-        ),
-        (
-            Weakness::SnpPageSwap,
-            Rejection::SnpPageSwap,
-            guest.page_swap_disabled(),
-        ),
+    for (weakness, bit, wanted) in [
+        (Weakness::SnpSeveralSockets, SINGLE_SOCKET, true),
+        (Weakness::SnpCxlMemory, CXL_ALLOWED, false),
+        (Weakness::SnpPageSwap, PAGE_SWAP_OFF, true),
     ] {
-        checks.expect_or(weakness, policy, (GUEST_POLICY, check), found, holds);
+        let holds = guest.has(bit) == wanted;
+        checks.expect_or(GUEST_POLICY, weakness, policy, found, holds);
     }
     // On SNP only VMPL 0 holds all of the guest; 0xffffffff is a report that the host asked for.
     checks.expect(VMPL, Rejection::SnpVmpl, report.vmpl, report.vmpl == 0);
@@ -362,26 +296,15 @@ fn check_platform(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks
     let found = format_args!("{:#x}", platform.0);
     let holds = platform.is_well_formed();
     checks.expect(PLATFORM, Rejection::SnpReportReserved, found, holds);
-    for (weakness, check, holds) in [
-        (
-            Weakness::SnpAliasCheckIncomplete,
-            Rejection::SnpAliasCheck,
-            platform.alias_check_complete(),
-        ),
-        (Weakness::SnpSmt, Rejection::SnpSmt, !platform.smt()),
-        (Weakness::SnpTsmeOff, Rejection::SnpTsmeOff, platform.tsme()),
-        (Weakness::SnpEccOff, Rejection::SnpEccOff, platform.ecc()),
-        (
-            Weakness::SnpCiphertextVisible,
-            Rejection::SnpCiphertextVisible,
-            platform.ciphertext_hidden(),
-        ),
-        (
-            Weakness::SnpRaplReadable,
-            Rejection::SnpRaplReadable,
-            platform.rapl_disabled(),
-        ),
+    for (weakness, bit, wanted) in [
+        (Weakness::SnpAliasCheckIncomplete, ALIASES_CHECKED, true),
+        (Weakness::SnpSmt, SMT, false),
+        (Weakness::SnpTsmeOff, TSME, true),
+        (Weakness::SnpEccOff, ECC, true),
+        (Weakness::SnpCiphertextVisible, CIPHERTEXT_HIDDEN, true),
+        (Weakness::SnpRaplReadable, RAPL_OFF, true),
     ] {
-        checks.expect_or(weakness, policy, (PLATFORM, check), found, holds);
+        let holds = platform.has(bit) == wanted;
+        checks.expect_or(PLATFORM, weakness, policy, found, holds);
     }
 }

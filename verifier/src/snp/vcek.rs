@@ -9,7 +9,6 @@ use protocol::machine_grant::ChipIdentity;
 
 use super::product::Product;
 use super::report::Report;
-use super::rules::SigningKey;
 use super::tcb::TcbVersion;
 use crate::certificate::ParsedCertificate;
 use crate::checks::{Checks, Hex, Subject};
@@ -38,22 +37,21 @@ pub(super) enum Signer {
 
 impl Signer {
     /// What a report says; whatever it does not say well is refused, and read as a VCEK.
-    pub(super) const fn of(report: Option<&Report>) -> Self {
-        match report {
-            Some(report) => match report.key_info.signing_key() {
-                SigningKey::Vlek => Self::Vlek,
-                SigningKey::Vcek | SigningKey::None | SigningKey::Unknown => Self::Vcek,
-            },
-            None => Self::Vcek,
+    pub(super) fn of(report: Option<&Report>) -> Self {
+        let said = report.and_then(|report| report.key_info.signer().ok());
+        said.unwrap_or(Self::Vcek)
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Vcek => "vcek",
+            Self::Vlek => "vlek",
         }
     }
 
     /// The certificate, as the verdict names it.
     pub(super) const fn certificate(self) -> Subject {
-        match self {
-            Self::Vcek => Subject::of("vcek"),
-            Self::Vlek => Subject::of("vlek"),
-        }
+        Subject::of(self.name())
     }
 
     /// What the certificate says of its key.

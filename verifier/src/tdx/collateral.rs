@@ -11,9 +11,9 @@ use x509_cert::Certificate;
 
 use super::PCK_CHAIN;
 use crate::appraise::Terms;
-use crate::certificate::{check_dates, check_profile, profile_check, validity};
+use crate::certificate::{DATES, check_dates, check_profile, profile_check, validity};
 use crate::checks::{Checks, Subject};
-use crate::crl::ParsedList;
+use crate::crl::{self, ParsedList};
 use crate::rejection::Rejection;
 use crate::time::{Span, UnixTime};
 
@@ -28,55 +28,31 @@ const PCK_CERTIFICATES: usize = 3;
 /// A signer of Intel's, root.
 const ISSUER_CERTIFICATES: usize = 2;
 
-const CERTIFICATE_DATES: &[Rejection] = &[
-    Rejection::CertificateNotYetValid,
-    Rejection::CertificateExpired,
-];
 const TEXT: &[Rejection] = &[
     Rejection::CollateralNotYetValid,
     Rejection::CollateralExpired,
     Rejection::CollateralTooOld,
 ];
-const LIST_DATES: &[Rejection] = &[Rejection::CrlNotYetValid, Rejection::CrlExpired];
 
 /// `docs/spec/evidence.md` §8.2, in its order.
 pub(super) fn plan(profile: Profile, checks: &mut Checks) {
-    for of in [PCK_CHAIN, ISSUERS] {
-        checks.plan(of, &[Rejection::CertificateMalformed]);
-    }
-    for of in [PCK_CHAIN, ISSUERS] {
-        checks.plan(of, &[profile_check(profile)]);
-    }
-    for of in [PCK_CHAIN, ISSUERS] {
-        checks.plan(of, CERTIFICATE_DATES);
-    }
+    let profile = [profile_check(profile)];
+    let form = [Rejection::CertificateMalformed];
+    checks.plan_each(&[PCK_CHAIN, ISSUERS], &[&form, &profile, DATES]);
     checks.plan(PCK_CHAIN, &[Rejection::CertificateRoot]);
     checks.plan(ISSUERS, &[Rejection::CertificateIssuer]);
-    for of in [TCB_INFO, QE_IDENTITY] {
-        checks.plan(of, TEXT);
-    }
-    for of in [PCK_LIST, ROOT_LIST] {
-        checks.plan(of, &[Rejection::CrlMalformed]);
-    }
-    for of in [PCK_LIST, ROOT_LIST] {
-        checks.plan(of, LIST_DATES);
-    }
-    for of in [PCK_LIST, ROOT_LIST] {
-        checks.plan(of, &[Rejection::CertificateRevoked]);
-    }
+    checks.plan_each(&[TCB_INFO, QE_IDENTITY], &[TEXT]);
+    let (form, revoked) = ([Rejection::CrlMalformed], [Rejection::CertificateRevoked]);
+    checks.plan_each(&[PCK_LIST, ROOT_LIST], &[&form, crl::DATES, &revoked]);
 }
 
 /// Parsed collateral.
 #[derive(Debug)]
 pub(super) struct Collateral {
     inner: QuoteCollateralV3,
-    /// TCB information and QE identity.
-    texts: [Dates; 2],
+    /// Issue and next update of TCB information and QE identity.
+    texts: [Span; 2],
 }
-
-/// The dates of one signed JSON text: issue and next update.
-#[derive(Debug)]
-struct Dates(Span);
 
 /// The two members of a signed text that matter here; its signer put others beside them.
 #[derive(Debug, Deserialize)]
@@ -95,7 +71,7 @@ impl Collateral {
             return Err(malformed);
         }
         Ok(Self {
-            texts: [Dates::of(&inner.tcb_info)?, Dates::of(&inner.qe_identity)?],
+            texts: [dates(&inner.tcb_info)?, dates(&inner.qe_identity)?],
             inner,
         })
     }
@@ -131,7 +107,7 @@ impl Collateral {
             }
         }
         for (of, dates) in [TCB_INFO, QE_IDENTITY].into_iter().zip(&self.texts) {
-            checks.steps(of, TEXT, dates.0, dates.check(terms));
+            checks.steps(of, TEXT, dates, check_text(*dates, terms));
         }
         self.check_revocation(chain.as_deref(), terms, checks);
     }
@@ -175,7 +151,7 @@ impl Collateral {
                 continue;
             };
             let dates = list.check_dates(terms.at);
-            checks.steps(of, LIST_DATES, list.dates(), dates);
+            checks.steps(of, crl::DATES, list.dates(), dates);
             if let Some(subjects) = subjects {
                 let mut each = subjects.iter();
                 let listed = each.try_for_each(|subject| list.check_subject(subject));
@@ -192,7 +168,7 @@ fn read_chain(chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Rejection> {
     }
     let chain: Vec<_> = chain
         .iter()
-        .map(|der| parse(der))
+        .map(|der| Certificate::from_der(der).map_err(|_| Rejection::CertificateMalformed))
         .collect::<Result<_, _>>()?;
     if has_duplicate(&chain) {
         return Err(Rejection::CertificateMalformed);
@@ -229,40 +205,34 @@ fn check_certificates(of: Subject, chain: &[Certificate], terms: Terms<'_>, chec
     let found = common.unwrap_or(Span::NEVER);
     let mut each = chain.iter();
     let dates = each.try_for_each(|certificate| check_dates(certificate, terms.at));
-    checks.steps(of, CERTIFICATE_DATES, found, dates);
+    checks.steps(of, DATES, found, dates);
 }
 
-impl Dates {
-    fn of(text: &str) -> Result<Self, Rejection> {
-        let malformed = Rejection::CollateralMalformed;
-        let members: DateMembers = serde_json::from_str(text).map_err(|_| malformed)?;
-        let seconds = |date: &str| {
-            let time = date.parse::<DateTime>().map_err(|_| malformed)?;
-            Ok::<_, Rejection>(UnixTime(time.unix_duration().as_secs()))
-        };
-        Ok(Self(Span {
-            from: seconds(&members.issue_date)?,
-            until: seconds(&members.next_update)?,
-        }))
-    }
-
-    /// In date, and not older than the policy wants.
-    fn check(&self, terms: Terms<'_>) -> Result<(), Rejection> {
-        let Span { from, until } = self.0;
-        if terms.at < from {
-            return Err(Rejection::CollateralNotYetValid);
-        }
-        if terms.at >= until {
-            return Err(Rejection::CollateralExpired);
-        }
-        let age = u64::from(terms.policy.tdx.collateral_age_seconds);
-        if terms.at > from.plus_seconds(age) {
-            return Err(Rejection::CollateralTooOld);
-        }
-        Ok(())
-    }
+/// The dates of one signed JSON text.
+fn dates(text: &str) -> Result<Span, Rejection> {
+    let malformed = Rejection::CollateralMalformed;
+    let members: DateMembers = serde_json::from_str(text).map_err(|_| malformed)?;
+    let seconds = |date: &str| {
+        let time = date.parse::<DateTime>().map_err(|_| malformed)?;
+        Ok::<_, Rejection>(UnixTime(time.unix_duration().as_secs()))
+    };
+    Ok(Span {
+        from: seconds(&members.issue_date)?,
+        until: seconds(&members.next_update)?,
+    })
 }
 
-fn parse(der: &[u8]) -> Result<Certificate, Rejection> {
-    Certificate::from_der(der).map_err(|_| Rejection::CertificateMalformed)
+/// In date, and not older than the policy wants.
+fn check_text(Span { from, until }: Span, terms: Terms<'_>) -> Result<(), Rejection> {
+    if terms.at < from {
+        return Err(Rejection::CollateralNotYetValid);
+    }
+    if terms.at >= until {
+        return Err(Rejection::CollateralExpired);
+    }
+    let age = u64::from(terms.policy.tdx.collateral_age_seconds);
+    if terms.at > from.plus_seconds(age) {
+        return Err(Rejection::CollateralTooOld);
+    }
+    Ok(())
 }

@@ -101,7 +101,7 @@ fn registers(quote: &Quote) -> MeasuredRegisters {
 fn check_root<'q>(quote: &'q Quote, terms: Terms<'_>, checks: &mut Checks) -> Option<&'q [u8]> {
     let root = quote.pck_chain.last()?.as_slice();
     let digest = CertificateDigest::of(root);
-    let holds = digest == terms.anchors.intel_root();
+    let holds = digest == terms.anchors.intel;
     checks
         .expect(PCK_CHAIN, Rejection::CertificateRoot, digest, holds)
         .then_some(root)

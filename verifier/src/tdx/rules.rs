@@ -103,38 +103,24 @@ fn check_module(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks
 /// What Intel says of the platform, once the chain of signatures is checked.
 pub(super) fn check_platform(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
     let policy = terms.policy;
-    let (number, least) = (
-        claims.tcb.eval_data_number,
-        policy.tdx.minimum_evaluation_number,
-    );
+    let least = policy.tdx.minimum_evaluation_number;
+    let number = claims.tcb.eval_data_number;
     let found = format_args!("{number}; at least {least}");
-    checks.expect(
-        PLATFORM,
-        Rejection::TdxEvaluationNumber,
-        found,
-        number >= least,
-    );
+    let step = Rejection::TdxEvaluationNumber;
+    checks.expect(PLATFORM, step, found, number >= least);
     check_level(claims, terms, checks);
     let pck = &claims.platform.pck;
-    for (flag, weakness, check) in [
-        (
-            pck.dynamic_platform,
-            Weakness::TdxDynamicPlatform,
-            Rejection::TdxDynamicPlatform,
-        ),
-        (
-            pck.cached_keys,
-            Weakness::TdxCachedKeys,
-            Rejection::TdxCachedKeys,
-        ),
-        (pck.smt_enabled, Weakness::TdxSmt, Rejection::TdxSmt),
+    for (flag, weakness) in [
+        (pck.dynamic_platform, Weakness::TdxDynamicPlatform),
+        (pck.cached_keys, Weakness::TdxCachedKeys),
+        (pck.smt_enabled, Weakness::TdxSmt),
     ] {
         let (found, holds) = match flag {
             PckCertFlag::True => ("true", false),
             PckCertFlag::False => ("false", true),
             PckCertFlag::Undefined => ("not said", true),
         };
-        checks.expect_or(weakness, policy, (PLATFORM, check), found, holds);
+        checks.expect_or(PLATFORM, weakness, policy, found, holds);
     }
 }
 
@@ -144,10 +130,8 @@ fn check_level(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
     let mut levels = terms.policy.tdx.levels.iter();
     let level = levels.find(|level| Some(level.status) == status);
     let name = status.map_or("revoked", TdxStatus::name);
-    let found = format_args!(
-        "{name}, level of {}",
-        UnixTime(claims.platform.tcb_date_tag)
-    );
+    let date = UnixTime(claims.platform.tcb_date_tag);
+    let found = format_args!("{name}, level of {date}");
     checks.expect(PLATFORM, Rejection::TdxTcbStatus, found, level.is_some());
     let advisories = advisories(claims);
     if let Some(level) = level {
@@ -155,13 +139,8 @@ fn check_level(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
         let found = format_args!("{} hours", level.grace_hours);
         checks.expect(PLATFORM, Rejection::TdxGrace, found, within);
         let known = |id: &&str| level.advisories.iter().any(|taken| taken.as_str() == *id);
-        let holds = advisories.iter().all(known);
-        checks.expect(
-            PLATFORM,
-            Rejection::TdxAdvisory,
-            advisories.join(" "),
-            holds,
-        );
+        let (found, holds) = (advisories.join(" "), advisories.iter().all(known));
+        checks.expect(PLATFORM, Rejection::TdxAdvisory, found, holds);
     }
 }
 
