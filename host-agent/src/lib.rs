@@ -8,6 +8,7 @@
 //! anything that a release of clients trusts.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod clock;
 pub mod command;
 pub mod configure;

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::control::channels::Channels;
 use crate::control::decision::Terms;
 use crate::control::service::{BootProgress, ControlService};
-use crate::journal::{Journal, JournalError, Scribe};
+use crate::journal::{Journal, JournalError, Place, Scribe};
 use crate::launch::configuration::{ConfigurationError, MeasuredConfiguration};
 use crate::launch::state::{StateDirectory, StateError, remove_stale};
 use crate::relay::{self, GuestAddress, Limits};
@@ -31,7 +31,9 @@ pub struct ServiceOptions {
     pub state: PathBuf,
     /// The journal, when it is not the state directory's own: guests of one provider that share a
     /// journal never serve one payment channel at the same time.
-    pub journal: Option<PathBuf>,
+    pub journal: Option<Place>,
+    /// Draws the agent's name in a ledger that hosts share.
+    pub draw: fn() -> std::io::Result<[u8; 32]>,
     /// The launch configuration: network and payee.
     pub configuration: PathBuf,
     /// Where clients connect.
@@ -113,8 +115,14 @@ impl Services {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(unheard)?;
         let listen = listener.local_addr().map_err(unheard)?;
-        let own = || state.paths().journal();
-        let journal = Journal::open(&options.journal.clone().unwrap_or_else(own))?;
+        let own = || Place::File(state.paths().journal());
+        let place = options.journal.clone().unwrap_or_else(own);
+        let holder = match &place {
+            Place::File(_) => state.paths().0.display().to_string(),
+            // Another host may have the same paths.
+            Place::Shared(_) => state.agent(options.draw)?.to_string(),
+        };
+        let journal = Journal::at(place)?;
         let journal = Scribe::start(journal).map_err(ServiceError::Writer)?;
         let terms = Terms {
             network: document.network,
@@ -124,7 +132,7 @@ impl Services {
         };
         let channels = Channels::new(
             terms,
-            state.paths().0.display().to_string(),
+            holder,
             Arc::new(options.chain.clone()),
             journal.clone(),
             clock.clone(),

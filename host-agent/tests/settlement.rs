@@ -10,6 +10,8 @@
 )]
 
 mod program;
+#[path = "postgres/server.rs"]
+mod server;
 #[path = "../../contracts/tests/testnode/mod.rs"]
 mod testnode;
 
@@ -25,7 +27,7 @@ use contracts::close::Close;
 use contracts::wallet::Wallet;
 use ed25519_dalek::SigningKey;
 use host_agent::clock::UnixSeconds;
-use host_agent::journal::Journal;
+use host_agent::journal::{Journal, LedgerOptions};
 use measurements::publication::{self, ReleaseFiles, names};
 use measurements::transparency::note::SignerKey;
 use measurements::transparency::record::FileDigest;
@@ -37,6 +39,7 @@ use protocol::digest::{PayerKey, ReceiptsRoot};
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::{SignedVoucher, Voucher};
+use server::Server;
 use testnode::{START, TestNode};
 
 const NETWORK: NetworkId = NetworkId(-7357);
@@ -354,6 +357,84 @@ async fn one_channel_is_served_by_one_guest_until_it_is_given_back() {
     // It has the channel now; a stream that it began before is not paid by what rose elsewhere.
     assert_eq!(other.ask(stage.voucher(20)), leased);
     assert_eq!(other.ask(stage.voucher(20)), goes_on);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL: ci/ledger"]
+async fn one_channel_is_served_by_one_host_of_those_that_share_a_ledger() {
+    let stage = Stage::set().await;
+    let server = Server::start(&[]);
+    let ledger = server.address();
+    // On two hosts both have the same path; here it is the name that must differ.
+    let shared = ["--ledger", ledger.as_str()];
+    let first = stage.relay_in("first", &shared);
+    let _second = stage.relay_in("second", &shared);
+    let names =
+        ["first", "second"].map(|name| std::fs::read(stage.at(name).join("agent")).unwrap());
+    assert_ne!(names[0], names[1]);
+    let mut one = Guest::dial_in(&stage, "first");
+    let mut other = Guest::dial_in(&stage, "second");
+    let goes_on = Some(VoucherDecision::Continue);
+    assert_eq!(one.ask(stage.voucher(10)), goes_on);
+    let leased = Some(VoucherDecision::Stop(StopReason::Leased, None));
+    assert_eq!(other.ask(stage.voucher(20)), leased);
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.ended(), Some(0));
+    assert_eq!(other.ask(stage.voucher(20)), leased);
+    assert_eq!(other.ask(stage.voucher(20)), goes_on);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL: ci/ledger"]
+async fn two_hosts_that_share_a_ledger_and_a_wallet_claim_each_total_once() {
+    let stage = Stage::set().await;
+    let server = Server::start(&[]);
+    let other = open_channel_of(&stage.node, stage.payee, 2).await;
+    let mut second = stage.voucher(200_000_000).voucher;
+    second.channel = other;
+    let options = LedgerOptions {
+        address: server.address().parse().unwrap(),
+        password: None,
+        roots: None,
+    };
+    let mut journal = Journal::share(options).unwrap();
+    for voucher in [stage.voucher(300_000_000), second.sign(&payer_key())] {
+        journal.append_voucher(&voucher, UnixSeconds(1)).unwrap();
+    }
+    let (seed, chain, ledger) = (stage.path("seed"), stage.chain(), server.address());
+    let words = ["settle", "claim", "--all", "--ledger", &ledger];
+    let purse = ["--wallet-seed", &seed, "--chain", &chain];
+    let arguments: Vec<String> = words
+        .iter()
+        .chain(&purse)
+        .map(|&word| word.into())
+        .collect();
+    let hosts = [(); 2].map(|()| {
+        let arguments = arguments.clone();
+        std::thread::spawn(move || run(&arguments))
+    });
+    let mut paid = 0;
+    for host in hosts {
+        let output = tokio::task::spawn_blocking(|| host.join().unwrap())
+            .await
+            .unwrap();
+        for line in program::parse(&output) {
+            // Whoever came second saw it paid, or that the other one has the turn.
+            assert_eq!(line["exit_code"].as_i64().unwrap_or(0), 0, "{line}");
+            if line["paid"] == true {
+                assert_eq!(line["adds_up"], true, "{line}");
+                paid += 1;
+            }
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let elsewhere = said.contains("another agent settles with this wallet");
+        assert!(output.status.success() || elsewhere, "{said}");
+    }
+    assert_eq!(paid, 2, "each channel once");
+    assert_eq!(claimed(&stage, &stage.channel).await, 300_000_000);
+    assert_eq!(claimed(&stage, &other).await, 200_000_000);
+    let steps = journal.claims().unwrap();
+    assert_eq!(steps.len(), 4, "sent and shown, of each channel: {steps:?}");
 }
 
 /// The chain's clock decides, not this machine's.

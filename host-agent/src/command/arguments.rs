@@ -14,6 +14,7 @@ use protocol::ton::TonAddress;
 
 use super::grant::GrantArguments;
 use crate::configure::{ModelChoice, parse_prices};
+use crate::journal::{LedgerError, LedgerOptions, Place};
 use crate::launch::pci::PciAddress;
 use crate::launch::shape::{Accelerator, Shape};
 use crate::relay::GuestAddress;
@@ -156,16 +157,46 @@ pub(super) struct LaunchArguments {
     pub(super) programs: ProgramArguments,
 }
 
+/// Which journal, when it is not the state directory's own.
+#[derive(Debug, Args)]
+pub(super) struct JournalArguments {
+    /// Journal that several guests of one provider on this host share.
+    #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
+    pub(super) journal: Option<PathBuf>,
+    /// PostgreSQL database that several hosts share: postgres://USER@HOST/DATABASE, or
+    /// postgres:///DATABASE?host=/DIRECTORY&user=USER by a socket. It holds no password.
+    #[arg(long, value_name = "URL")]
+    pub(super) ledger: Option<String>,
+    /// File of mode 0600 with the password for the ledger.
+    #[arg(long, value_name = "FILE", requires = "ledger")]
+    pub(super) ledger_password: Option<PathBuf>,
+    /// Root certificates of a ledger on another machine, PEM; the connection is TLS 1.3.
+    #[arg(long, value_name = "FILE", requires = "ledger")]
+    pub(super) ledger_roots: Option<PathBuf>,
+}
+
+impl JournalArguments {
+    /// The place; none when it is the state directory's own.
+    pub(super) fn place(&self) -> Result<Option<Place>, LedgerError> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(self.journal.clone().map(Place::File));
+        };
+        Ok(Some(Place::Shared(LedgerOptions {
+            address: ledger.parse()?,
+            password: self.ledger_password.clone(),
+            roots: self.ledger_roots.clone(),
+        })))
+    }
+}
+
 /// How a guest is served.
 #[derive(Debug, Args)]
 pub(super) struct ServiceArguments {
     /// Where clients connect.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(super) listen: SocketAddr,
-    /// Journal that several guests of one provider share; their own in the state directory when
-    /// not given.
-    #[arg(long, value_name = "FILE")]
-    pub(super) journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) journal: JournalArguments,
     /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json; with GPUs,
     /// gpu-endorsements.bin; and, for clients that name providers, machine-grant.bin.
     #[arg(long, value_name = "DIR")]
@@ -342,11 +373,10 @@ pub(super) enum SettleAction {
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
     /// State directory with the journal.
-    #[arg(long, value_name = "DIR", required_unless_present = "journal")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["journal", "ledger"])]
     pub(super) state: Option<PathBuf>,
-    /// The journal, when it is not the state directory's own.
-    #[arg(long, value_name = "FILE")]
-    pub(super) journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) journal: JournalArguments,
     #[command(flatten)]
     pub(super) purse: PurseArguments,
 }
@@ -362,11 +392,10 @@ pub(super) struct CloseArguments {
 #[derive(Debug, Args)]
 pub(super) struct ExportArguments {
     /// State directory with the journal.
-    #[arg(long, value_name = "DIR", required_unless_present = "journal")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["journal", "ledger"])]
     pub(super) state: Option<PathBuf>,
-    /// The journal, when it is not the state directory's own.
-    #[arg(long, value_name = "FILE")]
-    pub(super) journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) journal: JournalArguments,
 }
 
 #[derive(Debug, Args)]

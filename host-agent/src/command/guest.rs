@@ -12,11 +12,11 @@ use protocol::reference_values::{self, ReferenceValues};
 use protocol::ton::NetworkId;
 use serde_json::json;
 
-use super::Exit;
 use super::arguments::{
     ConfigureArguments, DoctorArguments, LaunchArguments, PlanArguments, RelayArguments,
     ServiceArguments, UpArguments,
 };
+use super::{Draw, Exit};
 use crate::clock::Clock;
 use crate::configure::{self, Choices};
 use crate::doctor::{self, Places};
@@ -106,7 +106,7 @@ pub(super) fn plan(arguments: &PlanArguments, reporter: &Reporter) -> anyhow::Re
 
 pub(super) async fn up(
     arguments: &UpArguments,
-    clock: &Clock,
+    (clock, draw): (&Clock, Draw),
     reporter: &Reporter,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Exit> {
@@ -130,6 +130,7 @@ pub(super) async fn up(
         &arguments.service,
         &arguments.launch.state,
         &launch.configuration,
+        draw,
     )?;
     let ending = launching::up(&launch, &programs, &options, clock, reporter, stop).await?;
     Ok(match ending {
@@ -141,7 +142,7 @@ pub(super) async fn up(
 
 pub(super) async fn relay(
     arguments: &RelayArguments,
-    clock: &Clock,
+    (clock, draw): (&Clock, Draw),
     reporter: &Reporter,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Exit> {
@@ -149,6 +150,7 @@ pub(super) async fn relay(
         &arguments.service,
         &arguments.state,
         &arguments.launch_config,
+        draw,
     )?;
     let guest = arguments.guest.clone();
     let control = arguments.control.as_deref();
@@ -180,10 +182,12 @@ fn service_options(
     arguments: &ServiceArguments,
     state: &std::path::Path,
     configuration: &std::path::Path,
+    draw: Draw,
 ) -> anyhow::Result<ServiceOptions> {
     Ok(ServiceOptions {
         state: state.to_owned(),
-        journal: arguments.journal.clone(),
+        journal: arguments.journal.place()?,
+        draw,
         configuration: configuration.to_owned(),
         listen: arguments.listen,
         endorsements: arguments.endorsements.clone(),

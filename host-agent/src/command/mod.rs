@@ -46,6 +46,9 @@ impl Exit {
     }
 }
 
+/// Draws 32 random bytes.
+pub type Draw = fn() -> std::io::Result<[u8; 32]>;
+
 /// What the program gets from its surroundings.
 #[derive(Debug)]
 pub struct Surroundings<Out, Errors, Stop> {
@@ -57,8 +60,8 @@ pub struct Surroundings<Out, Errors, Stop> {
     pub began: Instant,
     /// The time of day.
     pub clock: Clock,
-    /// Draws 32 bytes for a new wallet or a new key.
-    pub draw: fn() -> std::io::Result<[u8; 32]>,
+    /// Draws 32 bytes for a new wallet, a new key, an agent's name.
+    pub draw: Draw,
     /// Ends when the operator wants the program to.
     pub stop: Stop,
 }
@@ -100,14 +103,19 @@ where
         Command::Doctor(options) => Ok(guest::doctor(&options, &reporter)),
         Command::Configure(options) => guest::configure(&options, &reporter),
         Command::Plan(options) => guest::plan(&options, &reporter),
-        Command::Up(options) => guest::up(&options, &clock, &reporter, surroundings.stop).await,
+        Command::Up(options) => {
+            let given = (&clock, surroundings.draw);
+            guest::up(&options, given, &reporter, surroundings.stop).await
+        }
         Command::Relay(options) => {
-            guest::relay(&options, &clock, &reporter, surroundings.stop).await
+            let given = (&clock, surroundings.draw);
+            guest::relay(&options, given, &reporter, surroundings.stop).await
         }
         Command::Wallet(options) => money::wallet(&options, &reporter, surroundings.draw),
         Command::Grant(options) => grant::grant(&options, &clock, &reporter, surroundings.draw),
         Command::Settle(options) => {
-            money::settle(&options, &clock, &reporter, surroundings.stop).await
+            let given = (&clock, surroundings.draw);
+            money::settle(&options, given, &reporter, surroundings.stop).await
         }
         Command::Publish(options) => money::publish(&options, &reporter).await,
     }

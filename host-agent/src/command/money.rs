@@ -23,20 +23,21 @@ use protocol::ton::{NetworkId, TonAddress};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::Exit;
 use super::arguments::{
-    ClaimArguments, CloseArguments, DeployArguments, PublishAction, PublishArguments,
-    PurseArguments, SettleAction, SettleArguments, StatusArguments, TransactionArguments,
-    WalletAction, WalletArguments,
+    ClaimArguments, CloseArguments, DeployArguments, JournalArguments, PublishAction,
+    PublishArguments, PurseArguments, SettleAction, SettleArguments, StatusArguments,
+    TransactionArguments, WalletAction, WalletArguments,
 };
+use super::{Draw, Exit};
+use crate::agent::AgentName;
 use crate::clock::{Clock, UnixSeconds};
-use crate::journal::{ClaimRecord, ClaimState, Journal};
+use crate::journal::{ClaimRecord, ClaimState, Journal, Place};
 use crate::launch::configuration::read_bounded;
 use crate::launch::state::StatePaths;
 use crate::publish::{self as publishing, Addition, Item, Published};
 use crate::report::{Coins, Reporter};
 use crate::settle::{
-    self as settling, Claimed, Position, Prospect, SettleError, Threshold, Worth, export,
+    self as settling, Claimed, Position, Prospect, SettleError, Threshold, Turn, Worth, export,
 };
 use crate::wallet::{self as purses, Purse};
 
@@ -71,7 +72,7 @@ fn seed_of_words(path: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
 
 pub(super) async fn settle(
     arguments: &SettleArguments,
-    clock: &Clock,
+    given: (&Clock, Draw),
     reporter: &Reporter,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Exit> {
@@ -85,12 +86,12 @@ pub(super) async fn settle(
             Ok(Exit::Success)
         }
         SettleAction::Claim(claim) => match claim.every {
-            None => claim_all(claim, clock, reporter).await,
-            Some(seconds) => claim_on(claim, seconds, clock, reporter, stop).await,
+            None => claim_all(claim, given, reporter).await,
+            Some(seconds) => claim_on(claim, seconds, given, reporter, stop).await,
         },
-        SettleAction::Close(close) => close_by_both(close, clock, reporter).await,
+        SettleAction::Close(close) => close_by_both(close, given, reporter).await,
         SettleAction::Export(export) => {
-            let journal = journal(export.state.as_ref(), export.journal.as_ref())?;
+            let journal = journal(export.state.as_ref(), &export.journal)?;
             exported(&journal.claims()?, reporter);
             Ok(Exit::Success)
         }
@@ -99,7 +100,7 @@ pub(super) async fn settle(
 
 async fn close_by_both(
     arguments: &CloseArguments,
-    clock: &Clock,
+    (clock, draw): (&Clock, Draw),
     reporter: &Reporter,
 ) -> anyhow::Result<Exit> {
     let limit = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
@@ -108,7 +109,17 @@ async fn close_by_both(
     let (mut journal, purse) = open(&arguments.status).await?;
     let promise = signed.promise();
     let (channel, epoch) = (promise.channel, promise.epoch);
-    let claimed = match settling::close(&mut journal, &purse, &signed, clock.now()).await {
+    let settled = match turn(&mut journal, &purse, clock, draw)? {
+        Ok(turn) => {
+            let (with, now) = ((&purse, &turn), clock.now());
+            let settled = settling::close(&mut journal, with, &signed, now).await;
+            // What became of it is told, whether the turn could be given back or lapses.
+            drop(turn.end(&mut journal));
+            settled
+        }
+        Err(error) => Err(error),
+    };
+    let claimed = match settled {
         Ok(claimed) => claimed,
         Err(error) => {
             not_settled(&channel, &error, reporter);
@@ -140,13 +151,13 @@ fn not_settled(channel: &TonAddress, error: &SettleError, reporter: &Reporter) {
 async fn claim_on(
     arguments: &ClaimArguments,
     seconds: u64,
-    clock: &Clock,
+    given: (&Clock, Draw),
     reporter: &Reporter,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Exit> {
     let mut stop = std::pin::pin!(stop);
     loop {
-        if let Err(error) = claim_all(arguments, clock, reporter).await {
+        if let Err(error) = claim_all(arguments, given, reporter).await {
             let text = format!("{error:#}");
             reporter.result(&text, &json!({ "settled": false, "error": text }));
         }
@@ -174,18 +185,32 @@ fn exported(claims: &[ClaimRecord], reporter: &Reporter) {
     }
 }
 
-fn journal(state: Option<&PathBuf>, named: Option<&PathBuf>) -> anyhow::Result<Journal> {
-    let own = || state.map(|state| StatePaths(state.clone()).journal());
-    let path = named.cloned().or_else(own);
-    let path = path.context("no journal is named")?;
-    if !path.is_file() {
+fn journal(state: Option<&PathBuf>, named: &JournalArguments) -> anyhow::Result<Journal> {
+    let own = || state.map(|state| Place::File(StatePaths(state.clone()).journal()));
+    let place = named.place()?.or_else(own);
+    let place = place.context("no journal is named")?;
+    if let Place::File(path) = &place
+        && !path.is_file()
+    {
         anyhow::bail!("there is no journal at `{}`", path.display());
     }
-    Ok(Journal::open(&path)?)
+    Ok(Journal::at(place)?)
+}
+
+/// The turn of this run with the wallet; the inner error is that another agent has it.
+fn turn(
+    journal: &mut Journal,
+    purse: &Purse,
+    clock: &Clock,
+    draw: Draw,
+) -> anyhow::Result<Result<Turn, SettleError>> {
+    let name = AgentName::drawn(draw).context("cannot draw a name for this run")?;
+    let taken = Turn::take(journal, purse.address, name.to_string(), clock.clone());
+    Ok(taken)
 }
 
 async fn open(status: &StatusArguments) -> anyhow::Result<(Journal, Purse)> {
-    let journal = journal(status.state.as_ref(), status.journal.as_ref())?;
+    let journal = journal(status.state.as_ref(), &status.journal)?;
     Ok((journal, purse(&status.purse).await?))
 }
 
@@ -196,10 +221,25 @@ async fn purse(arguments: &PurseArguments) -> anyhow::Result<Purse> {
 
 async fn claim_all(
     arguments: &ClaimArguments,
-    clock: &Clock,
+    (clock, draw): (&Clock, Draw),
     reporter: &Reporter,
 ) -> anyhow::Result<Exit> {
     let (mut journal, purse) = open(&arguments.status).await?;
+    let turn = turn(&mut journal, &purse, clock, draw)??;
+    let (with, books) = ((&purse, &turn), &mut journal);
+    let done = claim_in_turn(arguments, clock, reporter, with, books).await;
+    // It lapses by itself when it cannot be given back.
+    drop(turn.end(&mut journal));
+    done
+}
+
+async fn claim_in_turn(
+    arguments: &ClaimArguments,
+    clock: &Clock,
+    reporter: &Reporter,
+    with: (&Purse, &Turn),
+    journal: &mut Journal,
+) -> anyhow::Result<Exit> {
     let mut threshold = Threshold {
         minimum: Nano::from_u64(arguments.minimum),
         fee: Nano::from_u64(arguments.fee),
@@ -211,9 +251,9 @@ async fn claim_all(
         (false, false) => Worth::Due(threshold),
     };
     let mut exit = Exit::Success;
-    for position in settling::positions(&journal, &purse, worth).await? {
+    for position in settling::positions(journal, with.0, worth).await? {
         let now = clock.now();
-        take_back(&mut journal, &position, now)?;
+        take_back(journal, &position, now)?;
         match position.prospect {
             // Fees rose since the first claim of this run: what they would eat waits.
             Prospect::Claim(_, increment)
@@ -222,7 +262,7 @@ async fn claim_all(
                 reporter.result(&position_text(&position), &position_json(&position));
             }
             Prospect::Claim(voucher, _) => {
-                let claimed = settling::claim(&mut journal, &purse, &voucher, now).await;
+                let claimed = settling::claim(journal, with, &voucher, now).await;
                 let claimed = match claimed {
                     Ok(claimed) => claimed,
                     // The next channel may do better; what became of this one, a later run sees.

@@ -7,6 +7,7 @@
 //! Deliberately not here: what a voucher is worth (`control::decision`) and the chain (`settle`).
 
 mod batch;
+mod postgres;
 mod rows;
 mod schema;
 mod scribe;
@@ -21,10 +22,12 @@ use protocol::voucher::SignedVoucher;
 
 use crate::clock::UnixSeconds;
 
+use postgres::Postgres;
 use rows::{ClaimRow, Rows, address, epoch as stored_epoch, seconds};
 use sqlite::Sqlite;
 
 pub use batch::{Batch, Lease, VoucherBook};
+pub use postgres::{LedgerAddress, LedgerError, LedgerOptions};
 pub use scribe::Scribe;
 
 /// Vouchers of one total that are kept: they differ in receipts root or expiry only. Further ones
@@ -47,6 +50,9 @@ pub enum JournalError {
     /// The database failed; nothing was acknowledged.
     #[error("the journal's database failed")]
     Database(#[from] rusqlite::Error),
+    /// The ledger that several hosts share.
+    #[error("the shared ledger cannot be used")]
+    Ledger(#[from] LedgerError),
     /// The file is a database of something else, or of a later version.
     #[error("`{}` is not a journal of version {}", path.display(), schema::VERSION)]
     Foreign {
@@ -126,16 +132,54 @@ pub struct ClaimRecord {
 /// The journal; one writer at a time, enforced by the database.
 #[derive(Debug)]
 pub struct Journal {
-    store: Sqlite,
+    store: Store,
+}
+
+/// Where a journal is found.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A file of this host.
+    File(PathBuf),
+    /// A database that several hosts share.
+    Shared(LedgerOptions),
+}
+
+/// Where the rows lie.
+#[derive(Debug)]
+enum Store {
+    /// In a file of this host.
+    Sqlite(Sqlite),
+    /// In a database that several hosts share.
+    Postgres(Box<Postgres>),
 }
 
 impl Journal {
-    /// Opens the journal, or makes a new one that only its owner can read.
+    /// Opens the journal wherever it is, or makes a new one.
+    ///
+    /// # Errors
+    /// [`JournalError`]; a damaged or foreign journal is never written to.
+    pub fn at(place: Place) -> Result<Self, JournalError> {
+        match place {
+            Place::File(path) => Self::open(&path),
+            Place::Shared(options) => Self::share(options),
+        }
+    }
+
+    /// Opens a journal in a file, or makes a new one that only its owner can read.
     ///
     /// # Errors
     /// [`JournalError`]; a damaged or foreign file is never written to.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let store = Sqlite::open(path)?;
+        let store = Store::Sqlite(Sqlite::open(path)?);
+        Ok(Self { store })
+    }
+
+    /// Opens the ledger that several hosts share, or makes a new one.
+    ///
+    /// # Errors
+    /// [`JournalError`]; a damaged or foreign ledger is never written to.
+    pub fn share(options: LedgerOptions) -> Result<Self, JournalError> {
+        let store = Store::Postgres(Box::new(Postgres::open(options)?));
         Ok(Self { store })
     }
 
@@ -154,14 +198,28 @@ impl Journal {
         &mut self,
         work: impl FnOnce(&dyn Rows) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        self.store.write(work)
+        match &mut self.store {
+            Store::Sqlite(store) => store.write(work),
+            Store::Postgres(store) => store.write(work),
+        }
     }
 
     fn read<T>(
         &self,
         work: impl FnOnce(&dyn Rows) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        self.store.read(work)
+        match &self.store {
+            Store::Sqlite(store) => store.read(work),
+            Store::Postgres(store) => store.read(work),
+        }
+    }
+
+    #[cfg(test)]
+    fn file(&self) -> &rusqlite::Connection {
+        match &self.store {
+            Store::Sqlite(store) => store.database(),
+            Store::Postgres(_) => panic!("a file's test"),
+        }
     }
 
     /// Makes a voucher durable.

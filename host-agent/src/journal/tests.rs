@@ -14,6 +14,36 @@ use crate::samples::{self, CHANNEL, EPOCH};
 
 const NOW: UnixSeconds = UnixSeconds(1_000);
 
+/// Tells the clock by which a store judges leases, when that is its own.
+pub(super) type Tell<'c> = &'c dyn Fn(u64);
+
+/// Claims that hold whatever the store is: each runs on a file, and all on a PostgreSQL
+/// (`postgres::tests`).
+macro_rules! of_both_stores {
+    ($($claim:ident,)*) => {
+        pub(super) const OF_BOTH_STORES: &[(&str, fn(&mut Journal, Tell<'_>))] =
+            &[$((stringify!($claim), $claim),)*];
+
+        mod in_a_file {
+            $(#[test] fn $claim() {
+                let (_place, mut journal) = super::journal();
+                super::$claim(&mut journal, &|_| ());
+            })*
+        }
+    };
+}
+
+of_both_stores! {
+    a_lower_voucher_never_replaces_a_higher_one,
+    totals_compare_as_numbers_over_their_whole_range,
+    of_equal_totals_the_last_root_counts_and_a_replay_changes_nothing,
+    equal_totals_cannot_fill_the_disk,
+    a_lower_voucher_that_holds_longer_stays_claimable,
+    a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back,
+    one_lease_is_given_back_and_the_holders_others_stay,
+    the_last_step_of_a_claim_is_remembered,
+}
+
 fn journal() -> (tempfile::TempDir, Journal) {
     let place = tempfile::tempdir().unwrap();
     let journal = Journal::open(&place.path().join("journal.sqlite")).unwrap();
@@ -25,9 +55,7 @@ fn highest(journal: &Journal) -> u128 {
     found.unwrap().voucher.cumulative.units()
 }
 
-#[test]
-fn a_lower_voucher_never_replaces_a_higher_one() {
-    let (_place, mut journal) = journal();
+fn a_lower_voucher_never_replaces_a_higher_one(journal: &mut Journal, _: Tell<'_>) {
     for (total, expected) in [
         (10, Appended::Stored),
         (30, Appended::Stored),
@@ -37,23 +65,22 @@ fn a_lower_voucher_never_replaces_a_higher_one() {
         let voucher = samples::voucher(total);
         assert_eq!(journal.append_voucher(&voucher, NOW).unwrap(), expected);
     }
-    assert_eq!(highest(&journal), 30);
+    assert_eq!(highest(journal), 30);
 }
 
-#[test]
-fn totals_compare_as_numbers_over_their_whole_range() {
-    let (_place, mut journal) = journal();
+fn totals_compare_as_numbers_over_their_whole_range(journal: &mut Journal, _: Tell<'_>) {
     for total in [0, 1, 255, 256, 1 << 63, 1 << 64, Nano::MAX.units()] {
         let voucher = samples::voucher(total);
         let appended = journal.append_voucher(&voucher, NOW).unwrap();
         assert_eq!(appended, Appended::Stored, "{total}");
-        assert_eq!(highest(&journal), total);
+        assert_eq!(highest(journal), total);
     }
 }
 
-#[test]
-fn of_equal_totals_the_last_root_counts_and_a_replay_changes_nothing() {
-    let (_place, mut journal) = journal();
+fn of_equal_totals_the_last_root_counts_and_a_replay_changes_nothing(
+    journal: &mut Journal,
+    _: Tell<'_>,
+) {
     let first = samples::voucher_with_root(5, 1);
     let second = samples::voucher_with_root(5, 2);
     journal.append_voucher(&first, NOW).unwrap();
@@ -64,21 +91,21 @@ fn of_equal_totals_the_last_root_counts_and_a_replay_changes_nothing() {
     assert_eq!(found, Some(second));
 }
 
-#[test]
-fn equal_totals_cannot_fill_the_disk() {
-    let (_place, mut journal) = journal();
-    for root in 0..MAX_EQUAL_VOUCHERS {
-        let voucher = samples::voucher_with_root(5, root);
-        journal.append_voucher(&voucher, NOW).unwrap();
-    }
+fn equal_totals_cannot_fill_the_disk(journal: &mut Journal, _: Tell<'_>) {
+    let filled = journal.together(|books| {
+        (0..MAX_EQUAL_VOUCHERS).try_for_each(|root| {
+            let voucher = samples::voucher_with_root(5, root);
+            assert_eq!(books.append(&voucher, NOW)?, Appended::Stored);
+            Ok(())
+        })
+    });
+    filled.unwrap();
     let more = samples::voucher_with_root(5, MAX_EQUAL_VOUCHERS);
     let appended = journal.append_voucher(&more, NOW).unwrap();
     assert_eq!(appended, Appended::AlreadyKnown);
 }
 
-#[test]
-fn a_lower_voucher_that_holds_longer_stays_claimable() {
-    let (_place, mut journal) = journal();
+fn a_lower_voucher_that_holds_longer_stays_claimable(journal: &mut Journal, _: Tell<'_>) {
     let long = samples::voucher_until(100, 9_000);
     let short = samples::voucher_until(101, 2_000);
     journal.append_voucher(&long, NOW).unwrap();
@@ -101,8 +128,7 @@ fn vouchers_that_a_higher_one_replaces_are_let_go() {
             .unwrap();
     }
     let rows: i64 = journal
-        .store
-        .database()
+        .file()
         .query_row("SELECT count(*) FROM vouchers", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, 1);
@@ -119,7 +145,7 @@ fn the_database_itself_refuses_to_lower_change_or_lose_a_voucher() {
          SELECT channel, epoch, zeroblob(16), valid_until, zeroblob(189), 0 FROM vouchers",
     ] {
         assert!(
-            journal.store.database().execute(statement, []).is_err(),
+            journal.file().execute(statement, []).is_err(),
             "{statement}"
         );
     }
@@ -141,8 +167,7 @@ fn claims_nothing_from_a_damaged_row() {
     let (_place, mut journal) = journal();
     journal.append_voucher(&samples::voucher(10), NOW).unwrap();
     journal
-        .store
-        .database()
+        .file()
         .execute_batch(
             "DROP TRIGGER vouchers_never_change;
              UPDATE vouchers SET cumulative = x'00000000000000000000000000000063'",
@@ -158,8 +183,7 @@ fn refuses_a_later_version_and_a_database_of_something_else() {
     let later = place.path().join("later.sqlite");
     let journal = Journal::open(&later).unwrap();
     journal
-        .store
-        .database()
+        .file()
         .pragma_update(None, "user_version", schema::VERSION + 1)
         .unwrap();
     drop(journal);
@@ -191,10 +215,12 @@ fn nobody_else_can_read_it() {
     }
 }
 
-#[test]
-fn a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back() {
-    let (_place, mut journal) = journal();
+fn a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back(
+    journal: &mut Journal,
+    clock: Tell<'_>,
+) {
     let mut take = |holder, now: u64| {
+        clock(now);
         let now = UnixSeconds(now);
         journal
             .take_lease(&CHANNEL, holder, now, now.plus(600))
@@ -208,6 +234,7 @@ fn a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back() {
     assert_eq!(take("b", 1_101), Lease::Ours);
     journal.release_leases("b").unwrap();
     let mut take = |now| {
+        clock(now);
         let now = UnixSeconds(now);
         journal.take_lease(&CHANNEL, "a", now, now.plus(1)).unwrap()
     };
@@ -216,9 +243,7 @@ fn a_channel_is_leased_to_one_guest_until_it_lapses_or_is_given_back() {
     assert_eq!(take(1_103), Lease::Ours);
 }
 
-#[test]
-fn one_lease_is_given_back_and_the_holders_others_stay() {
-    let (_place, mut journal) = journal();
+fn one_lease_is_given_back_and_the_holders_others_stay(journal: &mut Journal, _: Tell<'_>) {
     let until = NOW.plus(600);
     let other = samples::PAYEE;
     for channel in [&CHANNEL, &other] {
@@ -233,9 +258,7 @@ fn one_lease_is_given_back_and_the_holders_others_stay() {
     assert_eq!(take(&other), Lease::Another);
 }
 
-#[test]
-fn the_last_step_of_a_claim_is_remembered() {
-    let (_place, mut journal) = journal();
+fn the_last_step_of_a_claim_is_remembered(journal: &mut Journal, _: Tell<'_>) {
     let mut claim = ClaimRecord {
         channel: CHANNEL,
         epoch: EPOCH,
@@ -270,8 +293,7 @@ fn a_journal_of_the_first_version_is_taken_up_with_all_that_it_holds() {
     };
     journal.append_claim(&claim).unwrap();
     journal
-        .store
-        .database()
+        .file()
         .execute_batch("ALTER TABLE claims DROP COLUMN fees; PRAGMA user_version = 1;")
         .unwrap();
     drop(journal);

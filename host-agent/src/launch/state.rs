@@ -13,6 +13,7 @@ use protocol::digest::ConfigDigest;
 use serde::Serialize;
 
 use super::shape::{Accelerator, Shape};
+use crate::agent::AgentName;
 
 /// A unix socket's path is at most this long, with its final zero 108 (`unix(7)`).
 const MAX_SOCKET_PATH: usize = 107;
@@ -149,6 +150,20 @@ impl StateDirectory {
     #[must_use]
     pub const fn paths(&self) -> &StatePaths {
         &self.paths
+    }
+
+    /// The agent's name among those of other hosts, drawn when it is first asked for and kept. A
+    /// copy of the directory is the same agent: it must not run beside this one.
+    ///
+    /// # Errors
+    /// `File`, also when the file holds something else.
+    pub fn agent(&self, draw: fn() -> io::Result<[u8; 32]>) -> Result<AgentName, StateError> {
+        let path = self.paths.0.join("agent");
+        AgentName::kept(&path, draw).map_err(|source| StateError::File {
+            action: "keep a name in",
+            path,
+            source,
+        })
     }
 
     /// Removes what an earlier run of this agent left and makes the directory of sealed artifacts.

@@ -11,7 +11,7 @@ use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use protocol::voucher::{SignedVoucher, Voucher};
 
-use super::SettleError;
+use super::{SettleError, Turn};
 use crate::clock::UnixSeconds;
 use crate::journal::{ClaimRecord, ClaimState, Journal};
 use crate::wallet::{CHAIN_PATIENCE, Purse};
@@ -78,23 +78,24 @@ struct Start {
 /// [`SettleError`]; the journal then says `sent` or `missing`, and a later run looks again.
 pub async fn claim(
     journal: &mut Journal,
-    purse: &Purse,
+    (purse, turn): (&Purse, &Turn),
     voucher: &SignedVoucher,
     now: UnixSeconds,
 ) -> Result<Claimed, SettleError> {
     let transfer = channel::claim(&voucher.voucher.channel, voucher)?;
-    pay(journal, purse, &voucher.voucher, transfer, now).await
+    pay(journal, (purse, turn), &voucher.voucher, transfer, now).await
 }
 
 /// Sends what turns a promise into coins, and follows it.
 pub(super) async fn pay(
     journal: &mut Journal,
-    purse: &Purse,
+    (purse, turn): (&Purse, &Turn),
     promised: &Voucher,
     transfer: Transfer,
     now: UnixSeconds,
 ) -> Result<Claimed, SettleError> {
-    let start = look(purse, promised.channel).await?;
+    turn.renew(journal)?;
+    let start = turn.keep(journal, look(purse, promised.channel)).await?;
     let mut record = ClaimRecord {
         channel: promised.channel,
         epoch: promised.epoch,
@@ -105,8 +106,9 @@ pub(super) async fn pay(
         fees: None,
     };
     journal.append_claim(&record)?;
-    purse.send(std::slice::from_ref(&transfer)).await?;
-    let followed = follow(purse, promised, &start).await;
+    let send = purse.send(std::slice::from_ref(&transfer));
+    turn.keep(journal, send).await?;
+    let followed = turn.keep(journal, follow(purse, promised, &start)).await;
     let is_shown = followed.as_ref().is_ok_and(|claimed| claimed.is_shown);
     record.state = if is_shown {
         ClaimState::Shown

@@ -10,7 +10,7 @@ use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::SignedVoucher;
 
 use super::claim::{Claimed, pay};
-use super::{MESSAGE_SECONDS, SettleError};
+use super::{MESSAGE_SECONDS, SettleError, Turn};
 use crate::clock::UnixSeconds;
 use crate::journal::Journal;
 use crate::wallet::Purse;
@@ -74,7 +74,7 @@ const LEASE_SECONDS: u64 = 180;
 /// `SettleError::Close` before anything was sent; else as for a claim.
 pub async fn close(
     journal: &mut Journal,
-    purse: &Purse,
+    (purse, turn): (&Purse, &Turn),
     signed: &SignedClose,
     now: UnixSeconds,
 ) -> Result<Claimed, SettleError> {
@@ -95,7 +95,7 @@ pub async fn close(
         journal.release_lease(channel, HOLDER)?;
         return Err(refusal.into());
     }
-    pay(journal, purse, promise, signed.transfer()?, now).await
+    pay(journal, (purse, turn), promise, signed.transfer()?, now).await
 }
 
 /// Whether the contract will take a close and the provider loses nothing by it; pure.

@@ -19,10 +19,12 @@ mod claim;
 mod close;
 mod due;
 pub mod export;
+mod turn;
 
 pub use claim::{Claimed, claim};
 pub use close::{CloseRefusal, close};
 pub use due::Threshold;
+pub use turn::Turn;
 
 /// A voucher must hold so many seconds longer than now, for the message to arrive.
 const MESSAGE_SECONDS: u64 = 60;
@@ -45,6 +47,9 @@ pub enum SettleError {
     /// A close is not sent.
     #[error("the close is not sent")]
     Close(#[from] CloseRefusal),
+    /// Another agent settles with this wallet, or did since.
+    #[error("another agent settles with this wallet")]
+    Elsewhere,
     /// Amounts that the chain shows do not add up.
     #[error("amounts that the chain shows are out of range")]
     Amount(#[from] AmountOverflow),
@@ -62,6 +67,7 @@ impl SettleError {
             Self::Wallet(_) => "settle-wallet",
             Self::Cell(_) => "settle-message",
             Self::Close(refusal) => refusal.code(),
+            Self::Elsewhere => "settle-elsewhere",
             Self::Amount(_) => "settle-amounts",
         }
     }
