@@ -15,6 +15,7 @@ mod ipc;
 mod kernels;
 mod load;
 mod model;
+mod prefix;
 #[cfg(test)]
 mod published;
 mod refusal;

@@ -15,7 +15,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::answer::{Sampler, StopHolder, Utf8Holder};
 use crate::format::{Follower, Grammar};
 use crate::load::Model;
-use crate::model::{Geometry, Row, Runner, pages_for};
+use crate::model::{Geometry, PAGE, Row, Runner, pages_for};
+use crate::prefix::{PrefixCache, Quotas};
 use crate::stream::{Next, Outcome, Stream};
 use crate::tokenizer::{EncodeError, Piece};
 
@@ -23,6 +24,10 @@ use crate::tokenizer::{EncodeError, Piece};
 const MAX_STREAMS: usize = 32;
 /// Memory of all caches together, in bytes.
 const CACHE_BYTES: usize = 512 << 20;
+/// What of it may be kept of answers that ended: one part in so many, and of one client's.
+const KEPT_SHARE: usize = 2;
+/// See `KEPT_SHARE`.
+const CLIENT_SHARE: usize = 4;
 /// Prompt rows of a step when nobody else waits for a token.
 pub(crate) const PROMPT_ROWS_ALONE: usize = 32;
 /// Prompt rows of a step beside answers that are being written.
@@ -41,6 +46,8 @@ pub(crate) struct Scheduler<'a, 'w> {
     streams: Vec<Stream>,
     /// Pages that the streams may come to hold.
     reserved: usize,
+    /// Pages of answers that ended; with those that are reserved at most the limit.
+    kept: PrefixCache,
     page_limit: usize,
     turn: usize,
 }
@@ -49,12 +56,21 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     /// No answers yet.
     pub(crate) fn new(model: &'w Model, runner: Runner<'a, 'w>) -> Self {
         let page = Geometry::of(&model.weights).page_bytes();
+        Self::within(model, runner, CACHE_BYTES.checked_div(page).unwrap_or(0))
+    }
+
+    /// The same, with caches of at most so many pages.
+    pub(crate) fn within(model: &'w Model, runner: Runner<'a, 'w>, page_limit: usize) -> Self {
         Self {
             model,
             runner,
             streams: Vec::new(),
             reserved: 0,
-            page_limit: CACHE_BYTES.checked_div(page).unwrap_or(0),
+            kept: PrefixCache::new(Quotas {
+                all: page_limit / KEPT_SHARE,
+                each: page_limit / CLIENT_SHARE,
+            }),
+            page_limit,
             turn: 0,
         }
     }
@@ -85,6 +101,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             EngineRequest::Grant { request, tokens } => {
                 if let Some(stream) = self.find(request) {
                     stream.grant = stream.grant.saturating_add(tokens);
+                    stream.granted |= tokens > 0;
                 }
                 Ok(None)
             }
@@ -96,6 +113,14 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                     reason: FinishReason::Cancelled,
                     completion_tokens,
                 }))
+            }
+            EngineRequest::Forget { client } => {
+                self.kept.forget(client);
+                let streams = self.streams.iter_mut();
+                streams
+                    .filter(|stream| stream.client == Some(client))
+                    .for_each(|stream| stream.client = None);
+                Ok(None)
             }
         }
     }
@@ -203,28 +228,36 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         let pages = pages_for(prompt.len().saturating_add(completion));
         self.reserved = self.reserved.saturating_add(pages);
         let prompt_tokens = count(prompt.len());
+        let before = self.kept.find(start.client, &prompt);
+        let computed = before.len().saturating_mul(PAGE);
+        // Pages that both hold count twice: never too few make room.
+        self.kept
+            .shrink(self.page_limit.saturating_sub(self.reserved));
         let stops = start.stops.into_iter();
         let stops = stops.map(|stop| Zeroizing::new(stop.0)).collect();
         self.streams.push(Stream {
             request,
-            slot: self.runner.open(),
+            client: Some(start.client),
+            slot: self.runner.open_after(before),
             prompt,
-            reported: 0,
+            reported: computed,
             pages,
             max_tokens,
             sampler: Sampler::new(start.sampling, start.biases),
             alternatives: start.alternatives,
             form,
             grant: start.grant,
+            granted: start.grant > 0,
             // As long as it can become: a vector that grows leaves copies behind.
             written: Zeroizing::new(Vec::with_capacity(completion)),
             characters: Utf8Holder::default(),
             stops: StopHolder::new(stops),
-            next: Next::Prompt { computed: 0 },
+            next: Next::Prompt { computed },
         });
         EngineEvent::Admitted {
             request,
             prompt_tokens,
+            cached_tokens: count(computed),
         }
     }
 
@@ -238,7 +271,13 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         };
         let stream = self.streams.remove(at);
         self.reserved = self.reserved.saturating_sub(stream.pages);
-        self.runner.close(stream.slot);
+        let Some(client) = stream.client.filter(|_| stream.granted) else {
+            return self.runner.close(stream.slot);
+        };
+        let tokens = stream.computed();
+        let whole = tokens.len() / PAGE;
+        let pages = self.runner.close_keeping(stream.slot, whole);
+        self.kept.keep(client, &tokens, pages);
     }
 
     /// Samples for every answer that is ready and holds a grant.

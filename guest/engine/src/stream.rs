@@ -2,7 +2,9 @@
 //!
 //! What is deliberately not here: which answer gets which row (`scheduler`).
 
-use messages::engine_ipc::{Candidate, Content, EngineEvent, EngineRefusal, MAX_CANDIDATE_BYTES};
+use messages::engine_ipc::{
+    Candidate, ClientKey, Content, EngineEvent, EngineRefusal, MAX_CANDIDATE_BYTES,
+};
 use protocol::receipt::FinishReason;
 use zeroize::Zeroizing;
 
@@ -25,6 +27,8 @@ pub(crate) enum Next {
 /// One answer.
 pub(crate) struct Stream {
     pub(crate) request: u64,
+    /// For whom its pages are kept when it ends, while there is such a client.
+    pub(crate) client: Option<ClientKey>,
     pub(crate) slot: Slot,
     pub(crate) prompt: Zeroizing<Vec<u32>>,
     pub(crate) reported: usize,
@@ -36,6 +40,9 @@ pub(crate) struct Stream {
     /// The form that it must have, and how far it has it.
     pub(crate) form: Option<Follower>,
     pub(crate) grant: u32,
+    /// Whether it was ever granted a token: serve grants none before the prompt is paid, and what
+    /// nobody paid for is not kept.
+    pub(crate) granted: bool,
     /// The tokens of the answer so far.
     pub(crate) written: Zeroizing<Vec<u32>>,
     pub(crate) characters: Utf8Holder,
@@ -67,6 +74,21 @@ impl Stream {
             .len()
             .saturating_add(self.written.len())
             .saturating_sub(1)
+    }
+
+    /// The tokens whose keys and values are in its cache.
+    pub(crate) fn computed(&self) -> Zeroizing<Vec<u32>> {
+        let all = self.prompt.len().saturating_add(self.written.len());
+        let mut tokens = Zeroizing::new(Vec::with_capacity(all));
+        tokens.extend_from_slice(&self.prompt);
+        tokens.extend_from_slice(&self.written);
+        tokens.truncate(match self.next {
+            Next::Prompt { computed } => computed,
+            Next::Sample(_) => all,
+            // The last token's row is still to come.
+            Next::Compute(_) => all.saturating_sub(1),
+        });
+        tokens
     }
 
     pub(crate) fn take_logits(

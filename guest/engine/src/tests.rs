@@ -13,16 +13,18 @@
 )]
 
 mod asked;
+mod same;
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use messages::engine_ipc::{
-    Candidate, ChatMessage, ChatRole, Content, EngineEvent, EngineRefusal, EngineRequest, Form,
-    MAX_FRAME, Prompt, Start,
+    Candidate, ChatMessage, ChatRole, ClientKey, Content, EngineEvent, EngineRefusal,
+    EngineRequest, Form, MAX_FRAME, Prompt, Start,
 };
 use messages::framing::{frame, payload_length};
 use protocol::receipt::{FinishReason, Sampling};
@@ -76,7 +78,14 @@ impl Serve {
             let event = self.event();
             let answer = answers.entry(request_of(&event)).or_default();
             match event {
-                EngineEvent::Admitted { prompt_tokens, .. } => answer.prompt = prompt_tokens,
+                EngineEvent::Admitted {
+                    prompt_tokens,
+                    cached_tokens,
+                    ..
+                } => {
+                    answer.prompt = prompt_tokens;
+                    answer.cached = cached_tokens;
+                }
                 EngineEvent::Prefilled { prompt_tokens, .. } => {
                     answer.prefilled.push(prompt_tokens)
                 }
@@ -105,6 +114,7 @@ impl Serve {
 #[derive(Debug, Default, PartialEq, Clone)]
 struct Answer {
     prompt: u32,
+    cached: u32,
     prefilled: Vec<u32>,
     texts: Vec<String>,
     candidates: Vec<Vec<Candidate>>,
@@ -179,6 +189,7 @@ fn start_with(
     });
     EngineRequest::Start(Start {
         request,
+        client: stranger(),
         sampling,
         grant,
         prompt: Prompt::Chat(messages.collect()),
@@ -190,6 +201,15 @@ fn start_with(
         alternatives: None,
         form: Form::Free,
     })
+}
+
+/// A client that nobody else is: nothing is kept for its prompt.
+fn stranger() -> ClientKey {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut key = [0xff; 16];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    ClientKey(key)
 }
 
 fn user(text: &str) -> [(ChatRole, &str); 1] {
@@ -304,32 +324,6 @@ fn a_cancelled_answer_ends_at_once_and_says_what_it_cost() {
         serve.send(&EngineRequest::Cancel { request: 1 });
         serve.send(&start(1, &user("abc"), 1));
         assert!(serve.finish(1).end.is_some());
-    })
-    .unwrap();
-}
-
-#[test]
-fn an_answer_is_the_same_alone_and_in_company() {
-    let model = Tiny::default().model();
-    let texts: Vec<String> = (0..8).map(|at| "xyz, abc! ".repeat(at + 1)).collect();
-    let request =
-        |at: usize| start_with(at as u64, &user(&texts[at]), (sampling(800, 30), 30), &[]);
-    let mut alone = Vec::new();
-    with_engine(&model, 1, |serve| {
-        for at in 0..texts.len() {
-            serve.send(&request(at));
-            alone.push(serve.finish(at as u64));
-        }
-    })
-    .unwrap();
-    assert!(alone.iter().any(|answer| answer.texts.len() > 5));
-    with_engine(&model, 2, |serve| {
-        (0..texts.len()).for_each(|at| serve.send(&request(at)));
-        let numbers: Vec<u64> = (0..texts.len() as u64).collect();
-        let together = serve.finish_all(&numbers);
-        for (at, alone) in alone.iter().enumerate() {
-            assert_eq!(&together[&(at as u64)], alone, "answer {at}");
-        }
     })
     .unwrap();
 }

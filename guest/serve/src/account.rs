@@ -16,6 +16,15 @@ use protocol::receipt::{TokenCounts, TokenPrices};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(u64);
 
+/// Tokens of a prompt, by what they cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// Computed for this request.
+    pub computed: u32,
+    /// Kept from an earlier one of the same connection.
+    pub cached: u32,
+}
+
 /// Why a voucher's total was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TotalRefused {
@@ -187,22 +196,27 @@ impl Account {
         id
     }
 
-    /// Counts the prompt of a stream as delivered: it was computed.
+    /// Counts the prompt of a stream as delivered: it is computed, as far as it was not before.
     ///
     /// # Errors
     /// See [`DeliveryRefused`].
-    pub fn deliver_prompt(&mut self, id: StreamId, tokens: u32) -> Result<(), DeliveryRefused> {
+    pub fn deliver_prompt(
+        &mut self,
+        id: StreamId,
+        tokens: PromptTokens,
+    ) -> Result<(), DeliveryRefused> {
         let stream = self.live_stream(id)?;
         if stream.prompt_counted {
             return Err(DeliveryRefused::PromptTwice);
         }
         let counts = TokenCounts {
-            prompt: tokens,
+            prompt: tokens.computed,
+            cached: tokens.cached,
             ..TokenCounts::default()
         };
         let cost = stream.prices.cost(&counts)?;
         let stream = self.deliver(id, cost)?;
-        stream.tokens.prompt = tokens;
+        stream.tokens = counts;
         stream.prompt_counted = true;
         Ok(())
     }

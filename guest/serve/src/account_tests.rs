@@ -26,10 +26,17 @@ fn nano(units: u128) -> Nano {
     Nano::new(units).unwrap()
 }
 
+fn computed(tokens: u32) -> PromptTokens {
+    PromptTokens {
+        computed: tokens,
+        cached: 0,
+    }
+}
+
 fn started(base: u128) -> (Account, StreamId) {
     let mut account = Account::new(nano(base), &LIMITS);
     let id = account.open(PRICES);
-    account.deliver_prompt(id, 5).unwrap();
+    account.deliver_prompt(id, computed(5)).unwrap();
     account.announce(id);
     (account, id)
 }
@@ -48,6 +55,23 @@ fn no_token_is_granted_or_delivered_before_the_prompt_is_acknowledged() {
     account.acknowledge(nano(115)).unwrap();
     assert_eq!(account.grant(id), 4);
     assert_eq!(account.grant(id), 0, "a grant is given once");
+}
+
+#[test]
+fn tokens_from_before_have_their_own_price_and_are_acknowledged_like_the_others() {
+    let mut account = Account::new(Nano::ZERO, &LIMITS);
+    let id = account.open(PRICES);
+    let (computed, cached) = (5, 64);
+    account
+        .deliver_prompt(id, PromptTokens { computed, cached })
+        .unwrap();
+    let (tokens, charged) = account.announce(id).unwrap();
+    assert_eq!((tokens.prompt, tokens.cached), (5, 64));
+    assert_eq!(charged, nano(5 * 3 + 64));
+    account.acknowledge(nano(78)).unwrap();
+    assert!(account.waits(id), "one nano unit is missing");
+    account.acknowledge(nano(79)).unwrap();
+    assert!(!account.waits(id));
 }
 
 #[test]
@@ -90,7 +114,7 @@ fn the_tail_of_a_cut_stream_is_asked_from_nobody_and_may_still_be_paid() {
     account.deliver_token(cut).unwrap();
     account.end(cut);
     let next = account.open(PRICES);
-    account.deliver_prompt(next, 5).unwrap();
+    account.deliver_prompt(next, computed(5)).unwrap();
     account.announce(next);
     account.acknowledge(nano(30)).unwrap();
     assert!(
@@ -109,7 +133,7 @@ fn a_stalled_stream_does_not_hold_up_the_acknowledgement_of_what_was_told_before
     let mut account = Account::new(Nano::ZERO, &LIMITS);
     let (one, two) = (account.open(PRICES), account.open(PRICES));
     for id in [one, two] {
-        account.deliver_prompt(id, 1).unwrap();
+        account.deliver_prompt(id, computed(1)).unwrap();
         account.announce(id);
     }
     account.acknowledge(nano(3)).unwrap();
@@ -134,7 +158,7 @@ fn a_higher_total_from_another_machine_is_taken_between_streams_only() {
     account.bring(nano(500)).unwrap();
     assert_eq!(account.bring(nano(499)), Err(TotalRefused::Outdated));
     let next = account.open(PRICES);
-    account.deliver_prompt(next, 5).unwrap();
+    account.deliver_prompt(next, computed(5)).unwrap();
     account.announce(next);
     account.acknowledge(nano(515)).unwrap();
     assert!(!account.waits(next) && account.settled(next));
@@ -156,7 +180,7 @@ fn a_halted_stream_delivers_nothing_and_is_paid_by_no_later_voucher() {
     account.bring(nano(25)).unwrap();
     assert_eq!(account.unacknowledged(halted), nano(10));
     let next = account.open(PRICES);
-    account.deliver_prompt(next, 5).unwrap();
+    account.deliver_prompt(next, computed(5)).unwrap();
     account.announce(next);
     account.acknowledge(nano(40)).unwrap();
     assert!(!account.waits(next));
@@ -170,7 +194,7 @@ fn free_tokens_wait_for_nobody() {
         cached: 0,
         completion: 0,
     });
-    account.deliver_prompt(id, 7).unwrap();
+    account.deliver_prompt(id, computed(7)).unwrap();
     for _ in 0..20 {
         assert!(!account.waits(id));
         account.deliver_token(id).unwrap();
@@ -181,7 +205,7 @@ fn free_tokens_wait_for_nobody() {
 #[derive(Debug, Clone)]
 enum Step {
     Open,
-    Prompt(usize, u32),
+    Prompt(usize, PromptTokens),
     Token(usize),
     Announce(usize),
     /// A voucher whose total stands so many thousandths of the way from what was acknowledged to
@@ -194,7 +218,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => Just(Step::Open),
-        4 => (0..6usize, 0..40u32).prop_map(|(at, tokens)| Step::Prompt(at, tokens)),
+        4 => (0..6usize, 0..40u32, 0..40u32).prop_map(|(at, computed, cached)| {
+            Step::Prompt(at, PromptTokens { computed, cached })
+        }),
         12 => (0..6usize).prop_map(Step::Token),
         4 => (0..6usize).prop_map(Step::Announce),
         6 => (0..1100u32).prop_map(Step::Voucher),
@@ -204,9 +230,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn price() -> impl Strategy<Value = TokenPrices> {
-    (0..20u64, 0..20u64).prop_map(|(prompt, completion)| TokenPrices {
+    (0..20u64, 0..20u64, 0..20u64).prop_map(|(prompt, cached, completion)| TokenPrices {
         prompt,
-        cached: 0,
+        cached,
         completion,
     })
 }
@@ -246,7 +272,8 @@ impl Model {
                         .deliver_prompt(self.streams[index].0, *tokens)
                         .is_ok()
                 {
-                    self.streams[index].2.prompt = *tokens;
+                    self.streams[index].2.prompt = tokens.computed;
+                    self.streams[index].2.cached = tokens.cached;
                 }
             }
             Step::Token(index) => {
@@ -294,7 +321,8 @@ impl Model {
         let mut ahead = 0;
         for (id, prices, tokens) in &self.streams {
             let increment = u128::from(prices.completion) * u128::from(LIMITS.increment_tokens);
-            let prompt = u128::from(prices.prompt) * u128::from(tokens.prompt);
+            let prompt = u128::from(prices.prompt) * u128::from(tokens.prompt)
+                + u128::from(prices.cached) * u128::from(tokens.cached);
             let unacknowledged = self.account.unacknowledged(*id).units();
             // No live stream is ahead by more than one increment: a chunk of prompt, or tokens.
             let bound = if tokens.completion == 0 {

@@ -13,6 +13,7 @@ use protocol::serving::SALT_HEADER;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::account::PromptTokens;
 use crate::api::{AnswerRequest, Kind};
 use crate::body::{self, Answered};
 use crate::connection::{Attested, Busy};
@@ -61,6 +62,7 @@ pub(crate) async fn begin(
         alternatives: request.alternatives,
     };
     let wanted = Wanted {
+        client: busy.client(),
         prompt: request.prompt,
         stops: request.stops,
         biases: request.drawing.biases,
@@ -68,7 +70,7 @@ pub(crate) async fn begin(
         form: request.form,
     };
     let mut answer = service.engine.begin(sampling, wanted)?;
-    let prompt_tokens = admitted(&mut answer, service, most).await?;
+    let prompt = admitted(&mut answer, service, most).await?;
     let (events_in, events) = mpsc::channel(EVENTS);
     let order = Order {
         chunks: chunks(&model, &attested, shape)?,
@@ -76,7 +78,7 @@ pub(crate) async fn begin(
         salt,
         model,
         sampling,
-        prompt_tokens,
+        prompt,
         attested,
     };
     let delivery = Delivery::new(Arc::clone(service), order, answer, seat, events_in);
@@ -105,16 +107,23 @@ fn most_prompt_tokens(prompt: &Prompt) -> u32 {
     u32::try_from(most).unwrap_or(u32::MAX)
 }
 
-async fn admitted(answer: &mut Answer, service: &Service, most: u32) -> Result<u32, Refusal> {
+async fn admitted(
+    answer: &mut Answer,
+    service: &Service,
+    most: u32,
+) -> Result<PromptTokens, Refusal> {
     let most = most.min(service.configuration.limits.context_tokens);
     let first = timeout(ADMISSION, answer.next()).await.ok().flatten();
     match first {
-        Some(AnswerEvent::Admitted(tokens)) if tokens <= most => Ok(tokens),
+        Some(AnswerEvent::Admitted(tokens, cached)) if tokens <= most => Ok(PromptTokens {
+            computed: tokens.saturating_sub(cached),
+            cached,
+        }),
         Some(AnswerEvent::Refused(refusal, keyword)) => {
             Err(Refusal::of_engine(refusal, &keyword.0))
         }
         Some(
-            AnswerEvent::Admitted(_)
+            AnswerEvent::Admitted(..)
             | AnswerEvent::Prefilled(_)
             | AnswerEvent::Token(..)
             | AnswerEvent::Finished(..),

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use messages::engine_ipc::ClientKey;
 use messages::host_control::ServeEvent;
 use protocol::digest::StatementDigest;
 use protocol::evidence::{ATTEST_PATH, CHALLENGE_BYTES, Challenge, Evidence};
@@ -59,6 +60,8 @@ impl Attested {
 pub(crate) struct Connection {
     service: Arc<Service>,
     channel: Channel,
+    /// Names its client to the engine, which keeps prompts for nobody else.
+    client: ClientKey,
     attested: Mutex<Option<Attested>>,
     challenged: AtomicBool,
     activity: Mutex<Activity>,
@@ -71,10 +74,11 @@ struct Activity {
 }
 
 impl Connection {
-    pub(crate) fn new(service: Arc<Service>, channel: Channel) -> Self {
+    pub(crate) fn new(service: Arc<Service>, channel: Channel, client: ClientKey) -> Self {
         Self {
             service,
             channel,
+            client,
             attested: Mutex::default(),
             challenged: AtomicBool::new(false),
             activity: Mutex::new(Activity {
@@ -270,6 +274,15 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// It is gone, and its last answer too.
+    fn drop(&mut self) {
+        if self.attested().is_some() {
+            self.service.engine.forget(self.client);
+        }
+    }
+}
+
 fn expect(found: &Method, expected: &Method) -> Result<(), Refusal> {
     if found == expected {
         Ok(())
@@ -290,6 +303,11 @@ impl Busy {
     /// Its answer ended after so much was delivered.
     pub(crate) fn delivered(&self, tokens: &TokenCounts, charged: Nano) {
         self.0.tally().answer(tokens, charged);
+    }
+
+    /// Whose request it is.
+    pub(crate) fn client(&self) -> ClientKey {
+        self.0.client
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::account::PromptTokens;
 use crate::connection::Attested;
 use crate::engine::{Answer, AnswerEvent};
 use crate::errors::Refusal;
@@ -38,7 +39,7 @@ pub(crate) struct Order {
     pub(crate) salt: Salt,
     pub(crate) model: ModelEntry,
     pub(crate) sampling: Sampling,
-    pub(crate) prompt_tokens: u32,
+    pub(crate) prompt: PromptTokens,
     pub(crate) attested: Attested,
 }
 
@@ -138,10 +139,12 @@ impl Delivery {
 
     async fn take(&mut self, event: AnswerEvent) -> Result<(), End> {
         let broken = || End::Broken(Refusal::EngineUnavailable);
+        let prompt = self.order.prompt;
+        let whole = prompt.computed.saturating_add(prompt.cached);
         match event {
-            AnswerEvent::Prefilled(tokens) if tokens < self.order.prompt_tokens => Ok(()),
-            AnswerEvent::Prefilled(tokens) if tokens == self.order.prompt_tokens => {
-                self.seat.deliver_prompt(tokens).map_err(|_| broken())?;
+            AnswerEvent::Prefilled(tokens) if tokens < whole => Ok(()),
+            AnswerEvent::Prefilled(tokens) if tokens == whole => {
+                self.seat.deliver_prompt(prompt).map_err(|_| broken())?;
                 if let Some(role) = self.order.chunks.role() {
                     self.send(role).await?;
                 }
@@ -156,7 +159,7 @@ impl Delivery {
                 Err(End::Finished(reason))
             }
             AnswerEvent::Refused(refusal, _) => Err(End::Broken(Refusal::Engine(refusal))),
-            AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) => Err(broken()),
+            AnswerEvent::Admitted(..) | AnswerEvent::Prefilled(_) => Err(broken()),
         }
     }
 

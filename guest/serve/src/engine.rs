@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME, Prompt, Start,
-    TokenBias,
+    Candidate, ClientKey, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME,
+    Prompt, Start, TokenBias,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -26,9 +26,9 @@ const EVENT_ROOM: usize = 1024;
 /// What happens to one answer.
 #[derive(Debug)]
 pub(crate) enum AnswerEvent {
-    /// It was admitted with so many prompt tokens.
-    Admitted(u32),
-    /// So many prompt tokens are computed.
+    /// It was admitted with so many prompt tokens, of which so many, never all, are from before.
+    Admitted(u32, u32),
+    /// So many prompt tokens are computed, those from before included.
     Prefilled(u32),
     /// One completion token, and the probabilities that were asked for.
     Token(Content, Vec<Candidate>),
@@ -41,6 +41,8 @@ pub(crate) enum AnswerEvent {
 /// What an answer is made from, besides how it samples.
 #[derive(Debug)]
 pub(crate) struct Wanted {
+    /// Whose answer it is.
+    pub(crate) client: ClientKey,
     /// What is answered.
     pub(crate) prompt: Prompt,
     /// Strings that end the answer.
@@ -79,7 +81,8 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts to speak on a connected stream. An answer may have `increment` tokens granted.
     pub(crate) fn start(stream: UnixStream, increment: u32) -> Self {
-        // Bounded by the streams: a start, a cancel, and a grant for each voucher.
+        // Bounded by the streams: a start, a cancel, and a grant for each voucher; and one word for
+        // each connection that ends.
         let (requests, waiting) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(EngineState::Loading);
         let answers = Answers::default();
@@ -133,6 +136,7 @@ impl Engine {
         }
         let start = EngineRequest::Start(Start {
             request: id,
+            client: wanted.client,
             sampling,
             grant: 0,
             prompt: wanted.prompt,
@@ -145,6 +149,12 @@ impl Engine {
             .send(start)
             .map_err(|_| Refusal::EngineUnavailable)?;
         Ok(answer)
+    }
+
+    /// Has everything dropped that was kept of a client's prompts.
+    pub(crate) fn forget(&self, client: ClientKey) {
+        // An engine that is gone keeps nothing.
+        let _ = self.requests.send(EngineRequest::Forget { client });
     }
 }
 
@@ -162,7 +172,9 @@ impl Answer {
         let event = self.events.recv().await;
         self.ended = match &event {
             Some(AnswerEvent::Finished(..) | AnswerEvent::Refused(..)) => true,
-            Some(AnswerEvent::Admitted(_) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(..))
+            Some(
+                AnswerEvent::Admitted(..) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(..),
+            )
             | None => self.ended,
         };
         event
@@ -220,7 +232,8 @@ async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>,
             EngineEvent::Admitted {
                 request,
                 prompt_tokens,
-            } => (request, AnswerEvent::Admitted(prompt_tokens)),
+                cached_tokens,
+            } => (request, AnswerEvent::Admitted(prompt_tokens, cached_tokens)),
             EngineEvent::Prefilled {
                 request,
                 prompt_tokens,

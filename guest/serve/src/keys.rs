@@ -101,7 +101,7 @@ impl ReceiptSigner {
     }
 }
 
-/// Bytes from the kernel's randomness, for ids and seeds that are not secret.
+/// Bytes from the kernel's randomness, for ids and seeds that are of no use to anybody else.
 ///
 /// # Errors
 /// `Randomness` when the kernel gives none.

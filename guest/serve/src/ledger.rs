@@ -16,7 +16,7 @@ use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
 use tokio::sync::watch;
 
-use crate::account::{Account, DeliveryRefused, StreamId, TotalRefused};
+use crate::account::{Account, DeliveryRefused, PromptTokens, StreamId, TotalRefused};
 use crate::errors::Refusal;
 use crate::keys::ReceiptSigner;
 use crate::receipts::{ChainFull, Chains, MAX_CHANNELS};
@@ -217,7 +217,7 @@ impl Seat {
         entry.reason.filter(|_| entry.stops > self.stops)
     }
 
-    pub(crate) fn deliver_prompt(&self, tokens: u32) -> Result<(), DeliveryRefused> {
+    pub(crate) fn deliver_prompt(&self, tokens: PromptTokens) -> Result<(), DeliveryRefused> {
         self.with(|account, stream| account.deliver_prompt(stream, tokens))
             .unwrap_or(Err(DeliveryRefused::Unknown))
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use messages::engine_ipc::ClientKey;
 use messages::host_control::ServeEvent;
 use protocol::serving::MAX_HEADER_BYTES;
 use tokio::io::Interest;
@@ -22,9 +23,9 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::Connection;
-use crate::frames;
 use crate::service::Service;
 use crate::tls::Channel;
+use crate::{frames, keys};
 
 /// Connections at once; the next waits in the kernel's queue.
 const MAX_CONNECTIONS: usize = 512;
@@ -126,8 +127,11 @@ async fn connected(
 
 /// Speaks HTTP/2 until the peer leaves, breaks a limit or is idle.
 async fn serve(channel: Channel, service: Arc<Service>) {
+    let Ok(client) = keys::draw().map(ClientKey) else {
+        return;
+    };
     let streams = u32::from(service.configuration.limits.streams);
-    let connection = Arc::new(Connection::new(service, channel.clone()));
+    let connection = Arc::new(Connection::new(service, channel.clone(), client));
     let answering = Arc::clone(&connection);
     let answer = service_fn(move |request| {
         let connection = Arc::clone(&answering);

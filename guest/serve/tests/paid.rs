@@ -22,7 +22,7 @@ use protocol::serving::{METRICS_PATH, VOUCHER_PATH};
 use protocol::ton::NetworkId;
 use serde_json::Value;
 use stage::client::{Client, Event, Payer, SALT, Stream, code, question};
-use stage::{HOST_TIME, PRICES, PROMPT, Stage, WORDS};
+use stage::{CACHED, HOST_TIME, PRICES, PROMPT, Stage, WORDS};
 use tokio::time::timeout;
 
 /// What the prompt of every request costs.
@@ -260,6 +260,90 @@ async fn the_events_come_in_the_order_of_the_specification() {
 }
 
 #[tokio::test]
+async fn prompt_tokens_from_before_have_their_own_class_and_price_everywhere() {
+    let stage = Stage::open();
+    let mut client = Client::attested(&stage.path).await;
+    let payer = Payer::new(9);
+    let mut body = question(2);
+    body["messages"][0]["content"] = "again".into();
+    let stream = client.chat(&payer.voucher(0), &body).await.unwrap();
+    let heard = hear(&mut client, &payer, 0, stream).await;
+    let first = heard.events.iter().find_map(|event| {
+        let Event::Progress(progress) = event else {
+            return None;
+        };
+        Some(progress.clone())
+    });
+    let first = first.unwrap();
+    let computed = PROMPT - CACHED;
+    assert_eq!(
+        (first.prompt_tokens, first.cached_tokens),
+        (computed, CACHED)
+    );
+    // Two at 3 and three at 1, then two words.
+    assert_eq!((first.charged.as_str(), heard.charged), ("9", 29));
+    let usage = heard.events.iter().find_map(|event| {
+        let Event::Usage(usage) = event else {
+            return None;
+        };
+        Some(usage.clone())
+    });
+    let expected: Value = serde_json::from_str(
+        r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,
+            "prompt_tokens_details":{"cached_tokens":3}}"#,
+    )
+    .unwrap();
+    assert_eq!(usage, Some(expected));
+    let tokens = heard.receipt.unwrap().receipt.tokens;
+    assert_eq!((tokens.prompt, tokens.cached), (computed, CACHED));
+}
+
+#[tokio::test]
+async fn a_connection_is_one_client_to_the_engine_and_is_forgotten_when_it_closes() {
+    let stage = Stage::open();
+    let payer = Payer::new(9);
+    let mut paid = 0;
+    for requests in [2, 1] {
+        let mut client = Client::attested(&stage.path).await;
+        for _ in 0..requests {
+            let voucher = payer.voucher(paid);
+            let stream = client.chat(&voucher, &question(2)).await.unwrap();
+            paid += hear(&mut client, &payer, paid, stream).await.charged;
+        }
+    }
+    // One that asked for nothing.
+    drop(Client::connect(&stage.path).await);
+    let forgotten = |request: &EngineRequest| matches!(request, EngineRequest::Forget { .. });
+    stage
+        .until("both forgotten", |seen| {
+            seen.engine
+                .iter()
+                .filter(|request| forgotten(request))
+                .count()
+                == 2
+        })
+        .await;
+    let seen = stage.seen.lock().unwrap();
+    let clients: Vec<_> = seen
+        .engine
+        .iter()
+        .filter_map(|request| match request {
+            EngineRequest::Start(start) => Some((false, start.client)),
+            EngineRequest::Forget { client } => Some((true, *client)),
+            EngineRequest::Grant { .. } | EngineRequest::Cancel { .. } => None,
+        })
+        .collect();
+    let (one, other) = (clients[0].1, clients.last().unwrap().1);
+    assert_ne!(one, other);
+    let of = |key| -> Vec<bool> {
+        let own = clients.iter().filter(|(_, client)| *client == key);
+        own.map(|(forgotten, _)| *forgotten).collect()
+    };
+    assert_eq!(of(one), [false, false, true], "its requests, then its end");
+    assert_eq!(of(other), [false, true]);
+}
+
+#[tokio::test]
 async fn receipts_of_a_channel_form_a_chain() {
     let stage = Stage::open();
     let mut client = Client::attested(&stage.path).await;
@@ -318,7 +402,7 @@ fn granted(stage: &Stage) -> u32 {
     let grants = seen.engine.iter().map(|request| match request {
         EngineRequest::Start(start) => start.grant,
         EngineRequest::Grant { tokens, .. } => *tokens,
-        EngineRequest::Cancel { .. } => 0,
+        EngineRequest::Cancel { .. } | EngineRequest::Forget { .. } => 0,
     });
     grants.sum()
 }

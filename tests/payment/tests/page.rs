@@ -18,7 +18,7 @@ use protocol::receipt::TokenPrices;
 use protocol::serving::Progress;
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::{SignedVoucher, Voucher};
-use serve::account::Account as Guest;
+use serve::account::{Account as Guest, PromptTokens};
 
 const PAGE: &str = include_str!("../../../docs/spec/payment.md");
 const PRICES: TokenPrices = TokenPrices {
@@ -31,6 +31,13 @@ const LIMITS: Limits = Limits {
     context_tokens: 2048,
     increment_tokens: 64,
 };
+
+fn computed(tokens: u32) -> PromptTokens {
+    PromptTokens {
+        computed: tokens,
+        cached: 0,
+    }
+}
 
 fn voucher(total: Nano, root: ReceiptsRoot) -> Voucher {
     let account = "01080f161d242b323940474e555c636a71787f868d949ba2a9b0b7bec5ccd3da";
@@ -67,7 +74,7 @@ fn the_pages_request_costs_what_it_says_and_signs_what_it_shows() {
             .unwrap(),
     );
     let mut shown = vec![hash(Nano::ZERO, ReceiptsRoot::ZERO)];
-    guest.deliver_prompt(served, 16).unwrap();
+    guest.deliver_prompt(served, computed(16)).unwrap();
     for tokens in [0, 6] {
         for _ in 0..tokens {
             guest.deliver_token(served).unwrap();
@@ -150,7 +157,7 @@ fn an_overflow_is_refused_on_both_sides_and_changes_nothing() {
     };
     let mut guest = Guest::new(Nano::MAX, &LIMITS);
     let id = guest.open(dear);
-    assert!(guest.deliver_prompt(id, 1).is_err());
+    assert!(guest.deliver_prompt(id, computed(1)).is_err());
     assert_eq!(guest.delivered(), Nano::MAX);
     assert!(guest.settled(id));
     let mut payer = Payer::resume(Nano::MAX, Nano::MAX, Vec::new());

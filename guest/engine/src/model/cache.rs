@@ -1,8 +1,13 @@
 //! Keys and values of one sequence, in pages that are wiped when they are freed.
 //!
+//! Whole pages may be shared: kept when their sequence ends, and read by later ones that begin with
+//! the same tokens. A shared page is never written.
+//!
 //! A page holds 32 positions of all layers: per layer and head the keys, then the values, each as
 //! [`HeadRun`] says, so that one head of a page is one run of memory. Where weights are quantised
 //! a cache holds f16, otherwise floats.
+
+use std::sync::Arc;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -36,10 +41,13 @@ enum Page {
     Single(Box<[f32]>),
 }
 
+/// A page that several may read; wiped and freed with its last holder.
+#[derive(Clone)]
+pub(crate) struct SharedPage(Arc<Page>);
+
 /// The positions of one sequence.
-#[derive(Default)]
 pub(crate) struct KvCache {
-    pages: Vec<Page>,
+    pages: Vec<SharedPage>,
     /// First position with a number that could not be held: neither NaN nor what is beyond f16
     /// comes back from a page, so this says instead that whoever sees it has no result.
     spoiled: Option<usize>,
@@ -148,11 +156,44 @@ fn write_head<T>(run: &mut [T], within: usize, key: &[f32], value: &[f32], to: i
     }
 }
 
+#[cfg(test)]
+impl SharedPage {
+    /// A page that holds this number alone, for tests of what is kept.
+    pub(crate) fn marked(mark: u16) -> Self {
+        Self(Arc::new(Page::Half(Box::new([mark]))))
+    }
+
+    /// Whether it is that page.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// How many hold it.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}
+
 impl KvCache {
+    /// A sequence that begins with these pages.
+    pub(crate) const fn after(pages: Vec<SharedPage>) -> Self {
+        Self {
+            pages,
+            spoiled: None,
+        }
+    }
+
+    /// The first pages, at most so many, up to the first position that could not be held.
+    pub(crate) fn into_first(mut self, most: usize) -> Vec<SharedPage> {
+        let sound = self.spoiled.map_or(most, |first| most.min(first / PAGE));
+        self.pages.truncate(sound);
+        self.pages
+    }
+
     /// Makes room for position `position`.
     pub(crate) fn reach(&mut self, position: usize, geometry: &Geometry) {
         while self.pages.len() <= position / PAGE {
-            self.pages.push(Page::empty(geometry));
+            self.pages.push(SharedPage(Arc::new(Page::empty(geometry))));
         }
     }
 
@@ -164,14 +205,14 @@ impl KvCache {
         keys: &[f32],
         values: &[f32],
     ) {
-        let Some(page) = self.pages.get_mut(position / PAGE) else {
+        let page = self.pages.get_mut(position / PAGE);
+        // Others read it: rather no answer than one that changes theirs.
+        let Some(page) = page.and_then(|page| Arc::get_mut(&mut page.0)) else {
+            self.spoil(position);
             return;
         };
         let held = |value: &f32| value.abs() < geometry.limit();
-        if !(keys.iter().all(held) && values.iter().all(held)) {
-            let first = self.spoiled.unwrap_or(position);
-            self.spoiled = Some(first.min(position));
-        }
+        let sound = keys.iter().all(held) && values.iter().all(held);
         let heads = keys.chunks_exact(geometry.head);
         let heads = heads.zip(values.chunks_exact(geometry.head));
         for (head, (key, value)) in heads.enumerate() {
@@ -188,6 +229,14 @@ impl KvCache {
                 }
             }
         }
+        if !sound {
+            self.spoil(position);
+        }
+    }
+
+    fn spoil(&mut self, position: usize) {
+        let first = self.spoiled.unwrap_or(position);
+        self.spoiled = Some(first.min(position));
     }
 
     /// Whether a position sees one that could not be held.
@@ -210,7 +259,7 @@ impl KvCache {
         let runs = |range: std::ops::Range<usize>| {
             let mut pages = pages();
             std::array::from_fn(|_| {
-                let run = pages.next().and_then(|page| page.run(range.clone()));
+                let run = pages.next().and_then(|page| page.0.run(range.clone()));
                 run.unwrap_or(HeadRun::Half(&[]))
             })
         };

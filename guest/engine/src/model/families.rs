@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{Row, Shape, TensorSource, Weights, with_runner};
+use super::{PAGE, Row, Shape, TensorSource, Weights, with_runner};
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
 use crate::refusal::ModelError;
@@ -23,6 +23,16 @@ use crate::safetensors::WeightFiles;
 
 const TOKENS: usize = 260;
 const PROMPT: usize = 24;
+const FAMILIES: [&str; 8] = [
+    "llama",
+    "smollm",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "qwen3-moe",
+    "gemma3",
+    "phi3",
+];
 /// Of the greatest logit.
 const TOLERANCE: f32 = 1e-4;
 
@@ -63,6 +73,55 @@ fn logits(weights: &Weights, step: usize, threads: usize) -> Vec<f32> {
         }
         all
     })
+}
+
+/// Bits of the logits after 80 tokens, the first `kept` pages of which another sequence computed.
+/// Steps of so many rows, a third of them of a sequence beside it.
+fn bits(weights: &Weights, kernels: Kernels, step: usize, threads: usize, kept: usize) -> Vec<u32> {
+    let row = |slot, position: usize| Row {
+        slot,
+        token: ((position * 37 + 3) % TOKENS).try_into().unwrap(),
+        position,
+    };
+    let threads = NonZeroUsize::new(threads).unwrap();
+    with_runner(weights, kernels, threads, |mut runner| {
+        let first = runner.open();
+        let rows: Vec<Row> = (0..kept * PAGE).map(|at| row(first, at)).collect();
+        rows.chunks(11).for_each(|rows| runner.step(rows));
+        let pages = runner.close_keeping(first, kept);
+        assert_eq!(pages.len(), kept);
+        let beside = runner.open();
+        let slot = runner.open_after(pages);
+        let mut others = (0..).map(|at| Row {
+            token: (at % TOKENS).try_into().unwrap(),
+            ..row(beside, at)
+        });
+        let own: Vec<usize> = (kept * PAGE..80).collect();
+        let mut last = 0;
+        for own in own.chunks(step) {
+            let mut rows: Vec<Row> = others.by_ref().take(own.len() / 2).collect();
+            rows.extend(own.iter().map(|position| row(slot, *position)));
+            runner.step(&rows);
+            last = rows.len() - 1;
+        }
+        let hidden = runner.hidden(last);
+        let logits = runner.logits(std::iter::once(hidden.as_slice())).remove(0);
+        logits.iter().map(|logit| logit.to_bits()).collect()
+    })
+}
+
+#[test]
+fn every_family_has_the_same_bits_after_kept_pages_in_company_and_in_plain_rust() {
+    for family in FAMILIES {
+        let weights = from_gguf(family).unwrap();
+        let alone = bits(&weights, Kernels::detect(), 1, 1, 0);
+        for (step, threads, kept) in [(7, 2, 0), (16, 3, 1), (5, 1, 2), (80, 2, 2)] {
+            let found = bits(&weights, Kernels::detect(), step, threads, kept);
+            assert_eq!(found, alone, "{family}, {step} rows, {kept} pages");
+        }
+        let plain = bits(&weights, Kernels::portable(), 9, 2, 1);
+        assert_eq!(plain, alone, "{family} in plain Rust");
+    }
 }
 
 fn from_gguf(family: &str) -> Result<Weights, ModelError> {
@@ -195,10 +254,7 @@ proptest! {
     fn a_changed_byte_of_a_configuration_gives_a_shape_or_a_typed_error(
         family in 0..8_usize, at in 0..2000_usize, value: u8, end in 0..4000_usize,
     ) {
-        let families = [
-            "llama", "smollm", "mistral", "qwen2", "qwen3", "qwen3-moe", "gemma3", "phi3",
-        ];
-        let mut text = std::fs::read(fixture(families[family], "config.json")).unwrap();
+        let mut text = std::fs::read(fixture(FAMILIES[family], "config.json")).unwrap();
         let at = at % text.len();
         text[at] = value;
         text.truncate(end);

@@ -20,7 +20,7 @@ mod tests;
 mod turn;
 mod weights;
 
-pub(crate) use cache::{Geometry, pages_for};
+pub(crate) use cache::{Geometry, PAGE, SharedPage, pages_for};
 pub(crate) use matrix::Layout;
 pub(crate) use names::Naming;
 pub(crate) use rows::{Row, Slot};

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use zeroize::Zeroizing;
 
 use super::Weights;
-use super::cache::KvCache;
+use super::cache::{KvCache, SharedPage};
 use super::experts::ExpertTask;
 use super::forward::{Forward, Task};
 use super::lanes::RowTask;
@@ -42,27 +42,37 @@ pub(crate) fn with_runner<'w, R>(
 impl Runner<'_, '_> {
     /// An empty cache for a new sequence.
     pub(crate) fn open(&mut self) -> Slot {
+        self.open_after(Vec::new())
+    }
+
+    /// A cache for a new sequence that begins with these pages.
+    pub(crate) fn open_after(&mut self, pages: Vec<SharedPage>) -> Slot {
         let mut state = self.forward.write();
         let free = state.caches.iter().position(Option::is_none);
         let free = free.unwrap_or(state.caches.len());
+        let new = Some(KvCache::after(pages));
         match state.caches.get_mut(free) {
-            Some(cache) => *cache = Some(KvCache::default()),
-            None => state.caches.push(Some(KvCache::default())),
+            Some(cache) => *cache = new,
+            None => state.caches.push(new),
         }
         Slot(free)
     }
 
     /// Wipes and frees a sequence's cache; with the last one, the buffers of the steps too.
     pub(crate) fn close(&mut self, slot: Slot) {
+        drop(self.close_keeping(slot, 0));
+    }
+
+    /// The same, but for the first pages, at most so many, each of which must be full.
+    pub(crate) fn close_keeping(&mut self, slot: Slot, pages: usize) -> Vec<SharedPage> {
         let mut state = self.forward.write();
-        if let Some(cache) = state.caches.get_mut(slot.0) {
-            *cache = None;
-        }
+        let cache = state.caches.get_mut(slot.0).and_then(Option::take);
         let idle = state.caches.iter().all(Option::is_none);
         drop(state);
         if idle {
             self.forward.wipe();
         }
+        cache.map_or_else(Vec::new, |cache| cache.into_first(pages))
     }
 
     /// Computes the rows of a step; earlier positions of a sequence stand before later ones.

@@ -335,6 +335,42 @@ fn plain_rust_gives_the_same_logits_as_the_detected_kernels() {
 }
 
 #[test]
+fn what_would_write_to_a_shared_page_has_no_result_and_changes_nobody_elses() {
+    let model = Tiny::default().model();
+    let rows = |slot, range: std::ops::Range<usize>, token| -> Vec<Row> {
+        let row = |position| Row {
+            slot,
+            token,
+            position,
+        };
+        range.map(row).collect()
+    };
+    with_runner(&model.weights, model.kernels, threads(1), |mut runner| {
+        let first = runner.open();
+        runner.step(&rows(first, 0..32, 65));
+        let pages = runner.close_keeping(first, 1);
+        let after = |runner: &mut super::Runner<'_, '_>| {
+            let slot = runner.open_after(pages.clone());
+            runner.step(&rows(slot, 32..33, 66));
+            let hidden = runner.hidden(0).to_vec();
+            runner.close(slot);
+            hidden
+        };
+        let before = after(&mut runner);
+        assert!(before.iter().all(|value| value.is_finite()));
+        let writer = runner.open_after(pages.clone());
+        runner.step(&rows(writer, 31..32, 67));
+        let hidden = runner.hidden(0).to_vec();
+        assert!(hidden.iter().all(|value| value.is_nan()));
+        assert!(
+            runner.close_keeping(writer, 1).is_empty(),
+            "nothing sound to keep"
+        );
+        assert_eq!(after(&mut runner), before);
+    });
+}
+
+#[test]
 fn a_closed_sequence_leaves_nothing_for_the_next_one() {
     let model = Tiny::default().model();
     let fresh = engine_logits(&model, &[&TOKENS[..4]], 2, 1);

@@ -24,7 +24,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use messages::engine_ipc::{Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form};
+use messages::engine_ipc::{
+    Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt,
+};
 use messages::framing;
 use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
 use messages::quote_socket::{QuoteAnswer, QuoteRefusal, QuoteRequest};
@@ -51,6 +53,8 @@ pub const MODEL: &str = "scripted";
 pub const HOST_TIME: u64 = 1_795_000_000;
 /// Prompt tokens of every request to the scripted engine.
 pub const PROMPT: u32 = 5;
+/// How many of them the scripted engine says that it kept, when a message is `again`.
+pub const CACHED: u32 = 3;
 /// Tokens with text that the scripted engine has to say before it ends.
 pub const WORDS: u32 = 10;
 pub const PRICES: TokenPrices = TokenPrices {
@@ -391,6 +395,7 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
                     events.push(EngineEvent::Admitted {
                         request,
                         prompt_tokens,
+                        cached_tokens: kept(&start.prompt),
                     });
                     events.push(EngineEvent::Prefilled {
                         request,
@@ -413,11 +418,21 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
             EngineRequest::Cancel { request } => {
                 running.remove(&request);
             }
+            EngineRequest::Forget { .. } => {}
         }
         running.retain(|request, answer| say(*request, answer, &mut events));
         for event in events {
             write_frame(&mut socket, &event.encode());
         }
+    }
+}
+
+/// How many tokens of a prompt the scripted engine says that it kept.
+fn kept(prompt: &Prompt) -> u32 {
+    if prompt.contents().any(|content| content.0 == "again") {
+        CACHED
+    } else {
+        0
     }
 }
 

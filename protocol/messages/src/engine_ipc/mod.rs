@@ -4,6 +4,7 @@
 //! [`MAX_FRAME`] bytes. Content travels here and nowhere else, so its types do not print it.
 
 mod candidate;
+mod client;
 mod refusal;
 mod start;
 
@@ -15,6 +16,7 @@ use protocol::codec::{DecodeError, Reader, Writer};
 use protocol::receipt::FinishReason;
 
 pub use candidate::Candidate;
+pub use client::ClientKey;
 pub use refusal::EngineRefusal;
 pub use start::{ChatMessage, ChatRole, Form, Prompt, Start, TokenBias};
 
@@ -76,6 +78,11 @@ pub enum EngineRequest {
         /// The answer.
         request: u64,
     },
+    /// A client is gone: what was kept of its prompts is wiped, and nothing more is kept.
+    Forget {
+        /// The client.
+        client: ClientKey,
+    },
 }
 
 impl EngineRequest {
@@ -94,6 +101,7 @@ impl EngineRequest {
             Self::Cancel { request } => {
                 out.u8(3).u64(*request);
             }
+            Self::Forget { client } => client.write(out.u8(4)),
         }
         out.finish()
     }
@@ -112,6 +120,9 @@ impl EngineRequest {
             },
             3 => Self::Cancel {
                 request: from.u64()?,
+            },
+            4 => Self::Forget {
+                client: ClientKey::read(&mut from)?,
             },
             _ => {
                 return Err(DecodeError::OutOfRange {
@@ -148,12 +159,14 @@ pub enum EngineEvent {
         request: u64,
         /// Tokens of the prompt, template included.
         prompt_tokens: u32,
+        /// How many of them are kept from before and not computed again: never all.
+        cached_tokens: u32,
     },
     /// So many prompt tokens are computed.
     Prefilled {
         /// The answer.
         request: u64,
-        /// Prompt tokens computed so far.
+        /// Prompt tokens computed so far, those from before included.
         prompt_tokens: u32,
     },
     /// One completion token.
@@ -198,8 +211,10 @@ impl EngineEvent {
             Self::Admitted {
                 request,
                 prompt_tokens,
+                cached_tokens,
             } => {
-                out.u8(2).u64(*request).u32(*prompt_tokens);
+                out.u8(2).u64(*request);
+                out.u32(*prompt_tokens).u32(*cached_tokens);
             }
             Self::Prefilled {
                 request,
@@ -247,10 +262,7 @@ impl EngineEvent {
             1 => Self::Loaded {
                 context_tokens: from.u32()?,
             },
-            2 => Self::Admitted {
-                request: from.u64()?,
-                prompt_tokens: from.u32()?,
-            },
+            2 => read_admitted(&mut from)?,
             3 => Self::Prefilled {
                 request: from.u64()?,
                 prompt_tokens: from.u32()?,
@@ -279,6 +291,22 @@ impl EngineEvent {
         from.finish()?;
         Ok(event)
     }
+}
+
+/// At least one token of a prompt is computed: its last.
+fn read_admitted(from: &mut Reader<'_>) -> Result<EngineEvent, DecodeError> {
+    let request = from.u64()?;
+    let prompt_tokens = from.u32()?;
+    let cached_tokens = from.u32()?;
+    if cached_tokens >= prompt_tokens {
+        let field = "cached tokens";
+        return Err(DecodeError::OutOfRange { field });
+    }
+    Ok(EngineEvent::Admitted {
+        request,
+        prompt_tokens,
+        cached_tokens,
+    })
 }
 
 #[cfg(test)]

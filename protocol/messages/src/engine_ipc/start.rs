@@ -7,8 +7,8 @@ use protocol::codec::{DecodeError, Reader, Writer};
 use protocol::receipt::Sampling;
 
 use super::{
-    Content, MAX_ALTERNATIVES, MAX_BIAS_MILLI, MAX_BIASES, MAX_MESSAGES, MAX_PROMPT_BYTES,
-    MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOPS, read_text,
+    ClientKey, Content, MAX_ALTERNATIVES, MAX_BIAS_MILLI, MAX_BIASES, MAX_MESSAGES,
+    MAX_PROMPT_BYTES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOPS, read_text,
 };
 
 /// The request for an answer.
@@ -16,6 +16,8 @@ use super::{
 pub struct Start {
     /// Chosen by serve, unique while the answer runs.
     pub request: u64,
+    /// Whose answer it is.
+    pub client: ClientKey,
     /// How to sample.
     pub sampling: Sampling,
     /// Completion tokens that may be produced before the next grant.
@@ -65,6 +67,7 @@ impl Form {
 impl Start {
     pub(super) fn write(&self, out: &mut Writer) {
         out.u64(self.request);
+        self.client.write(out);
         self.sampling.write(out);
         out.u32(self.grant);
         self.prompt.write(out);
@@ -79,6 +82,7 @@ impl Start {
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let request = from.u64()?;
+        let client = ClientKey::read(from)?;
         let sampling = Sampling::read(from)?;
         let grant = from.u32()?;
         let prompt = Prompt::read(from)?;
@@ -94,6 +98,7 @@ impl Start {
         }
         Ok(Self {
             request,
+            client,
             sampling,
             grant,
             prompt,

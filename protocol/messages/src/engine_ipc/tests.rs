@@ -19,6 +19,7 @@ const GREEDY: Sampling = Sampling {
 fn start(text: &str) -> Start {
     Start {
         request: 1,
+        client: ClientKey([0xc1; 16]),
         sampling: GREEDY,
         grant: 64,
         prompt: Prompt::Chat(std::vec![ChatMessage {
@@ -80,6 +81,9 @@ fn requests_round_trip_and_no_prefix_is_taken() {
             tokens: 64,
         },
         EngineRequest::Cancel { request: 1 },
+        EngineRequest::Forget {
+            client: ClientKey([0xc1; 16]),
+        },
     ] {
         let bytes = request.encode();
         assert_eq!(EngineRequest::decode(&bytes), Ok(request));
@@ -99,6 +103,7 @@ fn events_round_trip() {
         EngineEvent::Admitted {
             request: 1,
             prompt_tokens: 42,
+            cached_tokens: 32,
         },
         EngineEvent::Prefilled {
             request: 1,
@@ -126,6 +131,20 @@ fn events_round_trip() {
         },
     ] {
         assert_eq!(EngineEvent::decode(&event.encode()), Ok(event));
+    }
+}
+
+#[test]
+fn refuses_a_prompt_of_which_nothing_is_computed() {
+    for (prompt_tokens, cached_tokens) in [(32, 32), (32, 64), (0, 0)] {
+        let event = EngineEvent::Admitted {
+            request: 1,
+            prompt_tokens,
+            cached_tokens,
+        };
+        let field = "cached tokens";
+        let refused = Err(DecodeError::OutOfRange { field });
+        assert_eq!(EngineEvent::decode(&event.encode()), refused);
     }
 }
 
@@ -177,4 +196,6 @@ fn content_never_prints() {
     let bytes = b"secret".to_vec();
     let printed = std::format!("{:?}", Candidate { micro: 0, bytes });
     assert_eq!(printed, "Candidate(6 bytes)");
+    let printed = std::format!("{:?}", ClientKey([0xc1; 16]));
+    assert_eq!(printed, "ClientKey");
 }

@@ -10,7 +10,7 @@ use protocol::nano::Nano;
 use protocol::receipt::{TokenCounts, TokenPrices};
 use protocol::serving::Progress;
 use protocol::voucher::SignedVoucher;
-use serve::account::StreamId as ServeStream;
+use serve::account::{PromptTokens, StreamId as ServeStream};
 
 use crate::payer::Payer;
 use crate::provider::{LIMITS, Provider, Purpose, Refused};
@@ -76,7 +76,7 @@ impl World {
         let key = SigningKey::from_bytes(&[7; 32]);
         let prices = TokenPrices {
             prompt: dice.below(4),
-            cached: 0,
+            cached: 1,
             completion: dice.below(6),
         };
         let deposit = 200 + dice.below(4_000);
@@ -227,8 +227,14 @@ impl World {
     fn compute_prompt(&mut self, at: usize) {
         let stream = &mut self.streams[at];
         let account = account(&mut self.provider, stream);
-        if account.deliver_prompt(stream.server, stream.prompt).is_ok() {
-            stream.delivered.prompt = stream.prompt;
+        let cached = stream.prompt / 3;
+        let tokens = PromptTokens {
+            computed: stream.prompt - cached,
+            cached,
+        };
+        if account.deliver_prompt(stream.server, tokens).is_ok() {
+            stream.delivered.prompt = tokens.computed;
+            stream.delivered.cached = tokens.cached;
             tell(&mut self.provider, stream);
         }
     }
@@ -534,17 +540,25 @@ impl World {
     fn paid_for_no_more_than_arrived(&self, epoch: u32) {
         let mut most = 0;
         for stream in self.streams.iter().filter(|stream| stream.epoch == epoch) {
+            let dearer = u128::from(self.prices.prompt.max(self.prices.cached));
             let prompt = match (self.malice, stream.prompt_arrived) {
                 (_, false) => 0,
                 // Nobody but the guest can count a prompt; its bytes bound what it can claim.
-                (Malice::Guest, true) => 12,
-                (_, true) => stream.delivered.prompt,
+                (Malice::Guest, true) => 12 * dearer,
+                (_, true) => self.prompt_cost(&stream.delivered),
             };
-            most += u128::from(prompt) * u128::from(self.prices.prompt)
-                + u128::from(stream.arrived) * u128::from(self.prices.completion);
+            most += prompt + u128::from(stream.arrived) * u128::from(self.prices.completion);
         }
         let signed = self.payer.signed.get(&epoch).copied().unwrap_or_default();
         assert!(signed.units() <= most, "signed {signed:?} for {most}");
+    }
+
+    fn prompt_cost(&self, tokens: &TokenCounts) -> u128 {
+        let prompt = TokenCounts {
+            completion: 0,
+            ..*tokens
+        };
+        self.prices.cost(&prompt).unwrap().units()
     }
 
     /// What was computed and is not covered by a voucher, against one increment for each stream
@@ -556,7 +570,7 @@ impl World {
             computed += self.prices.cost(&stream.delivered).unwrap().units();
             if stream.live || stream.cut {
                 bound += match stream.delivered.completion {
-                    0 => u128::from(stream.delivered.prompt) * u128::from(self.prices.prompt),
+                    0 => self.prompt_cost(&stream.delivered),
                     _ => u128::from(LIMITS.increment_tokens) * u128::from(self.prices.completion),
                 };
             }
