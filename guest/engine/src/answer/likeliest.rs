@@ -3,7 +3,7 @@
 //! Probabilities are the softmax of the logits as the model gives them: before shifts, penalties,
 //! temperature and whatever else narrows the draw (`docs/spec/engine-ipc.md`, Probabilities). Sums
 //! go in the order of token numbers, and the logarithm is our own, so that the same logits give the
-//! same figures on every processor of a family.
+//! same figures on every processor.
 
 use zeroize::Zeroizing;
 
