@@ -3,17 +3,21 @@
 //!
 //! The contracts themselves are `tolk/*.tolk`; their committed code is embedded here and checked
 //! against its committed hash. Reads go through a toncenter-v2 endpoint and are **trusted**:
-//! whoever runs the endpoint can lie. Deliberately not here: proofs, ADNL, deciding when to claim
-//! or what to sign (`host-agent`, `client`), a voucher's bytes (`protocol`), clocks and randomness.
+//! whoever runs the endpoint can lie. `proof` checks an account from one pinned block instead, from
+//! the bytes that `lite` parses. Deliberately not here: deciding when to claim or what to sign
+//! (`host-agent`, `client`), a voucher's bytes (`protocol`), clocks and randomness.
 #![forbid(unsafe_code)]
 
+pub mod account;
 mod cells;
 pub mod channel;
 pub mod close;
 pub mod cocoon_root;
 mod code;
 pub mod jetton_channel;
+pub mod lite;
 pub mod message;
+pub mod proof;
 pub mod registry;
 pub mod toncenter;
 pub mod transaction;

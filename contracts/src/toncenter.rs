@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tycho_types::cell::Cell;
 
+pub use crate::account::{Account, AccountState};
 use crate::channel::ChannelState;
 use crate::code;
 use crate::registry::{Listed, RegistryEntry};
@@ -89,35 +90,6 @@ impl ChainError {
             Self::OtherCode => "chain-other-code",
         }
     }
-}
-
-/// Whether an account has code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccountState {
-    /// No code yet, whatever its balance.
-    Uninitialized,
-    /// Frozen for unpaid rent.
-    Frozen,
-    /// Code and data.
-    Active {
-        /// The code.
-        code: Cell,
-        /// The data.
-        data: Cell,
-    },
-}
-
-/// An account, as the endpoint shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Its balance.
-    pub balance: Nano,
-    /// Its state.
-    pub state: AccountState,
-    /// Logical time of its last transaction; 0 before the first.
-    pub last_lt: u64,
-    /// The chain's time when this was read, unix seconds.
-    pub chain_time: u32,
 }
 
 /// A toncenter-v2 endpoint, trusted.
