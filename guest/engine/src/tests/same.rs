@@ -179,6 +179,42 @@ fn long(request: u64, client: ClientKey, grant: u32) -> EngineRequest {
 }
 
 #[test]
+fn what_is_kept_of_an_answer_ends_before_the_token_that_was_not_computed() {
+    let model = roomy();
+    // Letters alone, which are a token each, so that the answer has its own tokens in a prompt.
+    let letters = (100..120).map(|token| TokenBias {
+        token,
+        milli: 100_000,
+    });
+    let letters: Vec<TokenBias> = letters.collect();
+    let continued = |client, text: &str, tokens| {
+        let start = start_with(1, &[], (sampling(1000, tokens), tokens), &[]);
+        changed(start, |start| {
+            start.client = client;
+            start.prompt = Prompt::Text(Content(text.to_owned()));
+            start.biases = letters.clone();
+        })
+    };
+    with_engine(&model, 1, |serve| {
+        let text = "defg".repeat(15);
+        // Sixty tokens and the answer's; its last one never was an input.
+        for (tokens, kept) in [(4, 32), (5, 64)] {
+            let client = stranger();
+            serve.send(&continued(client, &text, tokens));
+            let answer = serve.finish(1);
+            assert_eq!(answer.prompt, 60);
+            let longer = format!("{text}{}hij", answer.texts.concat());
+            serve.send(&continued(client, &longer, 8));
+            let found = serve.finish(1);
+            assert_eq!((found.prompt, found.cached), (63 + tokens, kept));
+            serve.send(&continued(stranger(), &longer, 8));
+            assert_eq!(content(serve.finish(1)), content(found));
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn nothing_is_kept_of_a_prompt_before_a_token_was_granted() {
     let model = roomy();
     with_engine(&model, 1, |serve| {
