@@ -3,9 +3,9 @@
 //!
 //! The contracts themselves are `tolk/*.tolk`; their committed code is embedded here and checked
 //! against its committed hash. Reads go through a toncenter-v2 endpoint and are **trusted**:
-//! whoever runs the endpoint can lie. `proof` checks an account from one pinned block instead, from
-//! the bytes that `lite` parses. Deliberately not here: deciding when to claim or what to sign
-//! (`host-agent`, `client`), a voucher's bytes (`protocol`), clocks and randomness.
+//! whoever runs the endpoint can lie. `proof` checks an account from one pinned block instead, and
+//! `lite` reads through lite-servers by such proofs. Deliberately not here: deciding when to claim
+//! or what to sign (`host-agent`, `client`), a voucher's bytes (`protocol`), clocks and randomness.
 #![forbid(unsafe_code)]
 
 pub mod account;

@@ -6,6 +6,7 @@ use crate::proof::{BlockId, Link, MAX_LINKS, MAX_VALIDATORS, Signature, Signatur
 
 const ERROR: u32 = 0xbba9_e148;
 const MASTERCHAIN_INFO: u32 = 0x8583_2881;
+const SENT: u32 = 0x3950_e597;
 const ACCOUNT_STATE: u32 = 0x7079_c751;
 const PARTIAL_BLOCK_PROOF: u32 = 0x8ed0_d2c1;
 const LINK_FORWARD: u32 = 0x520f_ce1c;
@@ -19,6 +20,17 @@ pub fn read_error(answer: &[u8]) -> Option<i32> {
     let mut reader = Reader::new(answer);
     reader.expect(ERROR).ok()?;
     reader.i32().ok()
+}
+
+/// Reads `liteServer.sendMsgStatus`: the server passed a message on.
+///
+/// # Errors
+/// See [`WireError`].
+pub fn read_sent(answer: &[u8]) -> Result<(), WireError> {
+    let mut reader = Reader::new(answer);
+    reader.expect(SENT)?;
+    reader.u32()?;
+    reader.finish()
 }
 
 /// The last block that a server knows, as it says.
@@ -48,29 +60,28 @@ impl MasterchainInfo {
 /// A chain of links, as far as the server chose to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockProof {
-    /// Whether it reaches the block that was asked for.
-    pub complete: bool,
     /// The links.
     pub links: Vec<Link>,
 }
 
 impl BlockProof {
     /// Reads `liteServer.partialBlockProof`. Both ends are named by the links as well; the answer's
-    /// own words for them are not used, nor is its claim which links lead to key blocks.
+    /// own words for them are not used, nor are its claims that the end was reached and which links
+    /// lead to key blocks.
     ///
     /// # Errors
     /// See [`WireError`].
     pub fn read(answer: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(answer);
         reader.expect(PARTIAL_BLOCK_PROOF)?;
-        let complete = reader.bool()?;
+        reader.bool()?;
         reader.block()?;
         reader.block()?;
         let count = reader.count(MAX_LINKS)?;
         let links = (0..count).map(|_| link(&mut reader));
         let links = links.collect::<Result<_, _>>()?;
         reader.finish()?;
-        Ok(Self { complete, links })
+        Ok(Self { links })
     }
 }
 

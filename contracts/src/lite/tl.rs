@@ -147,6 +147,51 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Writes one question.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    written: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.written.extend(bytes);
+        self
+    }
+
+    pub(super) fn u32(&mut self, value: u32) -> &mut Self {
+        self.raw(&value.to_le_bytes())
+    }
+
+    /// At most 16 MiB, which no frame has.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        match u8::try_from(bytes.len()) {
+            Ok(short) if short < LONG => self.raw(&[short]),
+            _ => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let [a, b, c, _] = length.to_le_bytes();
+                self.raw(&[LONG, a, b, c])
+            }
+        };
+        self.raw(bytes);
+        while !self.written.len().is_multiple_of(4) {
+            self.written.push(0);
+        }
+        self
+    }
+
+    /// `tonNode.blockIdExt`.
+    pub(super) fn block(&mut self, block: &BlockId) -> &mut Self {
+        self.raw(&block.workchain.to_le_bytes());
+        self.raw(&block.shard.to_le_bytes()).u32(block.seqno);
+        self.raw(&block.root.0).raw(&block.file.0)
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.written
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +207,20 @@ mod tests {
         let mut reader = Reader::new(&long);
         assert_eq!(reader.bytes().unwrap(), [7; 256]);
         reader.finish().unwrap();
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [0, 1, 3, 253, 254, 255, 70_000] {
+            let bytes = vec![5; length];
+            let mut writer = Writer::default();
+            writer.bytes(&bytes).u32(7);
+            let written = writer.finish();
+            let mut reader = Reader::new(&written);
+            assert_eq!(reader.bytes().unwrap(), bytes);
+            assert_eq!(reader.u32(), Ok(7));
+            reader.finish().unwrap();
+        }
     }
 
     #[test]

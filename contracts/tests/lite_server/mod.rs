@@ -1,0 +1,239 @@
+//! A lite-server of a test's own: it serves what it was given, over ADNL, with a fault if it is
+//! told so. The side of the protocol that the crate does not have.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+use std::sync::{Arc, Mutex};
+
+use aes::Aes256;
+use contracts::proof::{BlockId, Link, SignatureSet};
+use ctr::Ctr128BE;
+use ctr::cipher::{KeyIvInit as _, StreamCipher as _};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+type Stream = Ctr128BE<Aes256>;
+
+/// What a server does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Sends its frames with a changed bit.
+    Damages,
+    /// Sends frames that answer nothing.
+    Strays,
+    /// Answers every question with an error.
+    Refuses,
+    /// Closes the connection instead of answering.
+    HangsUp,
+}
+
+/// What a server has to say.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) last: BlockId,
+    /// From which block which links lead on.
+    pub(crate) links: Vec<(BlockId, Vec<Link>)>,
+    pub(crate) shard_proof: Vec<u8>,
+    pub(crate) proof: Vec<u8>,
+    pub(crate) state: Vec<u8>,
+    pub(crate) fault: Fault,
+    /// Messages that were handed to it.
+    pub(crate) sent: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// Starts a server; its text for a client.
+pub(crate) async fn start(number: u8, served: Served) -> String {
+    let key = SigningKey::from_bytes(&[number; 32]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shown = hex(&key.verifying_key().to_bytes());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, key.clone(), served.clone()));
+        }
+    });
+    format!("{shown}@{address}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Ends with the connection, or when the greeting is for somebody else.
+async fn serve(mut stream: TcpStream, key: SigningKey, served: Served) -> Option<()> {
+    let mut hello = [0; 256];
+    stream.read_exact(&mut hello).await.ok()?;
+    let mut named = vec![0xc6, 0xb4, 0x13, 0x48];
+    named.extend(key.verifying_key().to_bytes());
+    (hello[..32] == *Sha256::digest(named)).then_some(())?;
+    let client: [u8; 32] = hello[32..64].try_into().unwrap();
+    let client = VerifyingKey::from_bytes(&client).ok()?;
+    let shared = client.to_montgomery().mul_clamped(key.to_scalar_bytes());
+    let (shared, sum) = (shared.to_bytes(), hello[64..96].to_vec());
+    let secret = [&shared[..16], &sum[16..]].concat();
+    let counter = [&sum[..4], &shared[20..]].concat();
+    let session = &mut hello[96..];
+    Stream::new_from_slices(&secret, &counter)
+        .unwrap()
+        .apply_keystream(session);
+    (sum == *Sha256::digest(&*session)).then_some(())?;
+    let mut out = Stream::new_from_slices(&session[..32], &session[64..80]).unwrap();
+    let mut into = Stream::new_from_slices(&session[32..64], &session[80..96]).unwrap();
+    stream.write_all(&frame(&mut out, &[])).await.ok()?;
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).await.ok()?;
+        into.apply_keystream(&mut length);
+        let mut content = vec![0; u32::from_le_bytes(length) as usize];
+        stream.read_exact(&mut content).await.ok()?;
+        into.apply_keystream(&mut content);
+        // Noise and hash, the message's constructor, its id, lengths of one byte or four.
+        let message = &content[32..content.len() - 32];
+        assert_eq!(message[..4], 0xb48b_f97a_u32.to_le_bytes());
+        let query = tl_bytes(&message[36..]);
+        assert_eq!(query[..4], 0x798c_06df_u32.to_le_bytes());
+        let mut answer = Out::default();
+        answer.u32(0x0fac_8416).raw(&message[4..36]);
+        answer.bytes(&served.answer(tl_bytes(&query[4..])));
+        let sent = match served.fault {
+            Fault::None | Fault::Refuses => frame(&mut out, &answer.0),
+            Fault::Damages => {
+                let mut damaged = frame(&mut out, &answer.0);
+                damaged[50] ^= 1;
+                damaged
+            }
+            Fault::HangsUp => return None,
+            Fault::Strays => {
+                let strays = (0..20).map(|_| frame(&mut out, &[1, 2, 3, 4]));
+                strays.flatten().collect()
+            }
+        };
+        stream.write_all(&sent).await.ok()?;
+    }
+}
+
+fn frame(out: &mut Stream, content: &[u8]) -> Vec<u8> {
+    let mut frame = (content.len() as u32 + 64).to_le_bytes().to_vec();
+    frame.extend([0x77; 32]);
+    frame.extend(content);
+    let hash = Sha256::digest(&frame[4..]);
+    frame.extend(hash);
+    out.apply_keystream(&mut frame);
+    frame
+}
+
+fn tl_bytes(from: &[u8]) -> &[u8] {
+    match from[0] {
+        254 => {
+            let length = u32::from_le_bytes([from[1], from[2], from[3], 0]) as usize;
+            &from[4..4 + length]
+        }
+        length => &from[1..=usize::from(length)],
+    }
+}
+
+#[derive(Default)]
+struct Out(Vec<u8>);
+
+impl Out {
+    fn u32(&mut self, value: u32) -> &mut Self {
+        self.raw(&value.to_le_bytes())
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend(bytes);
+        self
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        if bytes.len() < 254 {
+            self.0.push(bytes.len() as u8);
+        } else {
+            self.0.push(254);
+            self.0.extend(&(bytes.len() as u32).to_le_bytes()[..3]);
+        }
+        self.0.extend(bytes);
+        while !self.0.len().is_multiple_of(4) {
+            self.0.push(0);
+        }
+        self
+    }
+
+    fn block(&mut self, id: &BlockId) -> &mut Self {
+        self.raw(&id.workchain.to_le_bytes());
+        self.raw(&id.shard.to_le_bytes()).u32(id.seqno);
+        self.raw(&id.root.0).raw(&id.file.0)
+    }
+}
+
+impl Served {
+    fn answer(&self, question: &[u8]) -> Vec<u8> {
+        let mut out = Out::default();
+        let known = |at: usize| {
+            self.links
+                .iter()
+                .find(|(from, _)| question[at..at + 32] == from.root.0)
+        };
+        if self.fault == Fault::Refuses {
+            out.u32(0xbba9_e148).u32(651).bytes(b"<b>no</b>");
+            return out.0;
+        }
+        match u32::from_le_bytes(question[..4].try_into().unwrap()) {
+            0x89b5_e62e => {
+                out.u32(0x8583_2881).block(&self.last);
+                out.raw(&[0; 32]).raw(&[0xff; 4]).raw(&[0; 64]);
+            }
+            0x8aea_9c44 => {
+                // Constructor, mode, then workchain, shard and height before the root hash.
+                let (from, links) = known(8 + 16).unwrap();
+                out.u32(0x8ed0_d2c1)
+                    .u32(0x9972_75b5)
+                    .block(from)
+                    .block(&self.last);
+                out.u32(links.len() as u32);
+                links.iter().for_each(|link| put_link(&mut out, link));
+            }
+            0x6b89_0e25 => {
+                out.u32(0x7079_c751).block(&self.last).block(&self.last);
+                out.bytes(&self.shard_proof)
+                    .bytes(&self.proof)
+                    .bytes(&self.state);
+            }
+            0x690a_d482 => {
+                self.sent
+                    .lock()
+                    .unwrap()
+                    .push(tl_bytes(&question[4..]).to_vec());
+                out.u32(0x3950_e597).u32(1);
+            }
+            other => panic!("question {other:#x}"),
+        }
+        out.0
+    }
+}
+
+fn put_link(out: &mut Out, link: &Link) {
+    out.u32(0x520f_ce1c)
+        .u32(0xbc79_9737)
+        .block(&link.from)
+        .block(&link.to);
+    out.bytes(&link.header).bytes(&link.configuration);
+    let SignatureSet::Ordinary { signatures } = &link.signatures else {
+        panic!("only the older form is served");
+    };
+    out.u32(0xf644_a6e6)
+        .u32(0)
+        .u32(0)
+        .u32(signatures.len() as u32);
+    for one in signatures {
+        out.raw(&one.signer).bytes(&one.signature);
+    }
+}

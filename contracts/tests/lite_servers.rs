@@ -1,0 +1,285 @@
+//! Reads through lite-servers: two that agree, and every way in which one of them can fail or lie.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::tests_outside_test_module,
+    reason = "tests state claims; a panic is the failure"
+)]
+
+mod lite_server;
+#[allow(dead_code, reason = "shared with tests that use all of it")]
+mod one_validator;
+
+use std::sync::Arc;
+
+use contracts::lite::{LiteError, LiteReader, Moment, Position};
+use contracts::proof::{BlockId, ProvenAccount};
+use lite_server::{Fault, Served, start};
+use one_validator::{
+    KEY_SEQNO, Made, NETWORK, SEQNO, Set, TIME, account, bag, block, key_block, link, pair,
+    proof_without, shard_block, tower,
+};
+use protocol::digest::AccountId;
+use protocol::nano::Nano;
+use protocol::ton::{NetworkId, TonAddress};
+use tycho_types::models::ShardIdent;
+
+const OURS: [u8; 32] = [0x51; 32];
+const MOMENT: Moment = Moment {
+    now: 1_795_000_020,
+    limit: 60,
+};
+
+/// A key block, another after it with other validators, and blocks at some height after that.
+struct Network {
+    first: Made,
+    second: Made,
+}
+
+impl Network {
+    fn new() -> Self {
+        let others = Set {
+            members: vec![(2, 1)],
+            main: 1,
+        };
+        Self {
+            first: key_block(KEY_SEQNO, 0, &Set::default()),
+            second: key_block(KEY_SEQNO + 2, KEY_SEQNO, &others),
+        }
+    }
+
+    /// What an honest server at some height says: the account has this balance there.
+    fn at(&self, seqno: u32, balance: u128) -> Served {
+        let state = account(OURS, balance, tower(5));
+        let shard = shard_block(NETWORK, ShardIdent::BASECHAIN, &[(OURS, state.clone())]);
+        let shards = [(ShardIdent::BASECHAIN, shard.clone())];
+        let head = block(NETWORK, seqno, KEY_SEQNO + 2, &shards);
+        Served {
+            last: head.id,
+            // Two answers: the first stops at the second key block.
+            links: vec![
+                (self.first.id, vec![link(&self.first, &self.second, &[1])]),
+                (self.second.id, vec![link(&self.second, &head, &[2])]),
+            ],
+            shard_proof: pair(&head.header(), &proof_without(&head.state, &[])),
+            proof: pair(
+                &shard.header(),
+                &proof_without(&shard.state, std::slice::from_ref(&state)),
+            ),
+            state: bag(&state),
+            fault: Fault::None,
+            sent: Arc::default(),
+        }
+    }
+
+    async fn reader(&self, servers: Vec<Served>) -> LiteReader {
+        self.reader_from(Position::at(self.first.id), servers).await
+    }
+
+    async fn reader_from(&self, position: Position, servers: Vec<Served>) -> LiteReader {
+        let mut texts = Vec::new();
+        for (number, served) in (20_u8..).zip(servers) {
+            texts.push(start(number, served).await.parse().unwrap());
+        }
+        LiteReader::new(NetworkId(NETWORK), texts, position).unwrap()
+    }
+}
+
+async fn read(reader: &mut LiteReader, moment: Moment) -> Result<ProvenAccount, LiteError> {
+    let ours = TonAddress {
+        workchain: 0,
+        account: AccountId(OURS),
+    };
+    let mut number = 0_u8;
+    let draw = || {
+        number += 1;
+        [number; 32]
+    };
+    reader.account(&ours, moment, draw).await
+}
+
+async fn refusal(reader: &mut LiteReader) -> &'static str {
+    read(reader, MOMENT).await.unwrap_err().code()
+}
+
+#[tokio::test]
+async fn the_newest_block_that_a_server_proves_counts() {
+    let network = Network::new();
+    let servers = vec![network.at(SEQNO, 5), network.at(SEQNO + 1, 6)];
+    let newest: BlockId = servers[1].last;
+    let mut reader = network.reader(servers).await;
+    let proven = read(&mut reader, MOMENT).await.unwrap();
+    assert_eq!(proven.account().balance, Nano::from_u64(6));
+    assert_eq!(*proven.block(), newest);
+    let position = *reader.position();
+    assert_eq!(position.key_block, network.second.id);
+    assert_eq!(position.seqno, SEQNO + 1);
+    // From there on, also in another run.
+    let again: Position = position.to_string().parse().unwrap();
+    assert_eq!(again, position);
+    assert_eq!(read(&mut reader, MOMENT).await.unwrap(), proven);
+}
+
+#[tokio::test]
+async fn heights_never_fall() {
+    let network = Network::new();
+    let position = Position {
+        key_block: network.second.id,
+        seqno: SEQNO + 5,
+    };
+    let servers = vec![network.at(SEQNO, 5), network.at(SEQNO + 4, 6)];
+    let mut reader = network.reader_from(position, servers).await;
+    assert_eq!(refusal(&mut reader).await, "lite-behind");
+    assert_eq!(*reader.position(), position);
+    let servers = vec![network.at(SEQNO, 5), network.at(SEQNO + 5, 6)];
+    let mut reader = network.reader_from(position, servers).await;
+    read(&mut reader, MOMENT).await.unwrap();
+    // Below the key block itself.
+    let mut old = network.at(SEQNO, 5);
+    old.last = network.first.id;
+    let mut reader = network
+        .reader_from(position, vec![old, network.at(SEQNO + 5, 6)])
+        .await;
+    assert_eq!(refusal(&mut reader).await, "lite-behind");
+}
+
+#[tokio::test]
+async fn two_blocks_of_one_height_are_a_disagreement() {
+    let network = Network::new();
+    let servers = vec![network.at(SEQNO, 5), network.at(SEQNO, 6)];
+    let mut reader = network.reader(servers).await;
+    assert_eq!(refusal(&mut reader).await, "lite-disagreement");
+}
+
+#[tokio::test]
+async fn a_forged_state_is_refused_and_the_position_stays() {
+    let network = Network::new();
+    let mut forged = network.at(SEQNO + 1, 6);
+    forged.state = bag(&account(OURS, 1_000_000, tower(5)));
+    let mut reader = network.reader(vec![network.at(SEQNO, 5), forged]).await;
+    let before = *reader.position();
+    assert_eq!(refusal(&mut reader).await, "proof-other-account");
+    assert_eq!(*reader.position(), before);
+}
+
+#[tokio::test]
+async fn a_server_without_proof_is_no_server_and_two_others_are_enough() {
+    let network = Network::new();
+    let mut forged = network.at(SEQNO + 9, 1_000_000);
+    let last = &mut forged.links[1].1[0];
+    last.signatures = one_validator::ordinary(&last.to, &[1]);
+    let honest = || vec![network.at(SEQNO, 5), network.at(SEQNO + 1, 6)];
+    let mut three = honest();
+    three.insert(0, forged.clone());
+    let mut reader = network.reader(three).await;
+    let proven = read(&mut reader, MOMENT).await.unwrap();
+    assert_eq!(proven.account().balance, Nano::from_u64(6));
+    let mut reader = network.reader(vec![network.at(SEQNO, 5), forged]).await;
+    assert_eq!(refusal(&mut reader).await, "proof-unknown-signer");
+}
+
+#[tokio::test]
+async fn a_block_that_is_too_old_is_stale_whoever_proves_it() {
+    let network = Network::new();
+    let servers = vec![network.at(SEQNO, 5), network.at(SEQNO + 1, 6)];
+    let mut reader = network.reader(servers).await;
+    let now = |seconds| Moment {
+        now: u64::from(TIME) + seconds,
+        limit: 60,
+    };
+    let late = read(&mut reader, now(61)).await.unwrap_err();
+    assert_eq!(late.code(), "lite-stale");
+    read(&mut reader, now(60)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_way_that_does_not_arrive_is_given_up() {
+    let network = Network::new();
+    let mut lost = network.at(SEQNO, 5);
+    lost.links[1].1.clear();
+    let mut reader = network.reader(vec![lost, network.at(SEQNO + 1, 6)]).await;
+    assert_eq!(refusal(&mut reader).await, "lite-no-way");
+}
+
+#[tokio::test]
+async fn every_fault_of_a_connection_has_its_code() {
+    let network = Network::new();
+    for (fault, code) in [
+        (Fault::Damages, "lite-damaged"),
+        (Fault::Strays, "lite-strays"),
+        (Fault::Refuses, "lite-refused"),
+        (Fault::HangsUp, "lite-unreachable"),
+    ] {
+        let faulty = Served {
+            fault,
+            ..network.at(SEQNO, 5)
+        };
+        let mut reader = network.reader(vec![faulty, network.at(SEQNO + 1, 6)]).await;
+        assert_eq!(refusal(&mut reader).await, code);
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_another_key_is_not_talked_to() {
+    let network = Network::new();
+    let good = start(30, network.at(SEQNO, 5)).await;
+    let other = start(31, network.at(SEQNO + 1, 6)).await;
+    let (key, _) = good.split_once('@').unwrap();
+    let (_, address) = other.split_once('@').unwrap();
+    let servers = vec![
+        good.parse().unwrap(),
+        format!("{key}@{address}").parse().unwrap(),
+    ];
+    let position = Position::at(network.first.id);
+    let mut reader = LiteReader::new(NetworkId(NETWORK), servers, position).unwrap();
+    assert_eq!(refusal(&mut reader).await, "lite-unreachable");
+}
+
+#[test]
+fn one_server_named_twice_is_one() {
+    let server = format!("{}@127.0.0.1:4924", "11".repeat(32));
+    let servers = vec![server.parse().unwrap(), server.parse().unwrap()];
+    let position = Position::at(Network::new().first.id);
+    let refused = LiteReader::new(NetworkId(NETWORK), servers, position).unwrap_err();
+    assert_eq!(refused.code(), "lite-too-few-servers");
+}
+
+#[tokio::test]
+async fn a_message_goes_to_every_server_and_one_that_takes_it_is_enough() {
+    let network = Network::new();
+    let taking = network.at(SEQNO, 5);
+    let sent = Arc::clone(&taking.sent);
+    let refusing = Served {
+        fault: Fault::Refuses,
+        ..network.at(SEQNO, 5)
+    };
+    let reader = network.reader(vec![refusing.clone(), taking]).await;
+    reader.send(&[7; 300], || [9; 32]).await.unwrap();
+    assert_eq!(*sent.lock().unwrap(), [vec![7_u8; 300]]);
+    let reader = network.reader(vec![refusing.clone(), refusing]).await;
+    let refused = reader.send(&[7; 300], || [9; 32]).await.unwrap_err();
+    assert_eq!(refused.code(), "lite-refused");
+}
+
+#[test]
+fn a_server_has_one_text() {
+    let key = "ab".repeat(32);
+    let good = format!("{key}@lite.example:4924");
+    let server: contracts::lite::LiteServer = good.parse().unwrap();
+    assert_eq!(server.to_string(), good);
+    for other in [
+        format!("{key}@lite.example"),
+        format!("{key}@:4924"),
+        format!("{key}@lite.example:0"),
+        format!("{key}@lite.example:70000"),
+        format!("{}@lite.example:4924", "ab".repeat(31)),
+        "lite.example:4924".to_owned(),
+    ] {
+        assert!(
+            other.parse::<contracts::lite::LiteServer>().is_err(),
+            "{other}"
+        );
+    }
+}
