@@ -70,6 +70,8 @@ pub(crate) struct Tiny {
     pub(crate) context: u32,
     /// A token whose embedding is infinite, in a model with a head of its own.
     pub(crate) poisoned: Option<usize>,
+    /// The name of the first special token, number 258.
+    pub(crate) special: &'static str,
 }
 
 pub(crate) const TINY_WIDTH: usize = 96;
@@ -89,6 +91,7 @@ impl Default for Tiny {
             embedding: GgmlDType::Q8_0,
             context: 256,
             poisoned: None,
+            special: "<|a|>",
         }
     }
 }
@@ -123,7 +126,7 @@ impl Tiny {
         let mut tokens: Vec<String> = (0..=255)
             .map(|byte| crate::tokenizer::name_of(byte).to_string())
             .collect();
-        tokens.extend(["ab", "abc", "<|a|>", "<|e|>"].map(String::from));
+        tokens.extend(["ab", "abc", self.special, "<|e|>"].map(String::from));
         let kinds = (0..tokens.len()).map(|at| Value::I32(if at < 258 { 1 } else { 3 }));
         vec![
             ("general.architecture", text("llama")),

@@ -7,8 +7,10 @@
 
 mod answer;
 pub mod bench;
+mod calls;
 #[cfg(test)]
 mod fixture;
+mod form;
 mod format;
 mod gguf;
 mod ipc;

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::sync::OnceLock;
 
+use messages::engine_ipc::CallSyntax;
+
+use crate::calls;
 use crate::format::Vocabulary;
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
@@ -55,6 +58,13 @@ impl Model {
             let texts = tokens.map(|token| self.tokenizer.text(token));
             Vocabulary::of(texts, self.tokenizer.ends())
         })
+    }
+
+    /// The special tokens that are told as text where calls are written like this.
+    pub(crate) fn told(&self, calls: CallSyntax) -> Vec<(u32, &'static str)> {
+        let names = calls::told(calls).iter();
+        let found = names.filter_map(|name| Some((self.tokenizer.special(name)?, *name)));
+        found.collect()
     }
 
     /// Longest context, in tokens.

@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-use messages::engine_ipc::ChatRole;
+use messages::engine_ipc::{Call, CallSyntax, ChatMessage, ChatRole, Content, Tool, ToolName};
 use serde::Deserialize;
 
 use crate::fixture::file_of;
@@ -78,9 +78,28 @@ fn tokens_are_those_of_the_published_cases() {
 struct Chat {
     template: String,
     start: String,
-    chat: Vec<(String, String)>,
+    chat: Vec<Message>,
+    #[serde(default)]
+    tools: Vec<Function>,
     length: Option<usize>,
     fnv: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    role: String,
+    content: String,
+    #[serde(default)]
+    calls: Vec<(String, String)>,
+    /// The call that it answers.
+    call: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    description: Option<String>,
+    parameters: Option<String>,
 }
 
 fn fnv(text: &str) -> String {
@@ -90,27 +109,64 @@ fn fnv(text: &str) -> String {
     format!("{hash:016x}")
 }
 
-fn rendered(chat: &Chat) -> Option<String> {
+impl Message {
+    fn shown(&self) -> ChatMessage {
+        let role = match (self.role.as_str(), self.call) {
+            ("system", None) => ChatRole::System,
+            ("user", None) => ChatRole::User,
+            ("assistant", None) => ChatRole::Assistant,
+            (_, call) => ChatRole::Tool {
+                call: call.unwrap(),
+            },
+        };
+        let calls = self.calls.iter().map(|(name, arguments)| Call {
+            name: ToolName::new(name.clone()).unwrap(),
+            arguments: Content(arguments.clone()),
+        });
+        ChatMessage {
+            role,
+            content: Content(self.content.clone()),
+            calls: calls.collect(),
+        }
+    }
+}
+
+impl Function {
+    fn shown(&self) -> Tool {
+        Tool {
+            name: ToolName::new(self.name.clone()).unwrap(),
+            description: self.description.clone().map(Content),
+            parameters: self.parameters.clone().map(Content),
+        }
+    }
+}
+
+fn template(chat: &Chat) -> Template {
     let path = published("templates").join(&chat.template);
     let source = std::fs::read_to_string(path).unwrap();
-    let template = Template::compile(&source, [Some(&chat.start), Some("")]).unwrap();
-    let role = |name: &str| match name {
-        "system" => ChatRole::System,
-        "user" => ChatRole::User,
-        _ => ChatRole::Assistant,
-    };
-    let roles: Vec<_> = chat.chat.iter().map(|(name, _)| role(name)).collect();
-    let contents: Vec<_> = chat
-        .chat
-        .iter()
-        .map(|(_, content)| content.as_str())
-        .collect();
-    let skeleton = template.skeleton(&roles).ok()?;
-    let pieces = skeleton.pieces(&contents).into_iter();
-    let texts = pieces.map(|piece| match piece {
-        Piece::Skeleton(text) | Piece::Content(text) => text,
+    Template::compile(&source, [Some(&chat.start), Some("")]).unwrap()
+}
+
+fn rendered(chat: &Chat) -> Option<String> {
+    let messages: Vec<_> = chat.chat.iter().map(Message::shown).collect();
+    let tools: Vec<_> = chat.tools.iter().map(Function::shown).collect();
+    let skeleton = template(chat).skeleton(&messages, &tools).ok()?;
+    let texts = skeleton.pieces().into_iter().map(|piece| match piece {
+        Piece::Skeleton(text) | Piece::Content(text) => text.to_owned(),
     });
     Some(texts.collect())
+}
+
+fn check_chats(chats: &[Chat]) {
+    let mut wrong = Vec::new();
+    for chat in chats {
+        let found = rendered(chat);
+        let hash = found.as_deref().map(fnv);
+        if hash != chat.fnv || found.as_ref().map(String::len) != chat.length {
+            wrong.push((&chat.template, chat.chat.len(), chat.length, found));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -118,14 +174,24 @@ fn rendered(chat: &Chat) -> Option<String> {
 fn chats_are_rendered_as_transformers_does() {
     let chats: Vec<Chat> =
         serde_json::from_str(include_str!("../tests/fixtures/chats/chats.json")).unwrap();
-    let mut wrong = Vec::new();
-    for chat in &chats {
-        let found = rendered(chat);
-        let hash = found.as_deref().map(fnv);
-        if hash != chat.fnv || found.as_ref().map(String::len) != chat.length {
-            wrong.push((&chat.template, chat.chat.len(), chat.length, found));
-        }
-    }
     assert_eq!(chats.len(), 16);
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    check_chats(&chats);
+}
+
+#[test]
+#[ignore = "needs what ci/lib/vocabularies.sh fetches"]
+fn functions_calls_and_results_are_rendered_as_transformers_does() {
+    let chats: Vec<Chat> =
+        serde_json::from_str(include_str!("../tests/fixtures/chats/calls.json")).unwrap();
+    assert_eq!(chats.len(), 24);
+    check_chats(&chats);
+    for chat in &chats {
+        let expected = match chat.template.split('-').next().unwrap() {
+            "meta" => CallSyntax::Bare,
+            "mistralai" => CallSyntax::Listed,
+            _ => CallSyntax::Tagged,
+        };
+        let calls = template(chat).calls();
+        assert_eq!(calls, Some(expected), "{}", chat.template);
+    }
 }

@@ -6,14 +6,15 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_KEYWORD_BYTES,
-    Prompt, Start,
+    ChatMessage, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start, Tool,
 };
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::answer::{Sampler, StopHolder, Utf8Holder};
-use crate::format::{Follower, Grammar};
+use crate::calls;
+use crate::form::{self, Rejected};
+use crate::format::Follower;
 use crate::load::Model;
 use crate::model::{Geometry, PAGE, Row, Runner, pages_for};
 use crate::prefix::{PrefixCache, Quotas};
@@ -133,14 +134,12 @@ impl<'a, 'w> Scheduler<'a, 'w> {
 
     fn start(&mut self, mut start: Start) -> EngineEvent {
         let request = start.request;
-        let admitted = self.admit(&start);
-        wipe(&mut start.prompt);
-        let form = std::mem::replace(&mut start.form, Form::Free);
         // A schema is read last: it costs more than the rest.
-        match admitted
-            .map_err(Rejected::of)
-            .and_then(|prompt| Ok((prompt, follower(form)?)))
-        {
+        let admitted = self.admit(&start).map_err(Rejected::of);
+        let admitted = admitted
+            .and_then(|prompt| Ok((prompt, form::follower(&start, self.model.template.calls())?)));
+        wipe(&mut start);
+        match admitted {
             Err(Rejected { refusal, keyword }) => EngineEvent::Refused {
                 request,
                 refusal,
@@ -169,7 +168,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         if !known {
             return Err(EngineRefusal::Bias);
         }
-        let prompt = self.prompt(&start.prompt, room)?;
+        let prompt = self.prompt(start, room)?;
         let pages = pages_for(prompt.len().saturating_add(completion));
         if self.reserved.saturating_add(pages) > self.page_limit {
             return Err(EngineRefusal::Busy);
@@ -178,9 +177,9 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 
     /// The tokens of a prompt, at most so many.
-    fn prompt(&self, prompt: &Prompt, room: usize) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
-        let tokens = match prompt {
-            Prompt::Chat(messages) => self.chat(messages, room)?,
+    fn prompt(&self, start: &Start, room: usize) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
+        let tokens = match &start.prompt {
+            Prompt::Chat { messages, tools } => self.chat((messages, tools), &start.form, room)?,
             Prompt::Text(text) => {
                 let start = self.model.tokenizer.start().unwrap_or_default();
                 let pieces = [Piece::Skeleton(start), Piece::Content(&text.0)];
@@ -199,21 +198,21 @@ impl<'a, 'w> Scheduler<'a, 'w> {
 
     fn chat(
         &self,
-        messages: &[ChatMessage],
+        (messages, tools): (&[ChatMessage], &[Tool]),
+        form: &Form,
         room: usize,
     ) -> Result<Result<Zeroizing<Vec<u32>>, EncodeError>, EngineRefusal> {
-        let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
-        let contents: Vec<_> = messages
-            .iter()
-            .map(|message| message.content.0.as_str())
-            .collect();
-        let skeleton = self
-            .model
-            .template
-            .skeleton(&roles)
-            .map_err(|_| EngineRefusal::Chat)?;
-        let pieces = skeleton.pieces(&contents);
-        Ok(self.model.tokenizer.encode(&pieces, room))
+        let template = &self.model.template;
+        let calls = template.calls();
+        if !tools.is_empty() && calls.is_none() {
+            return Err(EngineRefusal::Tools);
+        }
+        let skeleton = template.skeleton(messages, tools);
+        let mut skeleton = skeleton.map_err(|_| EngineRefusal::Chat)?;
+        if let (Form::Call(_), Some(calls)) = (form, calls) {
+            skeleton.push(calls::opening(calls));
+        }
+        Ok(self.model.tokenizer.encode(&skeleton.pieces(), room))
     }
 
     fn open(
@@ -228,6 +227,10 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         let pages = pages_for(prompt.len().saturating_add(completion));
         self.reserved = self.reserved.saturating_add(pages);
         let prompt_tokens = count(prompt.len());
+        let calls = match &start.prompt {
+            Prompt::Chat { tools, .. } if !tools.is_empty() => self.model.template.calls(),
+            Prompt::Chat { .. } | Prompt::Text(_) => None,
+        };
         let before = self.kept.find(start.client, &prompt);
         let computed = before.len().saturating_mul(PAGE);
         // Pages that both hold count twice: never too few make room.
@@ -250,6 +253,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             granted: start.grant > 0,
             // As long as it can become: a vector that grows leaves copies behind.
             written: Zeroizing::new(Vec::with_capacity(completion)),
+            told: calls.map_or_else(Vec::new, |calls| self.model.told(calls)),
             characters: Utf8Holder::default(),
             stops: StopHolder::new(stops),
             next: Next::Prompt { computed },
@@ -257,6 +261,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         EngineEvent::Admitted {
             request,
             prompt_tokens,
+            calls,
             cached_tokens: count(computed),
         }
     }
@@ -404,45 +409,26 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 }
 
-fn wipe(prompt: &mut Prompt) {
-    match prompt {
-        Prompt::Chat(messages) => {
+/// Of the prompt and the form, what a client wrote; tools stay, but for their texts.
+fn wipe(start: &mut Start) {
+    if let Form::Schema(schema) = &mut start.form {
+        schema.0.zeroize();
+    }
+    match &mut start.prompt {
+        Prompt::Chat { messages, tools } => {
             for message in messages {
                 message.content.0.zeroize();
+                for call in &mut message.calls {
+                    call.arguments.0.zeroize();
+                }
+            }
+            for tool in tools {
+                let parts = tool.description.iter_mut().chain(&mut tool.parameters);
+                parts.for_each(|part| part.0.zeroize());
             }
         }
         Prompt::Text(text) => text.0.zeroize(),
     }
-}
-
-/// A refusal, and the keyword that it is about.
-struct Rejected {
-    refusal: EngineRefusal,
-    keyword: Content,
-}
-
-impl Rejected {
-    const fn of(refusal: EngineRefusal) -> Self {
-        let keyword = Content(String::new());
-        Self { refusal, keyword }
-    }
-}
-
-/// What leads an answer in its form.
-fn follower(form: Form) -> Result<Option<Follower>, Rejected> {
-    let grammar = match form {
-        Form::Free => return Ok(None),
-        Form::Object => Grammar::any_object().ok_or(Rejected::of(EngineRefusal::Form))?,
-        Form::Schema(schema) => {
-            let schema = Zeroizing::new(schema.0);
-            let short = |keyword: &String| keyword.len() <= MAX_KEYWORD_BYTES;
-            Grammar::of_schema(&schema).map_err(|refused| Rejected {
-                refusal: EngineRefusal::Schema,
-                keyword: Content(refused.keyword.filter(short).unwrap_or_default()),
-            })?
-        }
-    };
-    Ok(Some(Follower::new(grammar)))
 }
 
 pub(crate) fn count(tokens: usize) -> u32 {

@@ -45,6 +45,8 @@ pub(crate) struct Stream {
     pub(crate) granted: bool,
     /// The tokens of the answer so far.
     pub(crate) written: Zeroizing<Vec<u32>>,
+    /// Special tokens that are told as text: part of what calls are read from.
+    pub(crate) told: Vec<(u32, &'static str)>,
     pub(crate) characters: Utf8Holder,
     pub(crate) stops: StopHolder,
     pub(crate) next: Next,
@@ -111,7 +113,12 @@ impl Stream {
             let candidates = self.candidates(model, logits, token);
             (full.then_some(FinishReason::Length), candidates)
         };
-        let mut text = self.characters.push(model.tokenizer.text(token));
+        let told = self.told.iter().find(|(special, _)| *special == token);
+        let said = match told {
+            Some((_, name)) => name.as_bytes(),
+            None => model.tokenizer.text(token),
+        };
+        let mut text = self.characters.push(said);
         if ended.is_some() {
             text.push_str(&self.characters.finish());
         }

@@ -13,6 +13,7 @@
 )]
 
 mod asked;
+mod called;
 mod same;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use messages::engine_ipc::{
-    Candidate, ChatMessage, ChatRole, ClientKey, Content, EngineEvent, EngineRefusal,
+    CallSyntax, Candidate, ChatMessage, ChatRole, ClientKey, Content, EngineEvent, EngineRefusal,
     EngineRequest, Form, MAX_FRAME, Prompt, Start,
 };
 use messages::framing::{frame, payload_length};
@@ -81,9 +82,10 @@ impl Serve {
                 EngineEvent::Admitted {
                     prompt_tokens,
                     cached_tokens,
+                    calls,
                     ..
                 } => {
-                    answer.prompt = prompt_tokens;
+                    (answer.prompt, answer.calls) = (prompt_tokens, calls);
                     answer.cached = cached_tokens;
                 }
                 EngineEvent::Prefilled { prompt_tokens, .. } => {
@@ -114,6 +116,7 @@ impl Serve {
 #[derive(Debug, Default, PartialEq, Clone)]
 struct Answer {
     prompt: u32,
+    calls: Option<CallSyntax>,
     cached: u32,
     prefilled: Vec<u32>,
     texts: Vec<String>,
@@ -186,13 +189,17 @@ fn start_with(
     let messages = chat.iter().map(|(role, text)| ChatMessage {
         role: *role,
         content: Content((*text).to_owned()),
+        calls: Vec::new(),
     });
     EngineRequest::Start(Start {
         request,
         client: stranger(),
         sampling,
         grant,
-        prompt: Prompt::Chat(messages.collect()),
+        prompt: Prompt::Chat {
+            messages: messages.collect(),
+            tools: Vec::new(),
+        },
         stops: stops
             .iter()
             .map(|stop| Content((*stop).to_owned()))

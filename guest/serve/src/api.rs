@@ -2,19 +2,20 @@
 //! strictly into a type.
 //!
 //! What is not supported is refused by the member's name, never ignored: a client that asked for
-//! tools or for three choices must not pay for an answer without them. Values are not repeated in
-//! errors. Model names are compared by the caller; prompts are counted by the engine.
+//! three choices must not pay for an answer without them. Values are not repeated in errors.
+//! Model names are compared by the caller; prompts are counted by the engine.
 
 use bounded_json::Json;
 use messages::engine_ipc::{
-    ChatMessage, ChatRole, Content, Form, MAX_ALTERNATIVES, MAX_MESSAGES, MAX_PROMPT_BYTES,
-    MAX_STOP_BYTES, MAX_STOPS, Prompt,
+    ChatMessage, Content, Form, MAX_ALTERNATIVES, MAX_PROMPT_BYTES, MAX_STOP_BYTES, MAX_STOPS,
+    Prompt,
 };
 use protocol::launch_configuration::Limits;
 
 use crate::errors::{Refusal, repeatable_name};
-use crate::form;
 use crate::sampling::{Drawing, whole};
+use crate::tools::Functions;
+use crate::{conversation, form};
 
 /// Limits of a body, beside its length.
 const JSON: bounded_json::Limits = bounded_json::Limits {
@@ -79,7 +80,9 @@ impl AnswerRequest {
 #[derive(Default)]
 struct Fields {
     model: Option<String>,
-    prompt: Option<Prompt>,
+    text: Option<Content>,
+    messages: Option<Vec<ChatMessage>>,
+    functions: Functions,
     drawing: Drawing,
     max_tokens: Option<u32>,
     stops: Vec<Content>,
@@ -109,8 +112,21 @@ impl Fields {
             "stream_options" => {
                 self.include_usage = optional(value, include_usage)?.unwrap_or(false);
             }
-            _ if kind == Kind::Text => self.take_of_text(name, value)?,
-            "messages" => self.prompt = Some(Prompt::Chat(messages(value)?)),
+            _ => match kind {
+                Kind::Text => self.take_of_text(name, value)?,
+                Kind::Chat => self.take_of_chat(name, value, limits)?,
+            },
+        }
+        Ok(())
+    }
+
+    /// What only a chat's request has.
+    fn take_of_chat(&mut self, name: &str, value: Json, limits: &Limits) -> Result<(), Refusal> {
+        let Some(value) = self.functions.take(name, value)? else {
+            return Ok(());
+        };
+        match name {
+            "messages" => self.messages = Some(conversation::read(value)?),
             "max_completion_tokens" => self.limit(value, "max_completion_tokens", limits)?,
             "logprobs" => self.logprobs = optional(value, logprobs)?.unwrap_or(false),
             "top_logprobs" => self.top_logprobs = optional(value, top_logprobs)?,
@@ -126,7 +142,7 @@ impl Fields {
             ("prompt", Json::Text(text)) if text.len() > MAX_PROMPT_BYTES => {
                 return Err(Refusal::BodyTooLong);
             }
-            ("prompt", Json::Text(text)) => self.prompt = Some(Prompt::Text(Content(text))),
+            ("prompt", Json::Text(text)) => self.text = Some(Content(text)),
             ("prompt", _) => return Err(Refusal::InvalidMember { member: "prompt" }),
             ("echo", Json::Bool(false) | Json::Null)
             | ("best_of", Json::Whole(1) | Json::Null)
@@ -158,20 +174,29 @@ impl Fields {
             let member = "top_logprobs";
             return Err(Refusal::InvalidMember { member });
         }
+        let model = self.model.ok_or_else(|| missing("model"))?;
+        let (tools, form) = self.functions.complete(self.form)?;
         let (prompt, usual) = match kind {
-            Kind::Chat => ("messages", DEFAULT_MAX_TOKENS),
-            Kind::Text => ("prompt", DEFAULT_CONTINUATION),
+            Kind::Chat => {
+                let messages = self.messages.ok_or_else(|| missing("messages"))?;
+                conversation::check_length(&messages, &tools)?;
+                (Prompt::Chat { messages, tools }, DEFAULT_MAX_TOKENS)
+            }
+            Kind::Text => {
+                let text = self.text.ok_or_else(|| missing("prompt"))?;
+                (Prompt::Text(text), DEFAULT_CONTINUATION)
+            }
         };
         let quarter = (limits.context_tokens >> 2).max(1);
         Ok(AnswerRequest {
-            model: self.model.ok_or_else(|| missing("model"))?,
-            prompt: self.prompt.ok_or_else(|| missing(prompt))?,
+            model,
+            prompt,
             drawing: self.drawing,
             max_tokens: self.max_tokens.unwrap_or(quarter.min(usual)),
             stops: self.stops,
             include_usage: self.include_usage,
             alternatives: self.logprobs.then(|| self.top_logprobs.unwrap_or(0)),
-            form: self.form.unwrap_or(Form::Free),
+            form,
         })
     }
 }
@@ -192,7 +217,7 @@ pub(crate) fn optional<T>(
     }
 }
 
-fn text(value: Json, member: &'static str) -> Result<String, Refusal> {
+pub(crate) fn text(value: Json, member: &'static str) -> Result<String, Refusal> {
     if let Json::Text(text) = value {
         return Ok(text);
     }
@@ -228,7 +253,7 @@ fn one(value: Json) -> Result<(), Refusal> {
     Err(unsupported("n"))
 }
 
-fn unsupported(name: &str) -> Refusal {
+pub(crate) fn unsupported(name: &str) -> Refusal {
     let member = repeatable_name(name);
     Refusal::UnsupportedMember { member }
 }
@@ -261,85 +286,6 @@ fn include_usage(value: Json) -> Result<bool, Refusal> {
         }
     }
     Ok(wanted)
-}
-
-fn messages(value: Json) -> Result<Vec<ChatMessage>, Refusal> {
-    let refused = || Refusal::InvalidMember { member: "messages" };
-    let Json::List(list) = value else {
-        return Err(refused());
-    };
-    if !matches!(list.len(), 1..=MAX_MESSAGES) {
-        return Err(refused());
-    }
-    let messages: Vec<_> = list.into_iter().map(message).collect::<Result<_, _>>()?;
-    let together = messages.iter().fold(0, |sum: usize, message| {
-        sum.saturating_add(message.content.0.len())
-    });
-    if together > MAX_PROMPT_BYTES {
-        return Err(Refusal::BodyTooLong);
-    }
-    Ok(messages)
-}
-
-fn message(value: Json) -> Result<ChatMessage, Refusal> {
-    let Json::Object(members) = value else {
-        return Err(Refusal::InvalidMember { member: "messages" });
-    };
-    let (mut role, mut content) = (None, None);
-    for (name, value) in members {
-        match name.as_str() {
-            "role" => role = Some(chat_role(&value)?),
-            "content" => content = Some(chat_content(value)?),
-            other => return Err(unsupported(other)),
-        }
-    }
-    Ok(ChatMessage {
-        role: role.ok_or(Refusal::MissingMember { member: "role" })?,
-        content: content.ok_or(Refusal::MissingMember { member: "content" })?,
-    })
-}
-
-fn chat_role(value: &Json) -> Result<ChatRole, Refusal> {
-    let refused = Refusal::InvalidMember { member: "role" };
-    let Json::Text(name) = value else {
-        return Err(refused);
-    };
-    [ChatRole::System, ChatRole::User, ChatRole::Assistant]
-        .into_iter()
-        .find(|role| role.name() == name)
-        .ok_or(refused)
-}
-
-/// A string, or a list of text parts, whose texts follow each other without anything between.
-fn chat_content(value: Json) -> Result<Content, Refusal> {
-    let refused = || Refusal::InvalidMember { member: "content" };
-    let parts = match value {
-        Json::Text(text) => return Ok(Content(text)),
-        Json::List(parts) => parts,
-        Json::Null | Json::Bool(_) | Json::Whole(_) | Json::Real(_) | Json::Object(_) => {
-            return Err(refused());
-        }
-    };
-    let mut whole = String::new();
-    for part in parts {
-        let Json::Object(members) = part else {
-            return Err(refused());
-        };
-        let (mut is_text, mut text) = (false, None);
-        for (name, value) in members {
-            match (name.as_str(), value) {
-                ("type", Json::Text(kind)) => is_text = kind == "text",
-                ("text", Json::Text(piece)) => text = Some(piece),
-                ("type" | "text", _) => return Err(refused()),
-                (other, _) => return Err(unsupported(other)),
-            }
-        }
-        match (is_text, text) {
-            (true, Some(piece)) => whole.push_str(&piece),
-            (true, None) | (false, _) => return Err(refused()),
-        }
-    }
-    Ok(Content(whole))
 }
 
 #[cfg(test)]

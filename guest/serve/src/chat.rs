@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Response};
-use messages::engine_ipc::Prompt;
+use http::{HeaderMap, HeaderValue, Response};
+use messages::engine_ipc::{CallSyntax, Prompt};
 use protocol::digest::{Salt, parse_hex};
 use protocol::launch_configuration::ModelEntry;
 use protocol::receipt::request_digest;
-use protocol::serving::SALT_HEADER;
+use protocol::serving::{CALLS_BARE, CALLS_HEADER, CALLS_LISTED, CALLS_TAGGED, SALT_HEADER};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -26,8 +26,8 @@ use crate::{headers, keys, vouchers};
 
 /// The engine admits or refuses a request within this time.
 const ADMISSION: Duration = Duration::from_secs(60);
-/// Tokens that a chat template may add to a chat, and to each of its messages: what an engine
-/// claims beyond the bytes of the messages and these is not charged to anybody.
+/// Tokens that a chat template may add to a chat, and to each of its messages, calls and parts of
+/// functions: what an engine claims beyond their bytes and these is not charged to anybody.
 const TEMPLATE_TOKENS: usize = 512;
 /// See `TEMPLATE_TOKENS`.
 const MESSAGE_TOKENS: usize = 32;
@@ -70,7 +70,7 @@ pub(crate) async fn begin(
         form: request.form,
     };
     let mut answer = service.engine.begin(sampling, wanted)?;
-    let prompt = admitted(&mut answer, service, most).await?;
+    let (prompt, calls) = admitted(&mut answer, service, most).await?;
     let (events_in, events) = mpsc::channel(EVENTS);
     let order = Order {
         chunks: chunks(&model, &attested, shape)?,
@@ -87,7 +87,21 @@ pub(crate) async fn begin(
         busy.delivered(&tokens, charged);
         drop((permit, busy));
     });
-    Ok(body::events(events))
+    let mut response = body::events(events);
+    if let Some(calls) = calls {
+        let word = HeaderValue::from_static(word(calls));
+        response.headers_mut().insert(CALLS_HEADER, word);
+    }
+    Ok(response)
+}
+
+/// How the specification calls a way of writing calls.
+const fn word(calls: CallSyntax) -> &'static str {
+    match calls {
+        CallSyntax::Tagged => CALLS_TAGGED,
+        CallSyntax::Listed => CALLS_LISTED,
+        CallSyntax::Bare => CALLS_BARE,
+    }
 }
 
 fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
@@ -100,25 +114,27 @@ fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
 
 /// No tokenizer makes more tokens than bytes.
 fn most_prompt_tokens(prompt: &Prompt) -> u32 {
-    let most = prompt.contents().fold(TEMPLATE_TOKENS, |sum, content| {
+    let contents = prompt.contents().into_iter();
+    let most = contents.fold(TEMPLATE_TOKENS, |sum, content| {
         let bytes = content.0.len();
         sum.saturating_add(bytes).saturating_add(MESSAGE_TOKENS)
     });
     u32::try_from(most).unwrap_or(u32::MAX)
 }
 
+/// The tokens of its prompt, and how calls are written in it.
 async fn admitted(
     answer: &mut Answer,
     service: &Service,
     most: u32,
-) -> Result<PromptTokens, Refusal> {
+) -> Result<(PromptTokens, Option<CallSyntax>), Refusal> {
     let most = most.min(service.configuration.limits.context_tokens);
     let first = timeout(ADMISSION, answer.next()).await.ok().flatten();
     match first {
-        Some(AnswerEvent::Admitted(tokens, cached)) if tokens <= most => Ok(PromptTokens {
-            computed: tokens.saturating_sub(cached),
-            cached,
-        }),
+        Some(AnswerEvent::Admitted(tokens, cached, calls)) if tokens <= most => {
+            let computed = tokens.saturating_sub(cached);
+            Ok((PromptTokens { computed, cached }, calls))
+        }
         Some(AnswerEvent::Refused(refusal, keyword)) => {
             Err(Refusal::of_engine(refusal, &keyword.0))
         }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    Candidate, ClientKey, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME,
-    Prompt, Start, TokenBias,
+    CallSyntax, Candidate, ClientKey, Content, EngineEvent, EngineRefusal, EngineRequest, Form,
+    MAX_FRAME, Prompt, Start, TokenBias,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -26,8 +26,9 @@ const EVENT_ROOM: usize = 1024;
 /// What happens to one answer.
 #[derive(Debug)]
 pub(crate) enum AnswerEvent {
-    /// It was admitted with so many prompt tokens, of which so many, never all, are from before.
-    Admitted(u32, u32),
+    /// It was admitted with so many prompt tokens, of which so many, never all, are from before;
+    /// and perhaps may contain calls.
+    Admitted(u32, u32, Option<CallSyntax>),
     /// So many prompt tokens are computed, those from before included.
     Prefilled(u32),
     /// One completion token, and the probabilities that were asked for.
@@ -233,7 +234,11 @@ async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>,
                 request,
                 prompt_tokens,
                 cached_tokens,
-            } => (request, AnswerEvent::Admitted(prompt_tokens, cached_tokens)),
+                calls,
+            } => {
+                let admitted = AnswerEvent::Admitted(prompt_tokens, cached_tokens, calls);
+                (request, admitted)
+            }
             EngineEvent::Prefilled {
                 request,
                 prompt_tokens,

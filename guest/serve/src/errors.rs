@@ -125,6 +125,12 @@ pub enum Refusal {
     /// What was delivered was not acknowledged in time.
     #[error("what was delivered was not acknowledged in time")]
     Unacknowledged,
+    /// The engine does not know the schema of a function that the answer is to call.
+    #[error("no call can be led by this function's parameters")]
+    Parameters {
+        /// The keyword that it does not take, when it is an identifier.
+        keyword: Option<String>,
+    },
     /// More payment channels than this machine keeps accounts for.
     #[error("too many payment channels")]
     TooManyChannels,
@@ -165,11 +171,14 @@ impl Refusal {
                 EngineRefusal::ContextTooLong
                 | EngineRefusal::Chat
                 | EngineRefusal::Bias
-                | EngineRefusal::Schema => (400, INVALID, refusal.code()),
+                | EngineRefusal::Schema
+                | EngineRefusal::Tools
+                | EngineRefusal::Parameters => (400, INVALID, refusal.code()),
                 EngineRefusal::Busy => (429, LIMIT, refusal.code()),
                 EngineRefusal::Numeric | EngineRefusal::Form => (500, SERVER, refusal.code()),
             },
             Self::Schema { .. } => (400, INVALID, EngineRefusal::Schema.code()),
+            Self::Parameters { .. } => (400, INVALID, EngineRefusal::Parameters.code()),
             Self::VoucherMalformed => (400, INVALID, "voucher-malformed"),
             Self::VoucherSignature => (400, INVALID, "voucher-signature"),
             Self::VoucherNetwork => (402, PAYMENT, "voucher-network"),
@@ -185,15 +194,16 @@ impl Refusal {
 
     /// The engine's; the keyword is what it read in the client's schema.
     pub(crate) fn of_engine(refusal: EngineRefusal, keyword: &str) -> Self {
+        let keyword = || repeatable_name(keyword.trim_start_matches('$'));
         match refusal {
-            EngineRefusal::Schema => Self::Schema {
-                keyword: repeatable_name(keyword.trim_start_matches('$')),
-            },
+            EngineRefusal::Schema => Self::Schema { keyword: keyword() },
+            EngineRefusal::Parameters => Self::Parameters { keyword: keyword() },
             EngineRefusal::ContextTooLong
             | EngineRefusal::Chat
             | EngineRefusal::Busy
             | EngineRefusal::Numeric
             | EngineRefusal::Bias
+            | EngineRefusal::Tools
             | EngineRefusal::Form => Self::Engine(refusal),
         }
     }
@@ -220,7 +230,9 @@ impl Refusal {
             }
             Self::InvalidMember { member } | Self::MissingMember { member } => Some(member),
             Self::Schema { keyword } => Some(keyword.as_deref().unwrap_or("response_format")),
+            Self::Parameters { keyword } => Some(keyword.as_deref().unwrap_or("tools")),
             Self::Engine(EngineRefusal::Schema) => Some("response_format"),
+            Self::Engine(EngineRefusal::Tools | EngineRefusal::Parameters) => Some("tools"),
             Self::UnknownModel => Some("model"),
             Self::Engine(EngineRefusal::ContextTooLong | EngineRefusal::Chat) => Some("messages"),
             Self::Engine(EngineRefusal::Bias) => Some("logit_bias"),

@@ -10,6 +10,7 @@ pub mod api;
 mod body;
 mod chat;
 mod connection;
+mod conversation;
 mod delivery;
 mod engine;
 pub mod errors;
@@ -27,6 +28,7 @@ pub mod sampling;
 mod service;
 pub mod sse;
 mod tls;
+mod tools;
 mod vouchers;
 
 use std::convert::Infallible;

@@ -124,6 +124,31 @@ async fn a_text_is_continued_and_paid_like_a_chat() {
     );
 }
 
+/// What the model says of calls is text here: a client makes calls of it.
+#[tokio::test]
+async fn an_answer_that_may_call_says_how_and_is_streamed_as_text() {
+    let stage = Stage::open();
+    let mut client = Client::attested(&stage.path).await;
+    let payer = Payer::new(9);
+    let mut body = question(100);
+    body["tools"] = serde_json::json!([{"type": "function", "function": {"name": "now"}}]);
+    let stream = client.chat(&payer.voucher(0), &body).await.unwrap();
+    assert_eq!(stream.calls.as_deref(), Some("tagged"));
+    let heard = hear(&mut client, &payer, 0, stream).await;
+    assert_eq!((heard.text, heard.charged), (words(WORDS), WHOLE_COST));
+    body["tool_choice"] = "none".into();
+    let stream = client.chat(&payer.voucher(WHOLE_COST), &body).await;
+    assert_eq!(stream.unwrap().calls, None);
+    let seen = stage.seen.lock().unwrap();
+    let EngineRequest::Start(start) = &seen.engine[0] else {
+        panic!("not a start");
+    };
+    let Prompt::Chat { tools, .. } = &start.prompt else {
+        panic!("not a chat");
+    };
+    assert_eq!(tools[0].name.as_str(), "now");
+}
+
 #[tokio::test]
 async fn an_answer_is_streamed_paid_and_receipted() {
     let stage = Stage::open();

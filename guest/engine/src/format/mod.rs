@@ -9,6 +9,7 @@
 mod automaton;
 mod follower;
 mod grammar;
+mod keywords;
 mod place;
 mod schema;
 mod text;
@@ -19,4 +20,5 @@ mod tests;
 
 pub(crate) use follower::{Follower, NotAllowed};
 pub(crate) use grammar::Grammar;
+pub(crate) use schema::SchemaRefused;
 pub(crate) use vocabulary::{Allowed, Vocabulary};

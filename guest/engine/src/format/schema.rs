@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::grammar::{
     Grammar, Literal, MAX_NODES, Member, Members, NoGrammar, Node, NodeId, add_any, words,
 };
+use super::keywords::{Keywords, Kind};
 
 /// Objects and lists within each other in a schema's text.
 const MAX_SCHEMA_DEPTH: u32 = 32;
@@ -23,26 +24,13 @@ const MAX_LITERAL: usize = 4096;
 /// Members of one object.
 const MAX_MEMBERS: usize = 512;
 
-/// Keywords that narrow nothing.
-const DESCRIPTIONS: [&str; 9] = [
-    "title",
-    "description",
-    "default",
-    "examples",
-    "deprecated",
-    "readOnly",
-    "writeOnly",
-    "$comment",
-    "$schema",
-];
-
 /// A schema that no grammar is made of, and the keyword that is the reason, if one is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SchemaRefused {
     pub(crate) keyword: Option<String>,
 }
 
-fn refused(keyword: &str) -> SchemaRefused {
+pub(super) fn refused(keyword: &str) -> SchemaRefused {
     SchemaRefused {
         keyword: Some(keyword.to_owned()),
     }
@@ -56,27 +44,58 @@ impl Grammar {
     /// # Errors
     /// `SchemaRefused`.
     pub(crate) fn of_schema(text: &str) -> Result<Self, SchemaRefused> {
-        let limits = bounded_json::Limits {
-            depth: MAX_SCHEMA_DEPTH,
-            values: MAX_SCHEMA_VALUES,
-        };
-        let schema = bounded_json::parse(text.as_bytes(), limits).map_err(|_| NAMELESS)?;
-        let mut reader = Reader {
-            schema: &schema,
-            nodes: Vec::new(),
-            any: None,
-            named: HashMap::new(),
-            waiting: Vec::new(),
-        };
-        let root = reader.reference("#")?;
-        while let Some((schema, id)) = reader.waiting.pop() {
-            let inner = reader.value(schema)?;
-            reader.set(id, Node::Choice(vec![inner]));
+        let schema = parse(text)?;
+        let mut reader = Reader::of(&schema);
+        let root = reader.whole()?;
+        Self::new(reader.nodes, root).map_err(no_grammar)
+    }
+
+    /// One call of one of these functions, each with its name and the schema of its arguments: an
+    /// object of `name` and, under the name that is given, the arguments.
+    ///
+    /// # Errors
+    /// `SchemaRefused`; also where a function's arguments are not an object.
+    pub(crate) fn of_calls(
+        functions: &[(&str, &str)],
+        arguments: &str,
+    ) -> Result<Self, SchemaRefused> {
+        let (mut nodes, mut any, mut calls) = (Vec::new(), None, Vec::new());
+        for (name, schema) in functions {
+            let schema = parse(schema)?;
+            let mut reader = Reader::of(&schema);
+            (reader.nodes, reader.any) = (nodes, any);
+            let given = reader.whole()?;
+            if !reader.is_object(given) {
+                return Err(refused("type"));
+            }
+            let name = reader.add(Node::Literals(vec![quoted(name)?]))?;
+            let mut members = Members::default();
+            for (member, value) in [("name", name), (arguments, given)] {
+                let required = true;
+                members.add(member, Member { value, required })?;
+            }
+            members.sort();
+            calls.push(reader.add(Node::Object(members))?);
+            (nodes, any) = (reader.nodes, reader.any);
         }
-        Self::new(reader.nodes, root).map_err(|error| match error {
-            NoGrammar::Endless => NAMELESS,
-            NoGrammar::TooManyChoices => refused("anyOf"),
-        })
+        let root = NodeId::try_from(nodes.len()).map_err(|_| NAMELESS)?;
+        nodes.push(Node::Choice(calls));
+        Self::new(nodes, root).map_err(no_grammar)
+    }
+}
+
+fn parse(schema: &str) -> Result<Json, SchemaRefused> {
+    let limits = bounded_json::Limits {
+        depth: MAX_SCHEMA_DEPTH,
+        values: MAX_SCHEMA_VALUES,
+    };
+    bounded_json::parse(schema.as_bytes(), limits).map_err(|_| NAMELESS)
+}
+
+fn no_grammar(error: NoGrammar) -> SchemaRefused {
+    match error {
+        NoGrammar::Endless => NAMELESS,
+        NoGrammar::TooManyChoices => refused("anyOf"),
     }
 }
 
@@ -91,134 +110,47 @@ struct Reader<'s> {
     waiting: Vec<(&'s Json, NodeId)>,
 }
 
-/// The kinds of value that a schema can name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Object,
-    List,
-    Text,
-    Number,
-    Whole,
-    Switch,
-    Null,
-}
-
-const KINDS: [(&str, Kind); 7] = [
-    ("object", Kind::Object),
-    ("array", Kind::List),
-    ("string", Kind::Text),
-    ("number", Kind::Number),
-    ("integer", Kind::Whole),
-    ("boolean", Kind::Switch),
-    ("null", Kind::Null),
-];
-
-/// The keywords of one schema.
-#[derive(Default)]
-struct Keywords<'s> {
-    kinds: Option<Vec<Kind>>,
-    reference: Option<&'s str>,
-    any_of: Option<&'s [Json]>,
-    all_of: Option<&'s [Json]>,
-    literals: Option<(&'static str, &'s [Json])>,
-    properties: Option<&'s [(String, Json)]>,
-    required: &'s [Json],
-    additional: Option<&'s Json>,
-    items: Option<&'s Json>,
-    item_counts: [Option<u16>; 2],
-    lengths: [Option<u16>; 2],
-}
-
-impl<'s> Keywords<'s> {
-    fn of(members: &'s [(String, Json)]) -> Result<Self, SchemaRefused> {
-        let mut found = Self::default();
-        for (name, value) in members {
-            found.take(name, value)?;
-        }
-        Ok(found)
-    }
-
-    fn take(&mut self, name: &'s str, value: &'s Json) -> Result<(), SchemaRefused> {
-        match (name, value) {
-            ("type", Json::Text(kind)) => self.kinds = Some(vec![kind_of(kind)?]),
-            ("type", Json::List(kinds)) if !kinds.is_empty() => {
-                let kinds = kinds.iter().map(named_kind);
-                self.kinds = Some(kinds.collect::<Result<_, _>>()?);
-            }
-            ("$ref", Json::Text(reference)) => self.reference = Some(reference),
-            ("anyOf", Json::List(list)) => self.any_of = Some(list),
-            ("allOf", Json::List(list)) => self.all_of = Some(list),
-            ("enum", Json::List(list)) => self.literals = Some(("enum", list)),
-            ("const", value) => self.literals = Some(("const", std::slice::from_ref(value))),
-            ("properties", Json::Object(members)) => self.properties = Some(members),
-            ("required", Json::List(names)) => self.required = names,
-            ("additionalProperties", Json::Bool(_) | Json::Object(_)) => {
-                self.additional = Some(value);
-            }
-            ("items", Json::Bool(_) | Json::Object(_)) => self.items = Some(value),
-            ("minItems", _) => self.item_counts[0] = Some(count(value, "minItems")?),
-            ("maxItems", _) => self.item_counts[1] = Some(limit(value, "maxItems")?),
-            ("minLength", _) => self.lengths[0] = Some(count(value, "minLength")?),
-            ("maxLength", _) => self.lengths[1] = Some(limit(value, "maxLength")?),
-            ("$defs" | "definitions", Json::Object(_)) => {}
-            (name, _) if DESCRIPTIONS.contains(&name) => {}
-            (name, _) => return Err(refused(name)),
-        }
-        Ok(())
-    }
-
-    /// Whether nothing stands beside a keyword that stands alone.
-    fn only(&self) -> bool {
-        let alone = [
-            self.reference.is_some(),
-            self.any_of.is_some(),
-            self.all_of.is_some(),
-            self.literals.is_some(),
-        ];
-        let alone = alone.iter().filter(|one| **one).count();
-        let beside = self.kinds.is_some() && self.literals.is_none()
-            || self.properties.is_some()
-            || !self.required.is_empty()
-            || self.additional.is_some()
-            || self.items.is_some()
-            || self.item_counts != [None; 2]
-            || self.lengths != [None; 2];
-        alone == 1 && !beside
-    }
-}
-
-fn named_kind(kind: &Json) -> Result<Kind, SchemaRefused> {
-    let Json::Text(name) = kind else {
-        return Err(refused("type"));
-    };
-    kind_of(name)
-}
-
-fn kind_of(name: &str) -> Result<Kind, SchemaRefused> {
-    let found = KINDS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, kind)| *kind).ok_or_else(|| refused("type"))
-}
-
-fn count(value: &Json, keyword: &str) -> Result<u16, SchemaRefused> {
-    if let Json::Whole(number) = value
-        && let Ok(number) = u16::try_from(*number)
-    {
-        return Ok(number);
-    }
-    Err(refused(keyword))
-}
-
-/// A limit; one that is higher than can be counted is lowered.
-fn limit(value: &Json, keyword: &str) -> Result<u16, SchemaRefused> {
-    if let Json::Whole(number) = value
-        && *number > i128::from(u16::MAX)
-    {
-        return Ok(u16::MAX);
-    }
-    count(value, keyword)
-}
-
 impl<'s> Reader<'s> {
+    fn of(schema: &'s Json) -> Self {
+        Self {
+            schema,
+            nodes: Vec::new(),
+            any: None,
+            named: HashMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The node of the whole schema.
+    fn whole(&mut self) -> Result<NodeId, SchemaRefused> {
+        let root = self.reference("#")?;
+        while let Some((schema, id)) = self.waiting.pop() {
+            let inner = self.value(schema)?;
+            self.set(id, Node::Choice(vec![inner]));
+        }
+        Ok(root)
+    }
+
+    /// Whether nothing but objects are values of a node.
+    fn is_object(&self, id: NodeId) -> bool {
+        let mut id = id;
+        // A schema that stands for another is a choice of one.
+        for _ in 0..=self.nodes.len() {
+            match self.nodes.get(usize::from(id)) {
+                Some(Node::Object(_) | Node::Map { .. }) => return true,
+                Some(Node::Choice(choices)) => match choices.as_slice() {
+                    [one] => id = *one,
+                    _ => return false,
+                },
+                Some(
+                    Node::Literals(_) | Node::Text { .. } | Node::Number { .. } | Node::List { .. },
+                )
+                | None => return false,
+            }
+        }
+        false
+    }
+
     /// The node of a part of the schema.
     fn value(&mut self, schema: &'s Json) -> Result<NodeId, SchemaRefused> {
         if matches!(schema, Json::Bool(true)) {
@@ -346,8 +278,7 @@ impl<'s> Reader<'s> {
                 members.add(name, Member { value, required })?;
             }
         }
-        let names = &mut members.names;
-        names.sort_unstable_by(|(left, _), (right, _)| left.as_ref().cmp(right.as_ref()));
+        members.sort();
         self.add(Node::Object(members))
     }
 
@@ -417,6 +348,12 @@ impl Members {
         self.names.push((quoted(name)?, place));
         self.list.push(member);
         Ok(())
+    }
+
+    /// Brings the names into the order in which they are looked for.
+    fn sort(&mut self) {
+        let names = &mut self.names;
+        names.sort_unstable_by(|(left, _), (right, _)| left.as_ref().cmp(right.as_ref()));
     }
 
     fn holds(&self, name: &str) -> Result<bool, SchemaRefused> {

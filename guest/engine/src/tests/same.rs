@@ -48,7 +48,10 @@ fn varied(dice: &mut Dice, request: u64, chat: Vec<ChatMessage>) -> EngineReques
     let alternatives = Some(u8::try_from(dice.below(6)).unwrap());
     let form = dice.below(8) == 0;
     changed(start_with(request, &[], (drawn, 8), &["zq"]), |start| {
-        start.prompt = Prompt::Chat(chat);
+        start.prompt = Prompt::Chat {
+            messages: chat,
+            tools: Vec::new(),
+        };
         start.alternatives = alternatives;
         start.biases = vec![TokenBias {
             token: 101,
@@ -64,6 +67,7 @@ fn said(role: ChatRole, text: &str) -> ChatMessage {
     ChatMessage {
         role,
         content: Content(text.to_owned()),
+        calls: Vec::new(),
     }
 }
 

@@ -37,10 +37,11 @@ const UNUSED: i32 = 5;
 const BYTE: i32 = 6;
 
 /// Names under which models end a turn, beside the keys that say so.
-const END_NAMES: [&str; 6] = [
+const END_NAMES: [&str; 7] = [
     "<|im_end|>",
     "<|endoftext|>",
     "<|eot_id|>",
+    "<|eom_id|>",
     "<|end_of_text|>",
     "<end_of_turn>",
     "</s>",
@@ -170,6 +171,12 @@ impl Tokenizer {
             .ok()
             .and_then(|at| self.texts.get(at));
         text.and_then(Option::as_deref).unwrap_or_default()
+    }
+
+    /// The special token of this name.
+    pub(crate) fn special(&self, name: &str) -> Option<u32> {
+        let (found, token) = self.special_at(name)?;
+        (found == name).then_some(token)
     }
 
     /// Whether a token ends an answer.

@@ -17,7 +17,8 @@ use protocol::evidence::{ATTEST_PATH, Challenge, EXPORTER_LABEL, Evidence};
 use protocol::nano::Nano;
 use protocol::receipt::SignedReceipt;
 use protocol::serving::{
-    CHAT_PATH, COMPLETIONS_PATH, Progress, ReceiptEvent, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
+    CALLS_HEADER, CHAT_PATH, COMPLETIONS_PATH, Progress, ReceiptEvent, SALT_HEADER, VOUCHER_HEADER,
+    VOUCHER_PATH,
 };
 use protocol::tee::EvidenceClass;
 use protocol::ton::{NetworkId, TonAddress};
@@ -230,7 +231,9 @@ impl Client {
             let body = response.into_body().collect().await.unwrap().to_bytes();
             return Err((status, code(&body)));
         }
+        let calls = response.headers().get(CALLS_HEADER);
         Ok(Stream {
+            calls: calls.map(|word| word.to_str().unwrap().to_owned()),
             body: response.into_body(),
             buffer: Vec::new(),
         })
@@ -284,6 +287,8 @@ pub fn code(body: &[u8]) -> String {
 
 /// An answer's events.
 pub struct Stream {
+    /// How it writes calls.
+    pub calls: Option<String>,
     body: Incoming,
     buffer: Vec<u8>,
 }

@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use messages::engine_ipc::{
-    Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt,
+    CallSyntax, Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt,
 };
 use messages::framing;
 use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
@@ -377,7 +377,7 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
         match request {
             EngineRequest::Start(start) => {
                 let request = start.request;
-                if start.prompt.contents().next().unwrap().0 == "too long" {
+                if start.prompt.contents()[0].0 == "too long" {
                     let refusal = EngineRefusal::ContextTooLong;
                     events.push(EngineEvent::Refused {
                         request,
@@ -392,10 +392,15 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
                     });
                 } else {
                     let prompt_tokens = PROMPT;
+                    let offered = match &start.prompt {
+                        Prompt::Chat { tools, .. } => !tools.is_empty(),
+                        Prompt::Text(_) => false,
+                    };
                     events.push(EngineEvent::Admitted {
                         request,
                         prompt_tokens,
                         cached_tokens: kept(&start.prompt),
+                        calls: offered.then_some(CallSyntax::Tagged),
                     });
                     events.push(EngineEvent::Prefilled {
                         request,
@@ -429,7 +434,8 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
 
 /// How many tokens of a prompt the scripted engine says that it kept.
 fn kept(prompt: &Prompt) -> u32 {
-    if prompt.contents().any(|content| content.0 == "again") {
+    let mut contents = prompt.contents().into_iter();
+    if contents.any(|content| content.0 == "again") {
         CACHED
     } else {
         0

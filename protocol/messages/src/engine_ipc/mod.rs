@@ -7,6 +7,7 @@ mod candidate;
 mod client;
 mod refusal;
 mod start;
+mod tool;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,13 +20,20 @@ pub use candidate::Candidate;
 pub use client::ClientKey;
 pub use refusal::EngineRefusal;
 pub use start::{ChatMessage, ChatRole, Form, Prompt, Start, TokenBias};
+pub use tool::{Call, CallSyntax, Tool, ToolName};
 
 /// Largest frame on this socket.
 pub const MAX_FRAME: usize = 1024 * 1024;
-/// All messages of one request together, or its text, in bytes.
+/// All messages, calls and tools of one request together, or its text, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 512 * 1024;
 /// Messages of one request.
 pub const MAX_MESSAGES: usize = 128;
+/// Functions of one request: as many as there may be ways to begin an answer that must call one.
+pub const MAX_TOOLS: usize = 32;
+/// Calls in one message.
+pub const MAX_CALLS: usize = 32;
+/// A function's name, in bytes.
+pub const MAX_TOOL_NAME: usize = 64;
 /// Stop strings of one request.
 pub const MAX_STOPS: usize = 4;
 /// One stop string, in bytes.
@@ -161,6 +169,8 @@ pub enum EngineEvent {
         prompt_tokens: u32,
         /// How many of them are kept from before and not computed again: never all.
         cached_tokens: u32,
+        /// How calls are written in it; none where no function was offered.
+        calls: Option<CallSyntax>,
     },
     /// So many prompt tokens are computed.
     Prefilled {
@@ -212,9 +222,11 @@ impl EngineEvent {
                 request,
                 prompt_tokens,
                 cached_tokens,
+                calls,
             } => {
                 out.u8(2).u64(*request);
                 out.u32(*prompt_tokens).u32(*cached_tokens);
+                out.u8(CallSyntax::wire(*calls));
             }
             Self::Prefilled {
                 request,
@@ -306,6 +318,7 @@ fn read_admitted(from: &mut Reader<'_>) -> Result<EngineEvent, DecodeError> {
         request,
         prompt_tokens,
         cached_tokens,
+        calls: CallSyntax::from_wire(from.u8()?)?,
     })
 }
 

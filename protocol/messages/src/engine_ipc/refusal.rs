@@ -19,6 +19,10 @@ pub enum EngineRefusal {
     Schema,
     /// The model has no token with which an answer could go on in its form.
     Form,
+    /// Functions are offered, and the model's template knows no calls.
+    Tools,
+    /// A function must be called whose parameters engine cannot lead an answer by.
+    Parameters,
 }
 
 impl EngineRefusal {
@@ -31,6 +35,8 @@ impl EngineRefusal {
             Self::Bias => 5,
             Self::Schema => 6,
             Self::Form => 7,
+            Self::Tools => 8,
+            Self::Parameters => 9,
         }
     }
 
@@ -43,6 +49,8 @@ impl EngineRefusal {
             5 => Ok(Self::Bias),
             6 => Ok(Self::Schema),
             7 => Ok(Self::Form),
+            8 => Ok(Self::Tools),
+            9 => Ok(Self::Parameters),
             _ => Err(DecodeError::OutOfRange {
                 field: "engine refusal",
             }),
@@ -60,6 +68,8 @@ impl EngineRefusal {
             Self::Bias => "logit_bias_token",
             Self::Schema => "response_format_schema",
             Self::Form => "engine_form",
+            Self::Tools => "tools_not_supported",
+            Self::Parameters => "tool_parameters_schema",
         }
     }
 }

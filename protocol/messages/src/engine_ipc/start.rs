@@ -6,9 +6,10 @@ use core::fmt;
 use protocol::codec::{DecodeError, Reader, Writer};
 use protocol::receipt::Sampling;
 
+use super::tool::{read_calls, read_tools, write_calls, write_tools};
 use super::{
-    ClientKey, Content, MAX_ALTERNATIVES, MAX_BIAS_MILLI, MAX_BIASES, MAX_MESSAGES,
-    MAX_PROMPT_BYTES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOPS, read_text,
+    Call, ClientKey, Content, MAX_ALTERNATIVES, MAX_BIAS_MILLI, MAX_BIASES, MAX_MESSAGES,
+    MAX_PROMPT_BYTES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOPS, Tool, read_text,
 };
 
 /// The request for an answer.
@@ -43,6 +44,8 @@ pub enum Form {
     Object,
     /// JSON after this schema.
     Schema(Content),
+    /// One call of a function of the chat: of this one, by its place among them, or of any.
+    Call(Option<u8>),
 }
 
 impl Form {
@@ -51,6 +54,8 @@ impl Form {
             Self::Free => out.u8(0),
             Self::Object => out.u8(1),
             Self::Schema(schema) => out.u8(2).blob(schema.0.as_bytes()),
+            Self::Call(None) => out.u8(3),
+            Self::Call(Some(function)) => out.u8(4).u8(*function),
         };
     }
 
@@ -59,6 +64,8 @@ impl Form {
             0 => Ok(Self::Free),
             1 => Ok(Self::Object),
             2 => read_text(from, "schema", MAX_SCHEMA_BYTES).map(Self::Schema),
+            3 => Ok(Self::Call(None)),
+            4 => from.u8().map(|function| Self::Call(Some(function))),
             _ => Err(DecodeError::OutOfRange { field: "form" }),
         }
     }
@@ -96,6 +103,10 @@ impl Start {
             let field = "alternatives";
             return Err(DecodeError::OutOfRange { field });
         }
+        let form = Form::read(from)?;
+        if !prompt.has_function_of(&form) {
+            return Err(DecodeError::OutOfRange { field: "form" });
+        }
         Ok(Self {
             request,
             client,
@@ -105,7 +116,7 @@ impl Start {
             stops,
             biases,
             alternatives,
-            form: Form::read(from)?,
+            form,
         })
     }
 }
@@ -113,30 +124,67 @@ impl Start {
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// A chat of at least one message, in order; the model's template is put around it.
-    Chat(Vec<ChatMessage>),
+    /// A chat; the model's template is put around it.
+    Chat {
+        /// At least one message, in order.
+        messages: Vec<ChatMessage>,
+        /// The functions that the model may call.
+        tools: Vec<Tool>,
+    },
     /// A text that is continued as it is.
     Text(Content),
 }
 
 impl Prompt {
-    /// What was written, in order.
-    pub fn contents(&self) -> impl Iterator<Item = &Content> {
-        let (messages, text) = match self {
-            Self::Chat(messages) => (messages.as_slice(), None),
-            Self::Text(text) => (&[][..], Some(text)),
+    /// What was written.
+    #[must_use]
+    pub fn contents(&self) -> Vec<&Content> {
+        let Self::Chat { messages, tools } = self else {
+            return self.text().into_iter().collect();
         };
-        messages.iter().map(|message| &message.content).chain(text)
+        let messages = messages.iter().flat_map(|message| {
+            let calls = message.calls.iter();
+            let calls = calls.flat_map(|call| [call.name.content(), &call.arguments]);
+            core::iter::once(&message.content).chain(calls)
+        });
+        let tools = tools.iter().flat_map(|tool| {
+            let parts = tool.description.iter().chain(&tool.parameters);
+            core::iter::once(tool.name.content()).chain(parts)
+        });
+        messages.chain(tools).collect()
+    }
+
+    const fn text(&self) -> Option<&Content> {
+        match self {
+            Self::Chat { .. } => None,
+            Self::Text(text) => Some(text),
+        }
+    }
+
+    /// Whether the functions that a form names are there.
+    fn has_function_of(&self, form: &Form) -> bool {
+        let count = match self {
+            Self::Chat { tools, .. } => tools.len(),
+            Self::Text(_) => 0,
+        };
+        match form {
+            Form::Free | Form::Object | Form::Schema(_) => true,
+            Form::Call(function) => usize::from(function.unwrap_or(0)) < count,
+        }
     }
 
     fn write(&self, out: &mut Writer) {
         match self {
-            Self::Chat(messages) => {
+            Self::Chat { messages, tools } => {
                 out.count(messages.len());
                 for message in messages {
-                    out.u8(message.role.wire())
-                        .blob(message.content.0.as_bytes());
+                    message.role.write(out);
+                    out.blob(message.content.0.as_bytes());
+                    if message.role == ChatRole::Assistant {
+                        write_calls(&message.calls, out);
+                    }
                 }
+                write_tools(tools, out);
             }
             Self::Text(text) => {
                 out.count(0).blob(text.0.as_bytes());
@@ -149,15 +197,25 @@ impl Prompt {
         if count == 0 {
             return read_text(from, "text", MAX_PROMPT_BYTES).map(Self::Text);
         }
-        let mut messages = Vec::new();
+        let (mut messages, mut made) = (Vec::new(), 0_usize);
         let mut room = MAX_PROMPT_BYTES;
         for _ in 0..count {
-            let role = ChatRole::from_wire(from.u8()?)?;
+            let role = ChatRole::read(from, made)?;
             let content = read_text(from, "message", room)?;
             room = room.saturating_sub(content.0.len());
-            messages.push(ChatMessage { role, content });
+            let mut calls = Vec::new();
+            if role == ChatRole::Assistant {
+                (calls, room) = read_calls(from, room)?;
+                made = made.saturating_add(calls.len());
+            }
+            messages.push(ChatMessage {
+                role,
+                content,
+                calls,
+            });
         }
-        Ok(Self::Chat(messages))
+        let (tools, _) = read_tools(from, room)?;
+        Ok(Self::Chat { messages, tools })
     }
 }
 
@@ -170,23 +228,36 @@ pub enum ChatRole {
     User,
     /// The model.
     Assistant,
+    /// A function, in answer to a call.
+    Tool {
+        /// Number of the call among all that were made before in the chat, from 0.
+        call: u16,
+    },
 }
 
 impl ChatRole {
-    const fn wire(self) -> u8 {
+    fn write(self, out: &mut Writer) {
         match self {
-            Self::System => 1,
-            Self::User => 2,
-            Self::Assistant => 3,
-        }
+            Self::System => out.u8(1),
+            Self::User => out.u8(2),
+            Self::Assistant => out.u8(3),
+            Self::Tool { call } => out.u8(4).u16(call),
+        };
     }
 
-    const fn from_wire(byte: u8) -> Result<Self, DecodeError> {
-        match byte {
+    /// After so many calls.
+    fn read(from: &mut Reader<'_>, made: usize) -> Result<Self, DecodeError> {
+        let refused = DecodeError::OutOfRange { field: "chat role" };
+        match from.u8()? {
             1 => Ok(Self::System),
             2 => Ok(Self::User),
             3 => Ok(Self::Assistant),
-            _ => Err(DecodeError::OutOfRange { field: "chat role" }),
+            4 => {
+                let call = from.u16()?;
+                let known = usize::from(call) < made;
+                known.then_some(Self::Tool { call }).ok_or(refused)
+            }
+            _ => Err(refused),
         }
     }
 
@@ -197,6 +268,7 @@ impl ChatRole {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool { .. } => "tool",
         }
     }
 }
@@ -208,6 +280,8 @@ pub struct ChatMessage {
     pub role: ChatRole,
     /// What was written.
     pub content: Content,
+    /// The calls that the model made in it; nobody else makes any.
+    pub calls: Vec<Call>,
 }
 
 /// A shift of one token's logit.

@@ -22,15 +22,48 @@ fn start(text: &str) -> Start {
         client: ClientKey([0xc1; 16]),
         sampling: GREEDY,
         grant: 64,
-        prompt: Prompt::Chat(std::vec![ChatMessage {
-            role: ChatRole::User,
-            content: Content(text.to_string()),
-        }]),
+        prompt: chat(std::vec![message(ChatRole::User, text)], Vec::new()),
         stops: std::vec![Content("\n".to_string())],
         biases: std::vec![shift(7, -100_000), shift(9, 1)],
         alternatives: Some(20),
         form: Form::Free,
     }
+}
+
+fn chat(messages: Vec<ChatMessage>, tools: Vec<Tool>) -> Prompt {
+    Prompt::Chat { messages, tools }
+}
+
+fn message(role: ChatRole, text: &str) -> ChatMessage {
+    ChatMessage {
+        role,
+        content: Content(text.to_string()),
+        calls: Vec::new(),
+    }
+}
+
+fn tool(name: &str) -> Tool {
+    Tool {
+        name: ToolName::new(name.to_string()).unwrap(),
+        description: Some(Content("what it does".to_string())),
+        parameters: None,
+    }
+}
+
+/// A message in which the model calls a function twice.
+fn calling() -> ChatMessage {
+    let call = Call {
+        name: tool("add").name,
+        arguments: Content("{}".to_string()),
+    };
+    ChatMessage {
+        calls: std::vec![call.clone(), call],
+        ..message(ChatRole::Assistant, "")
+    }
+}
+
+fn answering(call: u16) -> ChatMessage {
+    message(ChatRole::Tool { call }, "3")
 }
 
 fn decoded(start: Start) -> Result<EngineRequest, DecodeError> {
@@ -76,6 +109,14 @@ fn requests_round_trip_and_no_prefix_is_taken() {
             form: Form::Schema(Content("{}".to_string())),
             ..start("hello")
         }),
+        EngineRequest::Start(Start {
+            prompt: chat(
+                std::vec![calling(), answering(1), answering(0)],
+                std::vec![tool("add"), tool("a-b_C9")],
+            ),
+            form: Form::Call(Some(1)),
+            ..start("hello")
+        }),
         EngineRequest::Grant {
             request: 1,
             tokens: 64,
@@ -104,6 +145,25 @@ fn events_round_trip() {
             request: 1,
             prompt_tokens: 42,
             cached_tokens: 32,
+            calls: None,
+        },
+        EngineEvent::Admitted {
+            request: 1,
+            prompt_tokens: 42,
+            cached_tokens: 32,
+            calls: Some(CallSyntax::Tagged),
+        },
+        EngineEvent::Admitted {
+            request: 1,
+            prompt_tokens: 42,
+            cached_tokens: 32,
+            calls: Some(CallSyntax::Listed),
+        },
+        EngineEvent::Admitted {
+            request: 1,
+            prompt_tokens: 42,
+            cached_tokens: 32,
+            calls: Some(CallSyntax::Bare),
         },
         EngineEvent::Prefilled {
             request: 1,
@@ -141,6 +201,7 @@ fn refuses_a_prompt_of_which_nothing_is_computed() {
             request: 1,
             prompt_tokens,
             cached_tokens,
+            calls: None,
         };
         let field = "cached tokens";
         let refused = Err(DecodeError::OutOfRange { field });
@@ -189,10 +250,102 @@ fn refuses_a_schema_and_a_keyword_over_their_limits() {
 }
 
 #[test]
+fn refuses_functions_that_share_a_name_and_too_many() {
+    let with = |tools| Start {
+        prompt: chat(std::vec![message(ChatRole::User, "hi")], tools),
+        ..start("hello")
+    };
+    let field = "tools";
+    let doubled = with(std::vec![tool("add"), tool("add")]);
+    assert_eq!(decoded(doubled), Err(DecodeError::OutOfRange { field }));
+    let many = |count| (0..count).map(|at| tool(&std::format!("f{at}"))).collect();
+    assert!(decoded(with(many(MAX_TOOLS))).is_ok());
+    assert!(decoded(with(many(MAX_TOOLS + 1))).is_err());
+}
+
+#[test]
+fn refuses_an_answer_to_a_call_that_was_not_made_before_it() {
+    let with = |messages| Start {
+        prompt: chat(messages, Vec::new()),
+        ..start("hello")
+    };
+    let refused = Err(DecodeError::OutOfRange { field: "chat role" });
+    assert!(decoded(with(std::vec![calling(), answering(1)])).is_ok());
+    assert_eq!(
+        decoded(with(std::vec![calling(), answering(2)])),
+        refused.clone()
+    );
+    assert_eq!(decoded(with(std::vec![answering(0), calling()])), refused);
+}
+
+#[test]
+fn refuses_to_have_a_function_called_that_is_not_offered() {
+    let with = |function| Start {
+        prompt: chat(
+            std::vec![message(ChatRole::User, "hi")],
+            std::vec![tool("add")],
+        ),
+        form: Form::Call(function),
+        ..start("hello")
+    };
+    let refused = Err(DecodeError::OutOfRange { field: "form" });
+    assert!(decoded(with(Some(0))).is_ok());
+    assert_eq!(decoded(with(Some(1))), refused.clone());
+    let text = Start {
+        prompt: Prompt::Text(Content("Once".to_string())),
+        ..with(None)
+    };
+    assert_eq!(decoded(text), refused);
+}
+
+#[test]
+fn a_function_has_a_name_that_no_other_text_can_be() {
+    for name in [
+        "",
+        "a b",
+        "a.b",
+        "é",
+        "<|im_end|>",
+        &"x".repeat(MAX_TOOL_NAME + 1),
+    ] {
+        assert_eq!(ToolName::new(name.to_string()), None, "{name}");
+    }
+    assert!(ToolName::new("x".repeat(MAX_TOOL_NAME)).is_some());
+}
+
+#[test]
+fn the_largest_chat_that_is_taken_fits_a_frame() {
+    const SPENT: usize = MAX_MESSAGES * MAX_CALLS * 2;
+    let call = Call {
+        name: ToolName::new("x".repeat(MAX_TOOL_NAME)).unwrap(),
+        arguments: Content("{}".to_string()),
+    };
+    let calling = ChatMessage {
+        calls: std::vec![call; MAX_CALLS],
+        ..message(ChatRole::Assistant, "")
+    };
+    let mut messages = std::vec![calling; MAX_MESSAGES];
+    messages[0].content = Content("x".repeat(MAX_PROMPT_BYTES - SPENT));
+    let start = Start {
+        prompt: chat(
+            messages,
+            (0..MAX_TOOLS)
+                .map(|at| tool(&std::format!("{at:0>64}")))
+                .collect(),
+        ),
+        form: Form::Schema(Content(" ".repeat(MAX_SCHEMA_BYTES))),
+        ..start("hello")
+    };
+    assert!(EngineRequest::Start(start).encode().len() <= MAX_FRAME);
+}
+
+#[test]
 fn content_never_prints() {
     let printed = std::format!("{:?}", start("the secret"));
     assert!(!printed.contains("secret"));
     assert!(printed.contains("Content(10 bytes)"));
+    let printed = std::format!("{:?}", tool("secret"));
+    assert!(!printed.contains("secret"));
     let bytes = b"secret".to_vec();
     let printed = std::format!("{:?}", Candidate { micro: 0, bytes });
     assert_eq!(printed, "Candidate(6 bytes)");
