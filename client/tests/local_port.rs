@@ -142,6 +142,79 @@ async fn a_whole_answer_is_put_together() {
     assert_eq!(sent["stream"], true, "what is paid is always streamed");
 }
 
+/// A call over four tokens, the second of them empty.
+fn calling(_seed: u64, word: &str) -> String {
+    let said = match word {
+        "Par" => "Wait.\n<tool_",
+        "is" => "call>{\"name\":\"now\",\"argu",
+        "." => "ments\":{\"zone\":\"}\"}}</tool_call>",
+        _ => "",
+    };
+    said.to_owned()
+}
+
+fn offering(stream: bool) -> Value {
+    let mut asked = chat(stream);
+    asked["tools"] = json!([{"type": "function", "function": {"name": "now"}}]);
+    asked
+}
+
+#[tokio::test]
+async fn a_call_is_read_out_of_a_paid_and_receipted_text() {
+    let script = Script {
+        word: calling,
+        calls: Some("tagged"),
+        ..Script::default()
+    };
+    let mut port = Port::open(script, enough()).await;
+    let function = json!({"name": "now", "arguments": "{\"zone\":\"}\"}"});
+    let (status, body) = port.post(&offering(false)).await;
+    assert_eq!(status, StatusCode::OK);
+    let value: Value = serde_json::from_str(&body).unwrap();
+    let choice = &value["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["content"], "Wait.");
+    assert_eq!(choice["message"]["tool_calls"][0]["function"], function);
+    let Some(Notice::Settled { charged, .. }) = port.notices.recv().await else {
+        panic!("no receipt");
+    };
+    assert_eq!(charged, u128::from(WHOLE_COST));
+    let (status, body) = port.post(&offering(true)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.ends_with("data: [DONE]\n\n") && !body.contains("<tool_"));
+    let chunks = body.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let chunks: Vec<Value> = chunks
+        .map(|rest| serde_json::from_str(&format!("{{{rest}")).unwrap())
+        .collect();
+    let called = chunks.iter().find_map(|chunk| {
+        let calls = chunk.pointer("/choices/0/delta/tool_calls/0")?;
+        Some((calls["index"].clone(), calls["function"].clone()))
+    });
+    assert_eq!(called, Some((json!(0), function)));
+    let reasons = chunks.iter().filter_map(|chunk| {
+        let reason = chunk.pointer("/choices/0/finish_reason")?;
+        reason.as_str()
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["tool_calls"]);
+}
+
+#[tokio::test]
+async fn refuses_an_answer_that_does_not_say_how_it_writes_calls_or_says_it_unasked() {
+    for (calls, asked) in [
+        (None, offering(false)),
+        (Some("scribbled"), offering(false)),
+        (Some("tagged"), chat(false)),
+    ] {
+        let script = Script {
+            calls,
+            ..Script::default()
+        };
+        let port = Port::open(script, enough()).await;
+        let (_, body) = port.post(&asked).await;
+        assert_eq!(code(&body), "stream-malformed");
+    }
+}
+
 #[tokio::test]
 async fn a_text_is_continued_in_openais_other_shape() {
     let mut port = Port::open(Script::default(), enough()).await;

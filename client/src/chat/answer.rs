@@ -17,13 +17,15 @@ use hyper::body::Incoming;
 use protocol::digest::Salt;
 use protocol::launch_configuration::ModelEntry;
 use protocol::receipt::{FinishReason, request_digest, response_digest};
-use protocol::serving::{Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH};
+use protocol::serving::{CALLS_HEADER, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH};
 use protocol::voucher::SignedVoucher;
 use serde::Deserialize;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::calls::{CallReader, Syntax};
 use super::events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
+use super::spoken::Spoken;
 use super::{AskError, Asked, ChatRequest, Probabilities, Till};
 use crate::channel::RequestError;
 use crate::payment::{
@@ -65,6 +67,9 @@ pub struct Answering {
     model: ModelEntry,
     request: ChatRequest,
     salt: Salt,
+    spoken: Spoken,
+    /// What is to be passed on before anything else comes.
+    chunks: VecDeque<Chunk>,
     body: Incoming,
     reader: EventReader,
     events: VecDeque<Event>,
@@ -108,6 +113,7 @@ impl Answering {
                 return Err(refusal(response).await);
             }
         }
+        let calls = calls(request, &salt, response.headers())?;
         Ok(Self {
             stream: place.kept(),
             attester,
@@ -116,6 +122,8 @@ impl Answering {
             model: model.clone(),
             request: request.clone(),
             salt,
+            spoken: Spoken::of(calls),
+            chunks: VecDeque::new(),
             body: response.into_body(),
             reader: EventReader::default(),
             events: VecDeque::new(),
@@ -131,10 +139,13 @@ impl Answering {
     /// See [`AskError`]; the answer is then over.
     pub async fn next(&mut self) -> Result<Option<Chunk>, AskError> {
         loop {
+            if let Some(chunk) = self.chunks.pop_front() {
+                return Ok(Some(chunk));
+            }
             match self.next_event().await? {
                 Event::Chunk(chunk) => {
                     self.count(&chunk)?;
-                    return Ok(Some(chunk));
+                    self.chunks.extend(self.spoken.chunks(chunk));
                 }
                 Event::Progress(progress) => self.acknowledge(&progress).await?,
                 Event::Receipt(bytes) => self.settle(&bytes).await?,
@@ -345,6 +356,22 @@ fn headers(voucher: &SignedVoucher, salt: &Salt) -> Result<HeaderMap, RequestErr
         value(&salt.to_string())?,
     );
     Ok(headers)
+}
+
+/// The server says how calls are written where the request offers functions, and only there.
+fn calls(
+    request: &ChatRequest,
+    salt: &Salt,
+    headers: &HeaderMap,
+) -> Result<Option<CallReader>, StreamError> {
+    match (request.offered(), headers.get(CALLS_HEADER)) {
+        (None, None) => Ok(None),
+        (Some(offered), Some(word)) => {
+            let syntax = Syntax::named(word.as_bytes()).ok_or(StreamError::Malformed)?;
+            Ok(Some(CallReader::new(syntax, offered.clone(), *salt)))
+        }
+        (None, Some(_)) | (Some(_), None) => Err(StreamError::Malformed),
+    }
 }
 
 /// The highest voucher that the payee knows, if the refusal shows one. Whose it is, the till says.

@@ -5,10 +5,12 @@
 //! `session`'s and the verifier's.
 
 mod answer;
+mod calls;
 mod choices;
 mod events;
 mod probabilities;
 mod request;
+mod spoken;
 mod standing;
 mod till;
 

@@ -10,6 +10,7 @@ use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::calls::Offered;
 use crate::payment::RequestedSampling;
 
 /// Bodies are multiples of so many bytes; so is the greatest, [`MAX_REQUEST_BYTES`].
@@ -81,6 +82,7 @@ pub struct ChatRequest {
     model: String,
     sampling: RequestedSampling,
     alternatives: Option<u8>,
+    offered: Option<Offered>,
     delivery: Delivery,
 }
 
@@ -202,6 +204,10 @@ impl ChatRequest {
                 .transpose()?,
             max_tokens,
         };
+        let offered = match asked {
+            Asked::Chat => Offered::of(&object),
+            Asked::Text => None,
+        };
         let body = serde_json::to_vec(&object).map_err(|_| ChatRequestError::NotAnObject)?;
         if body.len() > MAX_REQUEST_BYTES {
             return Err(ChatRequestError::TooLong);
@@ -212,6 +218,7 @@ impl ChatRequest {
             model,
             sampling,
             alternatives: alternatives(&object),
+            offered,
             delivery,
         })
     }
@@ -244,6 +251,11 @@ impl ChatRequest {
     #[must_use]
     pub const fn alternatives(&self) -> Option<u8> {
         self.alternatives
+    }
+
+    /// The functions that may be called in its answer, if any may.
+    pub(super) const fn offered(&self) -> Option<&Offered> {
+        self.offered.as_ref()
     }
 
     /// How the asker wants the answer.

@@ -167,6 +167,7 @@ pub(super) struct WholeAnswer {
     usage: Value,
     finish: Value,
     text: Zeroizing<String>,
+    calls: Vec<Value>,
     /// What was told of the probabilities of its tokens, where anything was.
     logprobs: Option<Vec<Value>>,
 }
@@ -181,6 +182,7 @@ impl WholeAnswer {
             usage: Value::Null,
             finish: Value::Null,
             text: Zeroizing::default(),
+            calls: Vec::new(),
             logprobs: None,
         }
     }
@@ -207,6 +209,12 @@ impl WholeAnswer {
         {
             self.finish = reason.take();
         }
+        if let Some(Value::Array(calls)) = value.pointer_mut("/choices/0/delta/tool_calls") {
+            // A place in the list is told in a stream only.
+            let members = calls.iter_mut().filter_map(Value::as_object_mut);
+            members.for_each(|call| drop(call.remove("index")));
+            self.calls.append(calls);
+        }
         if let Some(Value::Array(told)) = value.pointer_mut("/choices/0/logprobs/content") {
             self.logprobs.get_or_insert_default().append(told);
         }
@@ -225,8 +233,7 @@ impl WholeAnswer {
         let text = self.text.as_str();
         let (object, name, said) = match self.asked {
             Asked::Chat => {
-                let message =
-                    json!({ "role": "assistant", "content": text, "refusal": Value::Null });
+                let message = message(text, self.calls);
                 ("chat.completion", "message", message)
             }
             Asked::Text => ("text_completion", "text", json!(text)),
@@ -247,11 +254,58 @@ impl WholeAnswer {
     }
 }
 
+/// What the model said. As with OpenAI, a call alone has no content.
+fn message(text: &str, calls: Vec<Value>) -> Value {
+    if calls.is_empty() {
+        return json!({ "role": "assistant", "content": text, "refusal": Value::Null });
+    }
+    let content = (!text.is_empty()).then_some(text);
+    json!({
+        "role": "assistant",
+        "content": content,
+        "refusal": Value::Null,
+        "tool_calls": calls,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::chat::{Event, EventReader};
     use crate::payment::PaymentRefusal;
+
+    #[test]
+    fn a_whole_answer_with_calls_has_the_shape_that_openai_clients_parse() {
+        let stream = |text: &str| {
+            let call = json!({
+                "index": 0, "id": "call_1", "type": "function",
+                "function": {"name": "f", "arguments": "{}"},
+            });
+            let said = json!({"choices": [{"delta": {"content": text, "tool_calls": [call]}}]});
+            format!("data: {said}\n\n")
+        };
+        for (text, content) in [("", Value::Null), ("Wait.", json!("Wait."))] {
+            let mut whole = WholeAnswer::of(Asked::Chat);
+            for event in EventReader::default()
+                .push(stream(text).as_bytes())
+                .unwrap()
+            {
+                let Event::Chunk(chunk) = event else {
+                    panic!("only chunks");
+                };
+                whole.add(&chunk);
+            }
+            let value: Value = serde_json::from_str(&whole.finish()).unwrap();
+            let expected = json!({
+                "role": "assistant", "content": content, "refusal": null,
+                "tool_calls": [{
+                    "id": "call_1", "type": "function",
+                    "function": {"name": "f", "arguments": "{}"},
+                }],
+            });
+            assert_eq!(value["choices"][0]["message"], expected);
+        }
+    }
 
     #[test]
     fn a_whole_answer_has_the_shape_that_openai_clients_parse() {

@@ -24,7 +24,7 @@ use client::session::Attester;
 use client::wallet::{ChannelFile, Ledger, StateDirectory};
 use client::{Deployment, NoRandomness, Surroundings};
 use ed25519_dalek::SigningKey;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
@@ -47,7 +47,8 @@ use protocol::reference_values::{
     ExpectedRegisters, ImageVersion, ModelReference, Profile, ReferenceValues, ShapeReference,
 };
 use protocol::serving::{
-    CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, Progress, SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
+    CALLS_HEADER, CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, Progress, SALT_HEADER, VOUCHER_HEADER,
+    VOUCHER_PATH,
 };
 use protocol::statement::{Role, Statement, models_digest};
 use protocol::tee::{EvidenceClass, TeeKind};
@@ -194,6 +195,8 @@ pub struct Script {
     pub logprobs: fn(&str) -> serde_json::Value,
     /// What a request's seed makes of each word.
     pub word: fn(u64, &'static str) -> String,
+    /// How answers say that they write calls.
+    pub calls: Option<&'static str>,
     /// Requests with this seed are refused: all streams are taken.
     pub refused_seed: Option<u64>,
     /// Answers to requests with this seed break off after their words.
@@ -216,6 +219,7 @@ impl Default for Script {
             known: None,
             logprobs: |_| serde_json::Value::Null,
             word: |_, word| word.to_owned(),
+            calls: None,
             refused_seed: None,
             broken_seed: None,
             without_engine: false,
@@ -383,7 +387,12 @@ impl Peer {
                 let held = self.script.holds.then(|| Arc::clone(&self.seen));
                 self.seen.lock().unwrap().held += usize::from(held.is_some());
                 let bytes = Some(stream.into());
-                Response::new(Sent { bytes, held })
+                let mut response = Response::new(Sent { bytes, held });
+                if let Some(calls) = self.script.calls {
+                    let word = HeaderValue::from_static(calls);
+                    response.headers_mut().insert(CALLS_HEADER, word);
+                }
+                response
             }
             HEALTH_PATH if self.script.without_engine => {
                 refused(StatusCode::SERVICE_UNAVAILABLE, "engine-unavailable")

@@ -268,6 +268,18 @@ def is_healthy_and_counts(client):
     require(counted["cocoon_attested"] == "1", counted["cocoon_attested"])
 
 
+def refuses_functions_that_its_model_cannot_call(client):
+    """The template of this model has none; forbidden calls need none."""
+    tools = [{"type": "function", "function": {"name": "now", "description": "The time."}}]
+    for choice in ("auto", "required"):
+        asked = lambda: ask(client, tools=tools, tool_choice=choice)
+        error = refusal(openai.BadRequestError, asked)
+        require((error.code, error.param) == ("tools_not_supported", "tools"), error.code)
+    answer = ask(client, tools=tools, tool_choice="none").choices[0]
+    require("Paris" in answer.message.content, "the word is not in the answer")
+    require(answer.message.tool_calls is None, "a call")
+
+
 def continues_a_text(client):
     request = {"model": MODEL, "prompt": "The capital of France is", "temperature": 0}
     answer = client.completions.create(**request, max_tokens=8)
@@ -300,6 +312,7 @@ CLAIMS = [
     draws_the_likeliest_where_nothing_else_is_left,
     tells_how_probable_its_tokens_are,
     writes_what_a_schema_says,
+    refuses_functions_that_its_model_cannot_call,
     gives_several_choices,
     answers_in_the_shape_of_responses,
     continues_a_text,

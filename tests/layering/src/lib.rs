@@ -19,7 +19,13 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("contracts", &["protocol"]),
     (
         "client",
-        &["protocol", "verifier", "measurements", "contracts"],
+        &[
+            "protocol",
+            "bounded-json",
+            "verifier",
+            "measurements",
+            "contracts",
+        ],
     ),
     ("verifier-web", &["protocol", "verifier"]),
     ("verifier-wasm", &["verifier", "verifier-web"]),
