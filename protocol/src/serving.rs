@@ -25,12 +25,10 @@ pub const VOUCHER_HEADER: &str = "cocoon-voucher";
 pub const SALT_HEADER: &str = "cocoon-salt";
 /// Header of a chat's answer, where functions were offered: how its text writes calls.
 pub const CALLS_HEADER: &str = "cocoon-calls";
-/// `<tool_call>{"name", "arguments"}</tool_call>`, any number of them.
-pub const CALLS_TAGGED: &str = "tagged";
-/// `[TOOL_CALLS]` and a list of `{"name", "arguments"}`.
-pub const CALLS_LISTED: &str = "listed";
-/// `{"name", "parameters"}` from the first character on, semicolons between several.
-pub const CALLS_BARE: &str = "bare";
+/// Its values: `<tool_call>{"name", "arguments"}</tool_call>`, any number of them; `[TOOL_CALLS]`
+/// and a list of `{"name", "arguments"}`; `{"name", "parameters"}` from the first character on,
+/// semicolons between several.
+pub const CALLS: [&str; 3] = ["tagged", "listed", "bare"];
 /// Stream event with the running account, [`Progress`].
 pub const PROGRESS_EVENT: &str = "cocoon.progress";
 /// Stream event with the signed receipt, [`ReceiptEvent`].

@@ -9,7 +9,7 @@ use core::fmt;
 
 use bounded_json::Json;
 use protocol::digest::Salt;
-use protocol::serving::{CALLS_BARE, CALLS_LISTED, CALLS_TAGGED};
+use protocol::serving::CALLS;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -83,13 +83,10 @@ pub(super) enum Syntax {
 impl Syntax {
     /// By the name in the specification.
     pub(super) fn named(name: &[u8]) -> Option<Self> {
-        let known = [
-            (CALLS_TAGGED, Self::Tagged),
-            (CALLS_LISTED, Self::Listed),
-            (CALLS_BARE, Self::Bare),
-        ];
-        let found = known.iter().find(|(known, _)| known.as_bytes() == name);
-        found.map(|(_, syntax)| *syntax)
+        let known = [Self::Tagged, Self::Listed, Self::Bare];
+        let mut known = CALLS.into_iter().zip(known);
+        let found = known.find(|(known, _)| known.as_bytes() == name);
+        found.map(|(_, syntax)| syntax)
     }
 
     /// What calls stand behind; nothing where they begin the answer.

@@ -9,7 +9,7 @@ use messages::engine_ipc::{CallSyntax, Prompt};
 use protocol::digest::{Salt, parse_hex};
 use protocol::launch_configuration::ModelEntry;
 use protocol::receipt::request_digest;
-use protocol::serving::{CALLS_BARE, CALLS_HEADER, CALLS_LISTED, CALLS_TAGGED, SALT_HEADER};
+use protocol::serving::{CALLS, CALLS_HEADER, SALT_HEADER};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -97,10 +97,11 @@ pub(crate) async fn begin(
 
 /// How the specification calls a way of writing calls.
 const fn word(calls: CallSyntax) -> &'static str {
+    let [tagged, listed, bare] = CALLS;
     match calls {
-        CallSyntax::Tagged => CALLS_TAGGED,
-        CallSyntax::Listed => CALLS_LISTED,
-        CallSyntax::Bare => CALLS_BARE,
+        CallSyntax::Tagged => tagged,
+        CallSyntax::Listed => listed,
+        CallSyntax::Bare => bare,
     }
 }
 

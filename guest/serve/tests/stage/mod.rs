@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use messages::engine_ipc::{
-    CallSyntax, Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt,
+    CallSyntax, Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start,
 };
 use messages::framing;
 use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
@@ -376,43 +376,8 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
         let mut events = Vec::new();
         match request {
             EngineRequest::Start(start) => {
-                let request = start.request;
-                if start.prompt.contents()[0].0 == "too long" {
-                    let refusal = EngineRefusal::ContextTooLong;
-                    events.push(EngineEvent::Refused {
-                        request,
-                        refusal,
-                        keyword: Content(String::new()),
-                    });
-                } else if matches!(start.form, Form::Schema(_)) {
-                    events.push(EngineEvent::Refused {
-                        request,
-                        refusal: EngineRefusal::Schema,
-                        keyword: Content("$pattern".into()),
-                    });
-                } else {
-                    let prompt_tokens = PROMPT;
-                    let offered = match &start.prompt {
-                        Prompt::Chat { tools, .. } => !tools.is_empty(),
-                        Prompt::Text(_) => false,
-                    };
-                    events.push(EngineEvent::Admitted {
-                        request,
-                        prompt_tokens,
-                        cached_tokens: kept(&start.prompt),
-                        calls: offered.then_some(CallSyntax::Tagged),
-                    });
-                    events.push(EngineEvent::Prefilled {
-                        request,
-                        prompt_tokens,
-                    });
-                    let answer = Running {
-                        granted: start.grant,
-                        said: 0,
-                        max: start.sampling.max_tokens,
-                        alternatives: start.alternatives,
-                    };
-                    running.insert(request, answer);
+                if let Some(answer) = begin(&start, &mut events) {
+                    running.insert(start.request, answer);
                 }
             }
             EngineRequest::Grant { request, tokens } => {
@@ -430,6 +395,44 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
             write_frame(&mut socket, &event.encode());
         }
     }
+}
+
+/// Takes a request or refuses it; what runs then.
+fn begin(start: &Start, events: &mut Vec<EngineEvent>) -> Option<Running> {
+    let request = start.request;
+    let refused = |refusal, keyword: &str| EngineEvent::Refused {
+        request,
+        refusal,
+        keyword: Content(keyword.to_owned()),
+    };
+    if start.prompt.contents()[0].0 == "too long" {
+        events.push(refused(EngineRefusal::ContextTooLong, ""));
+        return None;
+    }
+    if matches!(start.form, Form::Schema(_)) {
+        events.push(refused(EngineRefusal::Schema, "$pattern"));
+        return None;
+    }
+    let offered = match &start.prompt {
+        Prompt::Chat { tools, .. } => !tools.is_empty(),
+        Prompt::Text(_) => false,
+    };
+    events.push(EngineEvent::Admitted {
+        request,
+        prompt_tokens: PROMPT,
+        cached_tokens: kept(&start.prompt),
+        calls: offered.then_some(CallSyntax::Tagged),
+    });
+    events.push(EngineEvent::Prefilled {
+        request,
+        prompt_tokens: PROMPT,
+    });
+    Some(Running {
+        granted: start.grant,
+        said: 0,
+        max: start.sampling.max_tokens,
+        alternatives: start.alternatives,
+    })
 }
 
 /// How many tokens of a prompt the scripted engine says that it kept.
