@@ -31,7 +31,8 @@ async fn refuses_chats_that_it_does_not_serve() {
     };
     for (body, status, expected) in [
         (changed("model", json!("another")), 404, "model_not_found"),
-        (changed("tools", json!([])), 400, "unsupported-member"),
+        (changed("audio", json!({})), 400, "unsupported-member"),
+        (changed("tools", json!([])), 400, "invalid-member"),
         (changed("stream", json!(false)), 400, "invalid-member"),
         (changed("max_tokens", json!(2049)), 400, "invalid-member"),
         (json!([]), 400, "json-malformed"),
