@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use protocol::digest::{HostData, LaunchDigest, Mrtd, Rtmr};
 use serde::Deserialize;
@@ -161,8 +162,7 @@ impl LaunchRecord {
     /// What the process was given.
     fn launched_by(&self, pid: u32) -> Result<Given, LaunchError> {
         let process = PathBuf::from(format!("/proc/{pid}"));
-        let arguments = bytes_of(&process.join("cmdline"))?;
-        let given = Given::parse(&arguments)?;
+        let given = given_to(&process)?;
         if given.hardware.vcpus != self.shape.vcpus {
             return Err(LaunchError::Vcpus {
                 found: given.hardware.vcpus,
@@ -209,6 +209,19 @@ impl LaunchRecord {
         let bytes = <[u8; LaunchDigest::LENGTH]>::try_from(bytes);
         bytes.map(LaunchDigest).map_err(|_| LaunchError::Nothing)
     }
+}
+
+/// The hypervisor's arguments. A process that is becoming the hypervisor shows none, or those of the
+/// program that it was before: it gets two seconds.
+fn given_to(process: &Path) -> Result<Given, LaunchError> {
+    let place = process.join("cmdline");
+    for _ in 0..100 {
+        match Given::parse(&bytes_of(&place)?) {
+            Err(LaunchError::Option { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            found => return found,
+        }
+    }
+    Given::parse(&bytes_of(&place)?)
 }
 
 fn measure_tdx(artifacts: &Artifacts, hardware: &Hardware) -> Result<Registers, LaunchError> {
