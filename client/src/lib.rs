@@ -13,6 +13,7 @@ mod deployment;
 pub mod local;
 pub mod payment;
 pub mod pins;
+pub mod registry;
 pub mod session;
 pub mod wallet;
 

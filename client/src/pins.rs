@@ -5,18 +5,19 @@
 //! `docs/spec/release.md` §7); a file is the user's own word.
 //!
 //! The registry can only take away: a shape or model that it does not list as valid now is dropped
-//! before anything is appraised, and nothing that the file lacks is ever added. Reads of the chain
-//! are trusted in this version (`contracts::toncenter`): a lying endpoint can hide a revocation,
-//! but cannot make the client take what its file does not name. `docs/spec/evidence.md` §5.
+//! before anything is appraised, and nothing that the file lacks is ever added. Where it is read by
+//! proof or believed is `registry`'s: a lying endpoint that is believed can hide a revocation, but
+//! cannot make the client take what its file does not name. `docs/spec/evidence.md` §5.
 
 use std::path::Path;
 
 use contracts::registry::{Listed, ReleaseKey, Validity};
-use contracts::toncenter::{ChainError, Toncenter};
+use contracts::toncenter::ChainError;
 use measurements::publication::{self, PublicationError, PublishedRelease};
 use measurements::transparency::note::VerifierKey;
 use protocol::reference_values::{Profile, ReferenceValues, ReferenceValuesError};
-use protocol::ton::TonAddress;
+
+use crate::registry::Registry;
 
 /// Why there are no pins.
 #[derive(Debug, thiserror::Error)]
@@ -133,12 +134,8 @@ impl Pins {
     ///
     /// # Errors
     /// `Registry`: a registry that was asked for and cannot be read refuses everything.
-    pub async fn narrowed_by(
-        self,
-        chain: &Toncenter,
-        registry: &TonAddress,
-    ) -> Result<Self, PinsError> {
-        let now = u64::from(chain.chain_time().await?);
+    pub async fn narrowed_by(self, registry: &Registry) -> Result<Self, PinsError> {
+        let now = registry.time().await?;
         let Self {
             mut references,
             release,
@@ -146,7 +143,7 @@ impl Pins {
         } = self;
         if let Some(record) = release.as_ref().map(PublishedRelease::record) {
             let listed = Listed::Release(ReleaseKey(record.registry_key().0));
-            let validity = chain.registry_entry(registry, &listed).await?.validity(now);
+            let validity = registry.entry(&listed).await?.validity(now);
             if validity != Validity::Valid {
                 references.shapes.clear();
                 references.models.clear();
@@ -157,7 +154,7 @@ impl Pins {
         let mut shapes = Vec::new();
         for shape in references.shapes {
             let listed = Listed::Measurement(shape.registers.key());
-            let entry = chain.registry_entry(registry, &listed).await?;
+            let entry = registry.entry(&listed).await?;
             keep(
                 entry.validity(now),
                 shape.shape.clone(),
@@ -168,9 +165,7 @@ impl Pins {
         }
         let mut models = Vec::new();
         for model in references.models {
-            let entry = chain
-                .registry_entry(registry, &Listed::Model(model.digest))
-                .await?;
+            let entry = registry.entry(&Listed::Model(model.digest)).await?;
             keep(
                 entry.validity(now),
                 model.name.clone(),

@@ -8,9 +8,11 @@ use protocol::ton::TonAddress;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 use tycho_types::dict::RawDict;
 
+use crate::account::{Account, AccountState};
 use crate::cells::{self, CellError};
 use crate::code;
 use crate::message::{OnFailure, StateInit, Transfer};
+use crate::toncenter::ChainError;
 
 const OP_ADD: u32 = 0x5247_0001;
 const OP_REVOKE: u32 = 0x5247_0002;
@@ -254,6 +256,21 @@ pub struct RegistryState {
 }
 
 impl RegistryState {
+    /// Reads the contract's account.
+    ///
+    /// # Errors
+    /// `OtherCode` when no registry lives there, `Malformed` for another layout.
+    pub fn of_account(account: &Account) -> Result<Self, ChainError> {
+        match &account.state {
+            AccountState::Active { code, data } if code::REGISTRY.is(code) => {
+                Self::parse(data).map_err(|_| ChainError::Malformed { what: "registry" })
+            }
+            AccountState::Active { .. } | AccountState::Uninitialized | AccountState::Frozen => {
+                Err(ChainError::OtherCode)
+            }
+        }
+    }
+
     /// Reads the contract's data cell.
     ///
     /// # Errors

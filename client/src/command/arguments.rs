@@ -41,6 +41,13 @@ pub(super) struct Options {
     /// A toncenter-v2 endpoint. Its answers are trusted
     #[arg(long, global = true, value_name = "URL")]
     pub(super) chain: Option<String>,
+    /// A lite-server by which --registry is read and checked by proof; two or more
+    #[arg(long, global = true, value_name = "KEY@HOST:PORT")]
+    pub(super) lite_server: Vec<String>,
+    /// A key block of the masterchain from which those proofs start: height:root hash:file hash.
+    /// It is trusted: take a recent one from a source that is not one of the servers
+    #[arg(long, global = true, value_name = "BLOCK")]
+    pub(super) trusted_block: Option<String>,
 }
 
 /// What a machine must run: a published release, or bare reference values.
@@ -68,7 +75,8 @@ pub(super) struct MachineOptions {
     /// The appraisal policy (default: the built-in one)
     #[arg(long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
-    /// Take only what this registry lists as valid now; needs --chain
+    /// Take only what this registry lists as valid now; needs --lite-server and --trusted-block, or
+    /// --chain, which is believed
     #[arg(long, value_name = "ADDRESS")]
     pub(super) registry: Option<TonAddress>,
     /// Highest price per million tokens of the dearest class, in nano units or as `0.5ton`

@@ -5,9 +5,12 @@ use core::fmt::Write as _;
 
 use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
+use crate::registry::ProvenReadError;
 use crate::session::AttestError;
 use crate::wallet::{AnchorError, KeptReceiptError, LedgerError, StateError, WalletError};
 use contracts::cocoon_root::RootError;
+use contracts::lite::LiteServerError;
+use contracts::proof::BlockIdError;
 use contracts::toncenter::UrlError;
 use contracts::wallet::mnemonic::MnemonicError;
 use verifier::{BundleError, PolicyError};
@@ -23,6 +26,12 @@ pub(super) enum Failure {
     Policy(#[from] PolicyError),
     #[error("`--chain` is not an endpoint")]
     Chain(#[from] UrlError),
+    #[error("`--lite-server` is not one")]
+    LiteServer(#[from] LiteServerError),
+    #[error("`--trusted-block` is not one")]
+    TrustedBlock(#[from] BlockIdError),
+    #[error("the registry is not proven")]
+    Proven(#[from] ProvenReadError),
     #[error("no usable pins")]
     Pins(#[from] PinsError),
     #[error(transparent)]
@@ -120,6 +129,9 @@ impl Failure {
             Self::Settings => "settings-malformed",
             Self::Policy(_) => "policy-malformed",
             Self::Chain(_) => "chain-url",
+            Self::LiteServer(_) => "lite-server",
+            Self::TrustedBlock(_) => "trusted-block",
+            Self::Proven(error) => error.code(),
             Self::Pins(error) => error.code(),
             Self::Wallet(error) => error.code(),
             Self::Request(error) => error.code(),
@@ -149,6 +161,8 @@ impl Failure {
             | Self::Settings
             | Self::Policy(_)
             | Self::Chain(_)
+            | Self::LiteServer(_)
+            | Self::TrustedBlock(_)
             | Self::Request(_)
             | Self::SeveralModels { .. }
             | Self::Receipt(_)
@@ -159,7 +173,8 @@ impl Failure {
             | Self::CocoonRoot(_)
             | Self::NoContract
             | Self::Certificates => BAD_INPUT,
-            Self::Pins(PinsError::Registry(_))
+            Self::Proven(_)
+            | Self::Pins(PinsError::Registry(_))
             | Self::Port(_)
             | Self::Output(_)
             | Self::Verdict

@@ -93,6 +93,9 @@ impl Output {
             | Failure::Settings
             | Failure::Policy(_)
             | Failure::Chain(_)
+            | Failure::LiteServer(_)
+            | Failure::TrustedBlock(_)
+            | Failure::Proven(_)
             | Failure::Pins(_)
             | Failure::Wallet(_)
             | Failure::Request(_)

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use contracts::lite::LiteServer;
+use contracts::proof::BlockId;
 use contracts::toncenter::Toncenter;
 use measurements::transparency::note::VerifierKey;
 use protocol::nano::Nano;
@@ -16,6 +18,7 @@ use super::arguments::{MachineOptions, Options, PinsOptions};
 use super::failure::Failure;
 use crate::deployment::{Deployment, Surroundings};
 use crate::pins::Pins;
+use crate::registry::{LiteServers, Registry};
 use crate::session::Attester;
 use crate::wallet::{Purse, StateDirectory, read_bounded};
 
@@ -31,6 +34,8 @@ const DEFAULT_MAX_PRICE: Nano = Nano::from_u64(1_000_000_000);
 struct File {
     state: Option<PathBuf>,
     chain: Option<String>,
+    lite_server: Vec<String>,
+    trusted_block: Option<String>,
     connect: Option<String>,
     release: Option<PathBuf>,
     log_key: Option<String>,
@@ -48,6 +53,8 @@ pub(super) struct Settings {
     file: File,
     state: Option<PathBuf>,
     chain: Option<String>,
+    lite_server: Vec<String>,
+    trusted_block: Option<String>,
 }
 
 impl Settings {
@@ -66,6 +73,15 @@ impl Settings {
         Ok(Self {
             state: options.state.clone().or_else(|| file.state.clone()),
             chain: options.chain.clone().or_else(|| file.chain.clone()),
+            lite_server: if options.lite_server.is_empty() {
+                file.lite_server.clone()
+            } else {
+                options.lite_server.clone()
+            },
+            trusted_block: options
+                .trusted_block
+                .clone()
+                .or_else(|| file.trusted_block.clone()),
             deployment,
             surroundings,
             file,
@@ -146,11 +162,41 @@ impl Settings {
         key.map_err(|_| Failure::Settings)
     }
 
+    /// The registry: proven where lite-servers are named, believed otherwise.
+    async fn registry(&self, address: TonAddress) -> Result<Registry, Failure> {
+        let Some(servers) = self.lite_servers()? else {
+            let chain = self.chain()?;
+            return Ok(Registry::Believed { chain, address });
+        };
+        let (network, state) = (self.deployment.network, self.state()?);
+        let world = &*self.surroundings;
+        Ok(Registry::prove(&servers, network, &address, &state, world).await?)
+    }
+
+    /// The lite-servers and the pinned block, both or neither.
+    fn lite_servers(&self) -> Result<Option<LiteServers>, Failure> {
+        let servers = self.lite_server.iter().map(|one| one.parse::<LiteServer>());
+        let servers: Vec<_> = servers.collect::<Result<_, _>>()?;
+        match self.trusted_block.as_deref() {
+            None if servers.is_empty() => Ok(None),
+            None => Err(Failure::Missing {
+                option: "trusted-block",
+            }),
+            Some(_) if servers.is_empty() => Err(Failure::Missing {
+                option: "lite-server",
+            }),
+            Some(block) => Ok(Some(LiteServers {
+                servers,
+                pinned: block.parse::<BlockId>()?,
+            })),
+        }
+    }
+
     /// Where to connect and what to demand.
     pub(super) async fn attester(&self, options: &MachineOptions) -> Result<Attester, Failure> {
         let mut pins = self.pins(&options.pins)?;
         if let Some(registry) = options.registry.or(self.file.registry) {
-            pins = pins.narrowed_by(&self.chain()?, &registry).await?;
+            pins = pins.narrowed_by(&self.registry(registry).await?).await?;
         }
         let relay = options
             .connect

@@ -328,13 +328,18 @@ pub(crate) fn shard_block(network: i32, shard: ShardIdent, accounts: &[([u8; 32]
 
 /// An account with code and data.
 pub(crate) fn account(address: [u8; 32], balance: u128, data: Cell) -> Cell {
+    account_of(address, balance, tower(2), data)
+}
+
+/// An account with this code.
+pub(crate) fn account_of(address: [u8; 32], balance: u128, code: Cell, data: Cell) -> Cell {
     cell(OptionalAccount(Some(Account {
         address: IntAddr::Std(StdAddr::new(0, HashBytes(address))),
         storage_stat: Default::default(),
         last_trans_lt: 4_000_002,
         balance: CurrencyCollection::from(Tokens::new(balance)),
         state: AccountState::Active(StateInit {
-            code: Some(tower(2)),
+            code: Some(code),
             data: Some(data),
             ..StateInit::default()
         }),
