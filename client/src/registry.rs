@@ -90,8 +90,7 @@ impl Registry {
         surroundings: &dyn Surroundings,
     ) -> Result<Self, ProvenReadError> {
         let file = format!("{POSITION}.{}", network.0);
-        let position = kept(state, &file)?.filter(|kept| kept.key_block.seqno > by.pinned.seqno);
-        let position = position.unwrap_or(Position::at(by.pinned));
+        let position = from(by.pinned, kept(state, &file)?);
         let mut reader = LiteReader::new(network, by.servers.clone(), position)?;
         let seeds = by.servers.iter().map(|_| surroundings.random());
         let seeds = seeds.collect::<Result<Vec<_>, _>>()?;
@@ -133,6 +132,18 @@ impl Registry {
                 .entry(listed)
                 .map_err(|_| ChainError::Malformed { what: "registry" }),
         }
+    }
+}
+
+/// The newer of the kept key block and the pinned one; the height that was seen never falls.
+fn from(pinned: BlockId, kept: Option<Position>) -> Position {
+    match kept {
+        Some(kept) if kept.key_block.seqno > pinned.seqno => kept,
+        Some(kept) => Position {
+            key_block: pinned,
+            seqno: kept.seqno.max(pinned.seqno),
+        },
+        None => Position::at(pinned),
     }
 }
 

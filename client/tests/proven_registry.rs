@@ -9,6 +9,10 @@
 )]
 
 #[path = "../../contracts/tests/lite_server/mod.rs"]
+#[allow(
+    dead_code,
+    reason = "some faults are asked for by the contracts' own tests only"
+)]
 mod lite_server;
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 #[path = "../../contracts/tests/one_validator/mod.rs"]
