@@ -211,8 +211,8 @@ impl LaunchRecord {
     }
 }
 
-/// The hypervisor's arguments. A process that is becoming the hypervisor shows none, or those of the
-/// program that it was before: it gets two seconds.
+/// The hypervisor's arguments. A process that is becoming the hypervisor shows none, or those of
+/// the program that it was before: it gets two seconds.
 fn given_to(process: &Path) -> Result<Given, LaunchError> {
     let place = process.join("cmdline");
     for _ in 0..100 {
