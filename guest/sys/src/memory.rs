@@ -27,15 +27,6 @@ pub fn keep_private(bytes: &[u8]) -> Result<()> {
         .map_err(CallFailed::of("madvise"))
 }
 
-/// Forbids dumps and tracing of this process; to be called by a program at its start, since exec
-/// may undo it.
-///
-/// # Errors
-/// That of the call.
-pub fn forbid_dumps() -> Result<()> {
-    nix::sys::prctl::set_dumpable(false).map_err(CallFailed::of("prctl"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

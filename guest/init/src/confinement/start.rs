@@ -11,8 +11,6 @@ const PROT_EXEC: u64 = 4;
 const THREAD: u64 = 0x0001_0900;
 /// `PR_SET_NAME`: a thread's name.
 const PR_SET_NAME: u32 = 15;
-/// `PR_SET_DUMPABLE`.
-const PR_SET_DUMPABLE: u32 = 4;
 /// `SIGABRT`.
 const SIGABRT: u32 = 6;
 /// `FIONBIO`: whether a socket waits.
@@ -131,11 +129,8 @@ pub(super) const CALLS: &[Call] = &[
     allow_when(
         libc::SYS_prctl,
         "prctl",
-        &[
-            &[Condition::Is(0, PR_SET_NAME)],
-            &[Condition::Is(0, PR_SET_DUMPABLE), Condition::IsNull(1)],
-        ],
-        "names threads, forbids dumps",
+        &[&[Condition::Is(0, PR_SET_NAME)]],
+        "names threads",
     ),
     // Signals: Rust's handlers for stack overflow.
     allow(
