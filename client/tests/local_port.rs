@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::local::{LocalPort, Notice};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use peer::{Answering, DEPOSIT, MODEL, Peer, Script, Seen, Stage, WHOLE_COST, WORDS, enough};
 use protocol::nano::Nano;
@@ -57,13 +58,18 @@ impl Port {
         }
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, String) {
+    /// Sends a request on a connection of its own, which ends with the response.
+    async fn begin(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.unwrap();
+        sender.send_request(request).await.unwrap()
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, String) {
+        let response = self.begin(request).await;
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -435,6 +441,29 @@ async fn whoever_leaves_cancels_all_choices() {
         }
         port.until(|seen| seen.cancelled == all).await;
     }
+}
+
+/// The reader has every word that came, so nothing is left that could not be sent to them: only
+/// their leaving itself tells that nobody waits for the rest.
+#[tokio::test]
+async fn whoever_leaves_in_the_middle_of_a_stream_cancels_all_choices() {
+    let script = Script {
+        holds: true,
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let request = port.request(Method::POST, "/v1/chat/completions", &several(true, 3));
+    let mut body = port.begin(request).await.into_body();
+    let mut read = String::new();
+    // Each choice's role and its words.
+    while read.matches("data: ").count() < 3 * (1 + WORDS.len()) {
+        let frame = body.frame().await.unwrap().unwrap();
+        read.push_str(str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    port.until(|seen| (seen.held, seen.cancelled) == (3, 0))
+        .await;
+    drop(body);
+    port.until(|seen| seen.cancelled == 3).await;
 }
 
 fn question_as_response(stream: bool) -> Value {

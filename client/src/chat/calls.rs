@@ -408,15 +408,15 @@ impl CallReader {
         let Json::Object(members) = bounded_json::parse(text.as_bytes(), LIMITS).ok()? else {
             return None;
         };
-        let (mut named, mut arguments) = (None, None);
+        let (mut named, mut has_arguments) = (None, false);
         for (member, value) in members {
             match (member.as_str(), value) {
                 ("name", Json::Text(name)) => named = Some(name),
-                ("arguments", value @ Json::Object(_)) if self.syntax != Syntax::Bare => {
-                    arguments = Some(value);
+                ("arguments", Json::Object(_)) if self.syntax != Syntax::Bare => {
+                    has_arguments = true;
                 }
-                ("parameters", value @ Json::Object(_)) if self.syntax == Syntax::Bare => {
-                    arguments = Some(value);
+                ("parameters", Json::Object(_)) if self.syntax == Syntax::Bare => {
+                    has_arguments = true;
                 }
                 // A number of the model's own, and what Llama 3.x writes at times.
                 ("id", Json::Text(_)) if self.syntax == Syntax::Listed => {}
@@ -426,8 +426,7 @@ impl CallReader {
             }
         }
         let name = named.filter(|name| self.offered.names.contains(name))?;
-        let arguments = serde_json::to_string(&arguments?).ok()?;
-        Some((name, arguments))
+        has_arguments.then(|| (name, arguments_of(text)))
     }
 
     fn id(&self) -> String {
@@ -443,7 +442,36 @@ impl CallReader {
     }
 }
 
+/// The arguments in the text of a call, the one object in it: as the model wrote them, since a
+/// number that is read and written again may be another one, but for spaces between values.
+fn arguments_of(text: &str) -> String {
+    let mut arguments = String::new();
+    let mut within = Within::Braces(0);
+    for character in text.chars() {
+        let before = within;
+        within = before.after(character).unwrap_or(Within::Braces(0));
+        let is_inside = before.depth() > 1 || within.depth() > 1;
+        if is_inside && (before.is_text() || !character.is_ascii_whitespace()) {
+            arguments.push(character);
+        }
+    }
+    arguments
+}
+
 impl Within {
+    const fn depth(self) -> usize {
+        match self {
+            Self::Braces(depth) | Self::Quotes(depth) | Self::Backslash(depth) => depth,
+        }
+    }
+
+    const fn is_text(self) -> bool {
+        match self {
+            Self::Braces(_) => false,
+            Self::Quotes(_) | Self::Backslash(_) => true,
+        }
+    }
+
     /// After one more character; none behind the last brace.
     fn after(self, character: char) -> Option<Self> {
         Some(match (self, character) {

@@ -210,6 +210,37 @@ fn each_way_of_writing_calls_is_read_and_no_other() {
     }
 }
 
+/// Arguments as a model writes them, and as they are passed on.
+const ARGUMENTS: [(&str, &str); 5] = [
+    // More digits than a number of 64 bits or a double has.
+    (
+        r#"{"order": 123456789012345678901234567890}"#,
+        r#"{"order":123456789012345678901234567890}"#,
+    ),
+    (
+        r#"{"price": -0, "share": 0.10000000000000000000001, "of": 1E2}"#,
+        r#"{"price":-0,"share":0.10000000000000000000001,"of":1E2}"#,
+    ),
+    (
+        "{\n\t\"a b\" : [ { } , \" \\\" } \" ] }\r",
+        r#"{"a b":[{}," \" } "]}"#,
+    ),
+    (r#"{"a":"\u00e9 é\/"}"#, r#"{"a":"\u00e9 é\/"}"#),
+    ("{}", "{}"),
+];
+
+#[test]
+fn arguments_are_passed_on_as_the_model_wrote_them_but_for_spaces_between_values() {
+    for (written, expected) in ARGUMENTS {
+        for text in [
+            format!("<tool_call>{{\"name\": \"f\", \"arguments\": {written} }}</tool_call>"),
+            format!("<tool_call>{{\"arguments\":{written},\"name\":\"f\"}}</tool_call>"),
+        ] {
+            assert_eq!(auto(&text), [format!("f({expected})")]);
+        }
+    }
+}
+
 #[test]
 fn an_answer_that_must_be_a_call_is_one_from_its_first_character() {
     let call = " {\"name\": \"g\", \"arguments\": {\"a\": \"}\"}}\n";
