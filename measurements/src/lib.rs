@@ -25,6 +25,7 @@ pub mod snp;
 pub mod snp_vmsa;
 pub mod td_hob;
 pub mod tdx;
-pub mod transparency;
 pub mod uki;
 pub mod verity_tree;
+
+pub use transparency;

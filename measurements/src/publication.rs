@@ -6,43 +6,21 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::reference_values::{self, ReferenceValues, ReferenceValuesError};
-use serde::Deserialize;
-
-use crate::release::{ReleaseError, read_bounded};
-use crate::transparency::checkpoint::{Checkpoint, CheckpointError};
-use crate::transparency::log::{LogError, MAX_LOG_BYTES, ReleaseLog};
-use crate::transparency::note::{MAX_NOTE_BYTES, NoteError, SignedNote, SignerKey, VerifierKey};
-use crate::transparency::proof::{ConsistencyProof, InclusionProof, MAX_PROOF_BYTES, ProofError};
-use crate::transparency::record::{
-    FileDigest, MAX_RECORD_BYTES, RecordError, ReleaseRecord, flavour, profile,
+use protocol::reference_values::{self, ReferenceValues};
+use transparency::checkpoint::{Checkpoint, CheckpointError};
+use transparency::log::{LogError, MAX_LOG_BYTES, ReleaseLog};
+pub use transparency::names;
+use transparency::note::{MAX_NOTE_BYTES, NoteError, SignedNote, SignerKey, VerifierKey};
+use transparency::proof::{ConsistencyProof, InclusionProof, MAX_PROOF_BYTES, ProofError};
+use transparency::record::{FileDigest, MAX_RECORD_BYTES, ReleaseRecord};
+use transparency::release::{
+    DescribedRelease, LoggedRelease, MAX_MANIFEST_BYTES, ReleaseFilesError,
 };
 
-const MAX_MANIFEST_BYTES: usize = 64 * 1024;
+use crate::release::{ReleaseError, read_bounded};
+
 const MAX_SBOM_BYTES: usize = 4 * 1024 * 1024;
 const MAX_BUILD_INPUTS_BYTES: usize = 1024 * 1024;
-
-/// Names of the files of a release and of the log.
-pub mod names {
-    /// The image's manifest: every artifact with its digest.
-    pub const MANIFEST: &str = "manifest.json";
-    /// What clients pin.
-    pub const REFERENCE_VALUES: &str = "reference-values.json";
-    /// The bill of materials.
-    pub const SBOM: &str = "sbom.cdx.json";
-    /// Every lock with its digest.
-    pub const BUILD_INPUTS: &str = "build-inputs.json";
-    /// The leaf of the log.
-    pub const ENTRY: &str = "entry";
-    /// That the leaf is in the log.
-    pub const INCLUSION: &str = "entry.tlog-proof";
-    /// That the log only grew since the release before.
-    pub const CONSISTENCY: &str = "consistency";
-    /// In the log's directory: all records.
-    pub const ENTRIES: &str = "entries";
-    /// In the log's directory: its newest checkpoint.
-    pub const CHECKPOINT: &str = "checkpoint";
-}
 
 /// A release that is not what the log says, or cannot be published.
 #[derive(Debug, thiserror::Error)]
@@ -50,45 +28,21 @@ pub enum PublicationError {
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReleaseError),
-    /// A file is not the one of which the record has the digest.
-    #[error("`{name}` is not the published one: the log says {published}, it has {found}")]
-    OtherFile {
-        /// The file.
-        name: &'static str,
-        /// The record's digest.
-        published: FileDigest,
-        /// The file's digest.
-        found: FileDigest,
-    },
-    /// The manifest cannot be read.
-    #[error("`manifest.json` is not of the specified form")]
-    Manifest,
-    /// The reference values cannot be read.
-    #[error("`reference-values.json`")]
-    ReferenceValues(#[from] ReferenceValuesError),
-    /// Files of one release name different releases.
-    #[error("`{name}` is of another version, flavour or profile than the manifest")]
-    Disagree {
-        /// The file.
-        name: &'static str,
-    },
-    /// The record.
-    #[error("`entry`")]
-    Record(#[from] RecordError),
+    /// The files, or the proof that the log holds them.
+    #[error(transparent)]
+    Files(#[from] ReleaseFilesError),
     /// A note.
     #[error("note")]
     Note(#[from] NoteError),
     /// A checkpoint.
     #[error("old checkpoint")]
     Checkpoint(#[from] CheckpointError),
-    /// A proof.
-    #[error("`{name}`")]
-    Proof {
-        /// The file.
-        name: &'static str,
-        /// What is wrong.
-        source: ProofError,
-    },
+    /// The proof that the log only grew.
+    #[error("`consistency`")]
+    Consistency(#[from] ProofError),
+    /// That proof leads to another state of the log than the release's.
+    #[error("`consistency` and `entry.tlog-proof` show different states of the log")]
+    OtherState,
     /// The log.
     #[error("log")]
     Log(#[from] LogError),
@@ -111,30 +65,15 @@ impl PublicationError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Read(_) => "release-unreadable",
-            Self::OtherFile { .. } => "release-file-changed",
-            Self::Manifest => "release-manifest-malformed",
-            Self::ReferenceValues(_) => "release-reference-values",
-            Self::Disagree { .. } => "release-files-disagree",
-            Self::Record(_) => "release-entry-malformed",
-            Self::Proof { source, .. } => source.code(),
-            Self::Note(_) | Self::Checkpoint(_) | Self::Log(_) | Self::NeedsLog { .. } => {
-                "release-log-history"
-            }
+            Self::Files(error) => error.code(),
+            Self::Consistency(error) => error.code(),
+            Self::Note(_)
+            | Self::Checkpoint(_)
+            | Self::OtherState
+            | Self::Log(_)
+            | Self::NeedsLog { .. } => "release-log-history",
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    image: String,
-    flavour: String,
-    profile: String,
-    files: std::collections::BTreeMap<String, ManifestFile>,
-}
-
-#[derive(Deserialize)]
-struct ManifestFile {
-    sha256: String,
 }
 
 /// The files that a record has digests of.
@@ -172,95 +111,43 @@ impl ReleaseFiles {
     /// The record of these files, which must be of one release.
     ///
     /// # Errors
-    /// `Manifest`, `ReferenceValues`, `Disagree`.
+    /// `Files`.
     pub fn record(&self) -> Result<ReleaseRecord, PublicationError> {
-        let manifest: Manifest =
-            serde_json::from_slice(&self.manifest).map_err(|_| PublicationError::Manifest)?;
-        let (version, flavour, profile) = (
-            manifest.image.parse().ok(),
-            flavour(&manifest.flavour),
-            profile(&manifest.profile),
-        );
-        let (Some(version), Some(flavour), Some(profile)) = (version, flavour, profile) else {
-            return Err(PublicationError::Manifest);
-        };
-        let record = ReleaseRecord {
-            version,
-            flavour,
-            profile,
-            manifest: FileDigest::of(&self.manifest),
-            reference_values: FileDigest::of(&self.reference_values),
-            sbom: FileDigest::of(&self.sbom),
-            build_inputs: FileDigest::of(&self.build_inputs),
-        };
-        let values = ReferenceValues::parse(&self.reference_values)?;
-        if (values.image, values.profile) != (version, profile) {
-            let name = names::REFERENCE_VALUES;
-            return Err(PublicationError::Disagree { name });
-        }
-        let listed = manifest.files.get(names::SBOM).map(|file| &file.sha256);
-        if listed != Some(&record.sbom.to_string()) {
-            return Err(PublicationError::Disagree { name: names::SBOM });
-        }
-        Ok(record)
-    }
-
-    fn compare(&self, published: &ReleaseRecord) -> Result<(), PublicationError> {
-        let files = [
-            (names::MANIFEST, &self.manifest, published.manifest),
-            (
-                names::REFERENCE_VALUES,
-                &self.reference_values,
-                published.reference_values,
-            ),
-            (names::SBOM, &self.sbom, published.sbom),
-            (
-                names::BUILD_INPUTS,
-                &self.build_inputs,
-                published.build_inputs,
-            ),
-        ];
-        for (name, bytes, published) in files {
-            let found = FileDigest::of(bytes);
-            if found != published {
-                return Err(PublicationError::OtherFile {
-                    name,
-                    published,
-                    found,
-                });
-            }
-        }
-        Ok(())
+        let described = DescribedRelease::of_files(
+            &self.manifest,
+            &self.reference_values,
+            FileDigest::of(&self.sbom),
+            FileDigest::of(&self.build_inputs),
+        )?;
+        Ok(*described.record())
     }
 }
 
-/// A release that the log of a key holds: made by [`verify`] only.
+/// A release that the log of a key holds, and that log the one that the caller knew: made by
+/// [`verify`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedRelease {
-    record: ReleaseRecord,
-    index: u64,
-    checkpoint: Checkpoint,
+    logged: LoggedRelease,
     consistent_with: Option<u64>,
-    reference_values: ReferenceValues,
 }
 
 impl PublishedRelease {
     /// What was published.
     #[must_use]
     pub const fn record(&self) -> &ReleaseRecord {
-        &self.record
+        self.logged.record()
     }
 
     /// Its number in the log.
     #[must_use]
     pub const fn index(&self) -> u64 {
-        self.index
+        self.logged.index()
     }
 
     /// The state of the log that was shown.
     #[must_use]
     pub const fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        self.logged.checkpoint()
     }
 
     /// Size of the log that the caller knew, which is of one history with this one.
@@ -272,7 +159,7 @@ impl PublishedRelease {
     /// What clients pin.
     #[must_use]
     pub const fn reference_values(&self) -> &ReferenceValues {
-        &self.reference_values
+        self.logged.reference_values()
     }
 }
 
@@ -296,27 +183,18 @@ pub fn verify(
     remembered: Option<&Remembered>,
 ) -> Result<PublishedRelease, PublicationError> {
     let entry = read(directory, names::ENTRY, MAX_RECORD_BYTES)?;
-    let record = ReleaseRecord::parse(&entry)?;
     let files = ReleaseFiles::read(directory)?;
-    files.compare(&record)?;
-    if files.record()? != record {
-        return Err(PublicationError::Disagree { name: names::ENTRY });
-    }
-    let name = names::INCLUSION;
-    let refused = |source| PublicationError::Proof { name, source };
-    let proof = read(directory, name, MAX_PROOF_BYTES)?;
-    let proof = InclusionProof::parse(&proof).map_err(refused)?;
-    let checkpoint = proof.verify(&entry, key).map_err(refused)?;
+    let described = DescribedRelease::of_entry(&entry, &files.manifest, &files.reference_values)?;
+    described.has(&files.sbom, &files.build_inputs)?;
+    let proof = read(directory, names::INCLUSION, MAX_PROOF_BYTES)?;
+    let logged = described.in_log(&proof, key)?;
     let consistent_with = match remembered {
         None => None,
-        Some(remembered) => Some(grown(directory, key, &checkpoint, remembered)?),
+        Some(remembered) => Some(grown(directory, key, logged.checkpoint(), remembered)?),
     };
     Ok(PublishedRelease {
-        record,
-        index: proof.index,
-        checkpoint,
+        logged,
         consistent_with,
-        reference_values: ReferenceValues::parse(&files.reference_values)?,
     })
 }
 
@@ -340,20 +218,18 @@ fn grown(
         log.holds(new)?;
         return Ok(old.size);
     }
-    let name = names::CONSISTENCY;
-    let refused = |source| PublicationError::Proof { name, source };
-    let proof = read(directory, name, MAX_PROOF_BYTES)?;
-    let proof = ConsistencyProof::parse(&proof).map_err(refused)?;
+    let proof = read(directory, names::CONSISTENCY, MAX_PROOF_BYTES)?;
+    let proof = ConsistencyProof::parse(&proof)?;
     if proof.old != old.size {
         return Err(PublicationError::NeedsLog {
             old: old.size,
             start: proof.old,
         });
     }
-    if proof.verify(&old, key).map_err(refused)? == *new {
+    if proof.verify(&old, key)? == *new {
         Ok(old.size)
     } else {
-        Err(PublicationError::Disagree { name })
+        Err(PublicationError::OtherState)
     }
 }
 

@@ -8,6 +8,22 @@ export interface Terms {
   referenceValues?: Uint8Array;
   /** Or the SHA-256 of that text, 64 lower-case hex digits: then the bundle's own values count. */
   referenceDigest?: string;
+  /** Or a release that the log of a key must hold: then its reference values count. */
+  release?: Release;
+}
+
+/** Files of a release's directory, and the key of the log: docs/spec/release.md. */
+export interface Release {
+  /** The log's public key, `name+id+base64`. */
+  logKey: string;
+  /** `entry`. */
+  entry: Uint8Array;
+  /** `entry.tlog-proof`, with the signed checkpoint in it. */
+  proof: Uint8Array;
+  /** `manifest.json`. */
+  manifest: Uint8Array;
+  /** `reference-values.json`. */
+  referenceValues: Uint8Array;
 }
 
 /** How a check ended. */
@@ -127,12 +143,31 @@ export interface Account {
   };
   gpus: { evidence_bytes: number; devices: Device[] };
   /** Whose reference values were used. */
-  release_from: "given" | "bundle" | "bundle-unpinned";
+  release_from: "given" | "logged" | "bundle" | "bundle-unpinned";
+  /** Where a release was given: its place in the log that holds it. */
+  release_log: LoggedRelease | null;
   release: Difference;
-  /** Where values were given: whether the receiver of the bundle had pinned the same. */
+  /** Where values or a release were given: whether the receiver of the bundle had pinned the same. */
   receiver_pinned_the_same: boolean | null;
   /** What each check that did not pass means, by its code. */
   reasons: Record<string, string>;
+}
+
+/** A release's place in a log. */
+export interface LoggedRelease {
+  /** The log's name. */
+  log: string;
+  version: string;
+  flavour: "cpu" | "gpu";
+  /** The release's number, from 0. */
+  index: number;
+  /** Releases in the log, as its checkpoint says. */
+  size: number;
+  /** The checkpoint's root, base64: to compare with what others were shown. */
+  root: string;
+  /** SHA-256 of the bill of materials and of the build inputs, which are not asked for here. */
+  sbom: string;
+  build_inputs: string;
 }
 
 /** Why there is no verdict. */

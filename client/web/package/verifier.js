@@ -5,6 +5,7 @@ const DECISIONS = new Map([[0, "accepted"], [20, "rejected"], [2, "bad-input"]])
 const PIN_NOTHING = 0;
 const PIN_DIGEST = 1;
 const PIN_VALUES = 2;
+const PIN_RELEASE = 3;
 const HEADER_BYTES = 5;
 
 /** The bytes of 64 hex digits. */
@@ -27,9 +28,15 @@ function littleEndian(bytes, value) {
 
 const blob = (bytes) => [littleEndian(4, bytes.length), bytes];
 
-function pinParts({ referenceValues, referenceDigest }) {
-  if (referenceValues !== undefined && referenceDigest !== undefined) {
-    throw new TypeError("give reference values or their digest, not both");
+function pinParts({ referenceValues, referenceDigest, release }) {
+  const given = [referenceValues, referenceDigest, release].filter((pin) => pin !== undefined);
+  if (given.length > 1) {
+    throw new TypeError("give a release, reference values or their digest, one of them");
+  }
+  if (release !== undefined) {
+    const { logKey, entry, proof, manifest, referenceValues: values } = release;
+    const files = [new TextEncoder().encode(logKey), entry, proof, manifest, values];
+    return [Uint8Array.of(PIN_RELEASE), ...files.flatMap(blob)];
   }
   if (referenceValues !== undefined) {
     return [Uint8Array.of(PIN_VALUES), ...blob(referenceValues)];

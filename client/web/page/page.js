@@ -25,8 +25,21 @@ const ORIGINS = new Map([
   ["captured", "captured from a machine"],
 ]);
 
+/** The files by which a log's release is known, as its directory names them. */
+const RELEASE_FILES = new Map([
+  ["entry", "entry"],
+  ["proof", "entry.tlog-proof"],
+  ["manifest", "manifest.json"],
+  ["values", "reference-values.json"],
+]);
+/** What lies beside them there, and is not asked for here. */
+const BESIDE_RELEASE = [
+  "sbom.cdx.json", "build-inputs.json", "shapes.json", "consistency", "registry-transaction.json",
+];
+
 const at = (id) => document.getElementById(id);
-const asked = { bundle: null, values: null, policy: null };
+const asked = { bundle: null, values: null, policy: null, entry: null, proof: null, manifest: null };
+let valuesName = "";
 let turn = 0;
 
 /** An element of children and texts. */
@@ -55,6 +68,49 @@ async function moduleBytes() {
 
 const loading = moduleBytes().then((bytes) => Verifier.load(bytes));
 
+/** Whether a release is to be looked for in a log: then nothing less than that is a pin. */
+const isLogged = () => at("log-key").value.trim() !== ""
+  || ["entry", "proof", "manifest"].some((name) => asked[name] !== null);
+
+/** What a release in a log still needs, in words. */
+function lacking() {
+  const files = [...RELEASE_FILES].filter(([name]) => asked[name] === null).map(([, file]) => file);
+  return at("log-key").value.trim() === "" ? ["the log's key", ...files] : files;
+}
+
+/** Which release is pinned, or the name of what is wrong with it. */
+function pin() {
+  if (isLogged()) {
+    const missing = lacking();
+    const { entry, proof, manifest, values: referenceValues } = asked;
+    const logKey = at("log-key").value.trim();
+    return missing.length > 0
+      ? { wrong: `to look for the release in its log, this is missing: ${missing.join(", ")}` }
+      : { release: { logKey, entry, proof, manifest, referenceValues } };
+  }
+  if (asked.values !== null) {
+    return { referenceValues: asked.values };
+  }
+  const digest = at("release-digest").value.trim().toLowerCase();
+  if (digest !== "" && !/^[0-9a-f]{64}$/.test(digest)) {
+    return { wrong: "a SHA-256 has 64 hex digits" };
+  }
+  return digest === "" ? {} : { referenceDigest: digest };
+}
+
+/** Says which release is pinned, as far as it is there. */
+function noteRelease() {
+  const files = [...RELEASE_FILES].filter(([kind]) => asked[kind] !== null).map(([, file]) => file);
+  const missing = lacking();
+  const rest = missing.length > 0 ? `; missing: ${missing.join(", ")}` : ", to be found in the key's log";
+  const values = asked.values === null
+    ? "None yet: nothing is accepted by what a bundle says of itself."
+    : `Reference values: ${valuesName}`;
+  at("release-note").textContent = isLogged()
+    ? `Release: ${files.join(", ") || "no file yet"}${rest}`
+    : values;
+}
+
 /** The terms as they stand on the page, or the name of what is wrong with them. */
 function terms() {
   const written = at("at").value.trim();
@@ -62,16 +118,11 @@ function terms() {
   if (Number.isNaN(time) || time < 0) {
     return { wrong: "the time is not of the form 2026-11-26T12:00:00Z" };
   }
-  const digest = at("release-digest").value.trim().toLowerCase();
-  if (asked.values === null && digest !== "" && !/^[0-9a-f]{64}$/.test(digest)) {
-    return { wrong: "a SHA-256 has 64 hex digits" };
-  }
   const policy = at("policy").value;
   return {
     at: Math.floor(time / 1000),
     policy: policy === "own" && asked.policy !== null ? asked.policy : policy,
-    ...(asked.values === null ? {} : { referenceValues: asked.values }),
-    ...(asked.values === null && digest !== "" ? { referenceDigest: digest } : {}),
+    ...pin(),
   };
 }
 
@@ -97,44 +148,67 @@ async function judge() {
 
 const badInput = (code, reason) => ({ decision: "bad-input", error: { code, reason } });
 
-/** Which of the three a file is, by its first bytes. */
+/** A file is known by its first bytes, or by the member that only such a document has. */
 async function take(file) {
   if (file.size > MAX_FILE_BYTES) {
-    asked.bundle = null;
-    turn += 1;
-    show(badInput("bundle-too-long", `${file.name} is longer than any bundle`));
+    refuse("bundle-too-long", `${file.name} is longer than any bundle`);
     return;
   }
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const document = bytes[0] === 0x7b ? member(bytes) : null;
-  if (document === "shapes") {
-    asked.values = bytes;
+  const kind = kindOf(bytes);
+  if (RELEASE_FILES.has(kind)) {
+    asked[kind] = bytes;
+    valuesName = kind === "values" ? file.name : valuesName;
     at("release-digest").value = "";
-    at("release-note").textContent = `Reference values: ${file.name}`;
-  } else if (document === "classes") {
+    noteRelease();
+  } else if (kind === "policy") {
     asked.policy = bytes;
     at("policy").querySelector("[value=own]").hidden = false;
     at("policy").value = "own";
     at("policy-note").textContent = `Policy: ${file.name}`;
-  } else {
+  } else if (!BESIDE_RELEASE.includes(file.name)) {
     asked.bundle = bytes;
     at("bundle-name").textContent = `${file.name}, ${bytes.length} bytes`;
   }
 }
 
-/** The member by which a document is told; null for what is none. */
-function member(bytes) {
+/** No bundle is judged any more. */
+function refuse(code, reason) {
+  asked.bundle = null;
+  turn += 1;
+  show(badInput(code, reason));
+}
+
+const FIRST_LINES = new Map([
+  ["cocoon-release/v1\n", "entry"],
+  ["c2sp.org/tlog-proof@v1\n", "proof"],
+]);
+const MEMBERS = new Map([["shapes", "values"], ["classes", "policy"], ["flavour", "manifest"]]);
+
+/** What a file is, but for a bundle: null for that and for all else. */
+function kindOf(bytes) {
+  const start = new TextDecoder().decode(bytes.subarray(0, 32));
+  const line = [...FIRST_LINES.keys()].find((first) => start.startsWith(first));
+  if (line !== undefined || !start.startsWith("{")) {
+    return FIRST_LINES.get(line) ?? null;
+  }
   try {
     const document = JSON.parse(new TextDecoder().decode(bytes));
-    return ["shapes", "classes"].find((name) => Object.hasOwn(document, name)) ?? null;
+    const found = [...MEMBERS.keys()].find((name) => Object.hasOwn(document, name));
+    return MEMBERS.get(found) ?? null;
   } catch {
     return null;
   }
 }
 
 async function takeAll(files) {
-  for (const file of files) {
-    await take(file);
+  try {
+    for (const file of files) {
+      await take(file);
+    }
+  } catch {
+    refuse("page", "a file cannot be read: drop files, not a folder");
+    return;
   }
   await judge();
 }
@@ -282,12 +356,27 @@ function devicesRow(sets, { evidence_bytes: bytes, devices: reported }) {
   return beside(all.includes(found), { "data-devices": "" }, "GPUs", [all.join(", or ")], found);
 }
 
-function difference({ release, release_from: from, receiver_pinned_the_same: same, gpus }) {
-  const source = { given: "your release", bundle: "the bundle's, by your digest" }[from]
-    ?? "the bundle's own, which nobody vouches for";
+/** Where the log of the reader's key holds the release. */
+function place({ log, version, flavour, index, size, root, sbom, build_inputs: inputs }) {
+  return [
+    element("p", { id: "release-log" },
+      `Release ${version} (${flavour}), number ${index + 1} of the ${size} in the log ${log}. Whoever was shown `,
+      "the same log has for that number of releases this root: ", mono(root)),
+    element("p", { class: "note" }, "SHA-256 of its bill of materials: ", mono(sbom),
+      ", of its build inputs: ", mono(inputs)),
+  ];
+}
+
+function difference({ release, release_from: from, release_log: log, receiver_pinned_the_same: same, gpus }) {
+  const source = {
+    given: "your release",
+    logged: "the release in your log",
+    bundle: "the bundle's, by your digest",
+  }[from] ?? "the bundle's own, which nobody vouches for";
   const parts = [
     element("h2", {}, "Difference to the pinned release"),
     element("p", {}, `Held against ${source}: `, mono(release.digest)),
+    ...(log === null ? [] : place(log)),
   ];
   if (same === false) {
     parts.push(element("p", {}, "Whoever made the bundle had pinned other reference values."));
@@ -380,7 +469,8 @@ function documentPart(text) {
 
 at("bundle-file").addEventListener("change", (event) => takeAll(event.target.files));
 at("release-file").addEventListener("change", (event) => takeAll(event.target.files));
-for (const id of ["release-digest", "policy", "at"]) {
+at("log-key").addEventListener("change", noteRelease);
+for (const id of ["log-key", "release-digest", "policy", "at"]) {
   at(id).addEventListener("change", () => judge());
 }
 document.addEventListener("dragover", (event) => {

@@ -9,6 +9,7 @@ use protocol::digest::{
 use protocol::gpu_evidence::GpuEvidence;
 use protocol::launch_configuration::LaunchConfiguration;
 use serde::Serialize;
+use transparency::release::LoggedRelease;
 use verifier::{MeasuredRegisters, Outcome, Verdict};
 
 use crate::difference::{Difference, device_name};
@@ -29,13 +30,34 @@ pub struct Account {
     receipt_key: ReceiptKey,
     launch_configuration: Configuration,
     gpus: Gpus,
-    /// Whose reference values were used: `given`, `bundle` (named by digest), `bundle-unpinned`.
+    /// Whose reference values were used: `given`, `logged`, `bundle` (named by digest),
+    /// `bundle-unpinned`.
     release_from: &'static str,
+    /// Where the log of the reader's key holds the release.
+    release_log: Option<Logged>,
     release: Difference,
     /// Where the reader's own release was used: whether the receiver of the bundle pinned the same.
     receiver_pinned_the_same: Option<bool>,
     /// What each check that did not pass means.
     reasons: BTreeMap<&'static str, String>,
+}
+
+/// A release's place in a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Logged {
+    /// The log's name.
+    log: String,
+    version: String,
+    flavour: &'static str,
+    /// The release's number, from 0.
+    index: u64,
+    /// Releases in the log, as its checkpoint says.
+    size: u64,
+    /// The checkpoint's root, to compare with what others were shown.
+    root: String,
+    /// SHA-256 of the release's files that were not needed, for whoever has them.
+    sbom: String,
+    build_inputs: String,
 }
 
 /// The document that the machine was launched with.
@@ -73,12 +95,14 @@ impl Account {
         let measured = MeasuredRegisters::claimed(statement.tee, &bundle.evidence.report);
         let (release_from, release) = match &question.pinned {
             Pinned::Values(values) => ("given", values),
+            Pinned::Release(release) => ("logged", release.reference_values()),
             Pinned::Digest(_) => ("bundle", &bundle.references),
             Pinned::Nothing => ("bundle-unpinned", &bundle.references),
         };
-        let same = match &question.pinned {
-            Pinned::Values(values) => Some(*values == bundle.references),
-            Pinned::Digest(_) | Pinned::Nothing => None,
+        let (own, release_log) = match &question.pinned {
+            Pinned::Values(_) => (true, None),
+            Pinned::Release(release) => (true, Some(Logged::of(release))),
+            Pinned::Digest(_) | Pinned::Nothing => (false, None),
         };
         Self {
             made_at: bundle.made_at.0,
@@ -95,8 +119,9 @@ impl Account {
             },
             gpus: Gpus::of(&bundle.evidence.gpu_evidence),
             release_from,
+            release_log,
             release: Difference::of(measured.as_ref(), &models, release),
-            receiver_pinned_the_same: same,
+            receiver_pinned_the_same: own.then(|| *release == bundle.references),
             reasons: reasons(verdict),
         }
     }
@@ -114,6 +139,22 @@ fn reasons(verdict: &Verdict) -> BTreeMap<&'static str, String> {
     });
     open.map(|check| (check.check.code(), check.check.to_string()))
         .collect()
+}
+
+impl Logged {
+    fn of(release: &LoggedRelease) -> Self {
+        let (record, checkpoint) = (release.record(), release.checkpoint());
+        Self {
+            log: checkpoint.origin.as_str().to_owned(),
+            version: record.version.to_string(),
+            flavour: record.flavour.name(),
+            index: release.index(),
+            size: checkpoint.size,
+            root: checkpoint.root.to_base64(),
+            sbom: record.sbom.to_string(),
+            build_inputs: record.build_inputs.to_string(),
+        }
+    }
 }
 
 impl LaunchTerms {

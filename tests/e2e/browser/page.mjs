@@ -24,8 +24,12 @@ function check(holds, claim) {
 }
 
 function verdictOf(name, pinned) {
+  const values = join(folder, "cases", `${name}.json`);
+  return verdictWith(name, pinned ? ["--reference-values", values] : []);
+}
+
+function verdictWith(name, pins) {
   const file = join(folder, "cases", name);
-  const pins = pinned ? ["--reference-values", `${file}.json`] : [];
   const args = ["verify", "bundle", `${file}.bundle`, "--policy", "strict", "--at", String(at), ...pins];
   try {
     return execFileSync(program, args, { stdio: ["ignore", "pipe", "ignore"] }).toString().trimEnd();
@@ -218,6 +222,48 @@ async function pinsByDigest(browser) {
   return page;
 }
 
+/** Beside the bundle a release and the key of its log: what the log does not hold is no pin. */
+async function pinsByItsLog(browser) {
+  const page = await opened(browser, "research");
+  const directory = join(folder, "cases", "release");
+  const files = (await readdir(directory)).map((name) => `release/${name}`);
+  const logKey = (await readFile(join(folder, "cases", "log-key"), "utf8")).trim();
+  const keyed = async (key) => {
+    await page.evaluate(`delete document.getElementById("result").dataset.decision;
+      document.getElementById("log-key").value = ${JSON.stringify(key)};
+      document.getElementById("log-key").dispatchEvent(new Event("change"))`);
+    await page.until(`document.getElementById("result").dataset.decision !== undefined`);
+    return page.evaluate(SHOWN);
+  };
+  const alone = await shownAfter(page, ["release/entry", "honest-snp.bundle"]);
+  check(alone.code === "terms", `a record alone is no release: ${alone.code}`);
+  const missing = ["the log's key", "entry.tlog-proof", "manifest.json", "reference-values.json"];
+  check(missing.every((name) => alone.headline.includes(name)), `what is missing: ${alone.headline}`);
+  const keyless = await shownAfter(page, files);
+  check(keyless.code === "terms", `without the log's key nothing is pinned: ${keyless.code}`);
+  check((await keyed("log.example/releases")).code === "log-key-malformed", "a key that is none");
+  const shown = await keyed(logKey);
+  check(shown.decision === "accepted", `a release in its log: ${shown.headline}`);
+  const pins = ["--release", directory, "--log-key", logKey];
+  check(shown.verdict === verdictWith("honest-snp", pins), "by its log: the program's bytes");
+  const log = await page.evaluate(`document.getElementById("release-log")?.innerText ?? ""`);
+  check(log.includes("number 2 of the 2 in the log log.example/releases"), `its place: ${log}`);
+  check(shown.registers.every(([, outcome]) => outcome === "passed"), "no register differs from it");
+  await picture(page, "release-log");
+  const strangers = (await readFile(join(folder, "cases", "strangers-key"), "utf8")).trim();
+  check((await keyed(strangers)).code === "release-log-signature", "the key of another log");
+  await keyed(logKey);
+  const proof = await readFile(join(directory, "entry.tlog-proof"), "utf8");
+  const elsewhere = join(folder, "cases", "elsewhere");
+  await writeFile(elsewhere, proof.replace("index 1\n", "index 0\n"));
+  const moved = await shownAfter(page, ["elsewhere"]);
+  check(moved.decision === "bad-input" && moved.code === "release-not-in-log",
+    `a release that the log does not hold there: ${moved.code}`);
+  const others = await shownAfter(page, ["release/entry.tlog-proof", "other-release.json"]);
+  check(others.code === "release-file-changed", `values that are not the release's: ${others.code}`);
+  return page;
+}
+
 /** The page for people: the vendors' roots, and no way to others. */
 async function refusesTheSimulation(browser) {
   const page = await opened(browser, "release");
@@ -299,6 +345,7 @@ try {
   await saysBadInput(page);
   await shownAfter(page, ["honest-tdx.json", "honest-tdx.bundle"]);
   await canBeUsed(await pinsByDigest(browser));
+  await staysAlone(await pinsByItsLog(browser), "file:///shown/research/index.html");
   await staysAlone(await refusesTheSimulation(browser), "file:///shown/release/index.html");
   await staysAlone(page, "file:///shown/research/index.html");
 } catch (error) {

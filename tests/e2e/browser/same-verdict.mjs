@@ -13,6 +13,13 @@ const EXITS = { accepted: 0, rejected: 20, "bad-input": 2 };
 const AT_ONCE = 4;
 
 const at = Number(await readFile(join(cases, "at"), "utf8"));
+const logKey = (await readFile(join(cases, "log-key"), "utf8")).trim();
+const releaseFiles = [
+  ["entry", "entry"],
+  ["proof", "entry.tlog-proof"],
+  ["manifest", "manifest.json"],
+  ["referenceValues", "reference-values.json"],
+].map(async ([member, name]) => [member, await readFile(join(cases, "release", name))]);
 const names = (await readdir(cases)).filter((name) => name.endsWith(".bundle")).sort();
 const policies = new Map();
 const seen = { accepted: 0, rejected: 0, "bad-input": 0 };
@@ -41,7 +48,10 @@ async function compare(name, { pin = "values", policy = "strict", time = at }) {
   const values = file.replace(/\.bundle$/, ".json");
   const args = ["bundle", file, "--policy", policy, "--at", String(time)];
   const terms = { at: time, policy: ["strict", "testing"].includes(policy) ? policy : await readFile(policy) };
-  if (pin === "values") {
+  if (pin === "release") {
+    args.push("--release", join(cases, "release"), "--log-key", logKey);
+    terms.release = { logKey, ...Object.fromEntries(await Promise.all(releaseFiles)) };
+  } else if (pin === "values") {
     args.push("--reference-values", values);
     terms.referenceValues = await readFile(values);
   } else if (pin !== "nothing") {
@@ -97,6 +107,13 @@ for (const name of honest) {
   await compare(name, { time: at + 40 * 365 * 86_400 });
   await compare(name, { time: 0 });
 }
+
+// A release that its log holds is a pin, as it is for the program.
+const logged = await compare("honest-snp.bundle", { pin: "release" });
+check(logged.decision === "accepted", "a release in its log is a pin");
+check(logged.account?.release_log?.index === 1, "with its place in the log");
+const foreign = await compare("tdx-other-measurement.bundle", { pin: "release" });
+check(foreign.decision === "rejected", "a machine that runs something else is refused");
 
 // What is no bundle at all: other bytes, and every kind of cut.
 const whole = await readFile(join(cases, honest[0]));

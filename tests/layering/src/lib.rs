@@ -15,7 +15,11 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("model-format", &[]),
     ("bounded-json", &[]),
     ("verifier", &["protocol"]),
-    ("measurements", &["protocol", "model-format"]),
+    ("transparency", &["protocol"]),
+    (
+        "measurements",
+        &["protocol", "model-format", "transparency"],
+    ),
     ("contracts", &["protocol"]),
     (
         "client",
@@ -27,7 +31,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
             "contracts",
         ],
     ),
-    ("verifier-web", &["protocol", "verifier"]),
+    ("verifier-web", &["protocol", "verifier", "transparency"]),
     ("verifier-wasm", &["verifier", "verifier-web"]),
     (
         "host-agent",

@@ -1,9 +1,9 @@
 //! Proofs as files: that a record is in the log (C2SP tlog-proof), and that the log only grew (the
 //! body of C2SP tlog-witness's add-checkpoint: `old SIZE`, path, checkpoint).
 
-use crate::transparency::checkpoint::{Checkpoint, CheckpointError, decimal};
-use crate::transparency::merkle::{self, MAX_PATH, PathError, TreeHash};
-use crate::transparency::note::{MAX_NOTE_BYTES, NoteError, SignedNote, VerifierKey};
+use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
+use crate::merkle::{self, MAX_PATH, PathError, TreeHash};
+use crate::note::{MAX_NOTE_BYTES, NoteError, SignedNote, VerifierKey};
 
 /// A proof is at most this long: a note and a path.
 pub const MAX_PROOF_BYTES: usize = MAX_NOTE_BYTES + 64 * 1024;

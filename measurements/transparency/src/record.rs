@@ -6,7 +6,7 @@
 use protocol::reference_values::{ImageVersion, Profile};
 use sha2::{Digest as _, Sha256};
 
-use crate::transparency::merkle::{self, TreeHash};
+use crate::merkle::{self, TreeHash};
 
 /// A record is at most this long.
 pub const MAX_RECORD_BYTES: usize = 1024;

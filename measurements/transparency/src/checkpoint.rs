@@ -2,8 +2,8 @@
 //!
 //! Extension lines are refused: the format advises against them and this log writes none.
 
-use crate::transparency::merkle::TreeHash;
-use crate::transparency::note::{KeyName, NoteError, SignedNote, SignerKey, VerifierKey};
+use crate::merkle::TreeHash;
+use crate::note::{KeyName, NoteError, SignedNote, SignerKey, VerifierKey};
 
 /// A checkpoint that is not of the specified form, or not of the expected log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

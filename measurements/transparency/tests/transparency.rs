@@ -8,19 +8,17 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
-use measurements::transparency::checkpoint::Checkpoint;
-use measurements::transparency::log::{LogError, ReleaseLog};
-use measurements::transparency::merkle::{
+use protocol::reference_values::Profile;
+use serde::Deserialize;
+use transparency::checkpoint::Checkpoint;
+use transparency::log::{LogError, ReleaseLog};
+use transparency::merkle::{
     PathError, TreeHash, consistency_path, inclusion_path, leaf_hash, root, verify_consistency,
     verify_inclusion,
 };
-use measurements::transparency::note::{SignedNote, SignerKey};
-use measurements::transparency::proof::{
-    ConsistencyProof, InclusionProof, MAX_PROOF_BYTES, ProofError,
-};
-use measurements::transparency::record::{FileDigest, Flavour, ReleaseRecord};
-use protocol::reference_values::Profile;
-use serde::Deserialize;
+use transparency::note::{SignedNote, SignerKey};
+use transparency::proof::{ConsistencyProof, InclusionProof, MAX_PROOF_BYTES, ProofError};
+use transparency::record::{FileDigest, Flavour, ReleaseRecord};
 
 #[derive(Deserialize)]
 struct Published {
@@ -55,7 +53,7 @@ struct Consistency {
 fn published() -> Published {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../tests/fixtures/transparency/merkle.json"
+        "/../../tests/fixtures/transparency/merkle.json"
     );
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }

@@ -3,11 +3,11 @@
 //!
 //! As a file: the records one after the other, an empty line behind each.
 
-use crate::transparency::checkpoint::{Checkpoint, CheckpointError};
-use crate::transparency::merkle::{self, PathError, TreeHash};
-use crate::transparency::note::{SignedNote, SignerKey, VerifierKey};
-use crate::transparency::proof::{ConsistencyProof, InclusionProof};
-use crate::transparency::record::{RecordError, ReleaseRecord};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::merkle::{self, PathError, TreeHash};
+use crate::note::{SignedNote, SignerKey, VerifierKey};
+use crate::proof::{ConsistencyProof, InclusionProof};
+use crate::record::{RecordError, ReleaseRecord};
 
 /// A log file is at most this long: about 2,400 releases. A release is looked for among all before
 /// it, so the time to read a log grows by the square of its length.
