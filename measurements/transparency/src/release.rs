@@ -1,7 +1,7 @@
 //! A release that a log holds, from bytes: `docs/spec/release.md` §7, steps 1 and 2.
 //!
-//! In two steps, each a type that only it makes: a record with the files that it describes, then the
-//! same with its place in the log. Not here: reading files, and what a caller remembers of the log.
+//! In two steps, each a type that only it makes: a record with the files that it describes, then
+//! that with its place in the log. Not here: reading files, and what a caller remembers of the log.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A release from bytes: what a keeper publishes is taken by its log's key alone, and each file that
-//! is another is refused with its code.
+//! A release from bytes: what a keeper publishes is taken by its log's key alone, and each file
+//! that is another is refused with its code.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
