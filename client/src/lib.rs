@@ -6,6 +6,7 @@
 //! (`contracts`).
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod channel;
 pub mod chat;
 mod command;

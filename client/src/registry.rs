@@ -1,62 +1,15 @@
 //! Where the client reads the registry: an endpoint that it believes, or lite-servers whose answers
 //! it checks by proof (`docs/spec/chain-proofs.md` §7).
 //!
-//! The position of the proofs lies in the state directory, so that heights never fall between runs.
-//! What the registry takes away is `pins`'.
+//! What the registry takes away is `pins`'; who reads the proofs is `chain`'s.
 
-use contracts::lite::{LiteError, LiteReader, LiteServer, Moment, Position};
-use contracts::proof::BlockId;
+use contracts::lite::ProvenAccounts;
 use contracts::registry::{Listed, RegistryEntry, RegistryState};
 use contracts::toncenter::{ChainError, Toncenter};
-use protocol::ton::{NetworkId, TonAddress};
+use protocol::ton::TonAddress;
 
-use crate::deployment::{NoRandomness, Surroundings};
-use crate::wallet::{StateDirectory, StateError};
-
-/// The position's file, with the network's number after it.
-const POSITION: &str = "chain-position";
-const MAX_POSITION_BYTES: usize = 256;
-/// A proof older than this refuses: one day.
+/// A proof of the registry that is older refuses: one day.
 pub const FRESH_SECONDS: u64 = 86_400;
-
-/// The registry was not proven.
-#[derive(Debug, thiserror::Error)]
-pub enum ProvenReadError {
-    /// The servers, or what they prove.
-    #[error(transparent)]
-    Lite(#[from] LiteError),
-    /// The account is no registry.
-    #[error("cannot read the registry's account")]
-    Chain(#[from] ChainError),
-    /// The file of the position.
-    #[error("cannot keep the position of the proofs")]
-    State(#[from] StateError),
-    /// The kernel.
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-}
-
-impl ProvenReadError {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Lite(error) => error.code(),
-            Self::Chain(error) => error.code(),
-            Self::State(error) => error.code(),
-            Self::Randomness(_) => "no-randomness",
-        }
-    }
-}
-
-/// Which lite-servers are asked, and the key block from which their answers are proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiteServers {
-    /// Two different ones at least.
-    pub servers: Vec<LiteServer>,
-    /// Trusted by the user's word.
-    pub pinned: BlockId,
-}
 
 /// A registry, as it can be asked.
 #[derive(Debug, Clone)]
@@ -78,34 +31,17 @@ pub enum Registry {
 }
 
 impl Registry {
-    /// Reads the registry's account by proof, and keeps the position.
+    /// Reads the registry's account by proof.
     ///
     /// # Errors
-    /// See [`ProvenReadError`].
+    /// See [`ChainError`]; `OtherCode` when there is no registry at the address.
     pub async fn prove(
-        by: &LiteServers,
-        network: NetworkId,
+        accounts: &ProvenAccounts,
         address: &TonAddress,
-        state: &StateDirectory,
-        surroundings: &dyn Surroundings,
-    ) -> Result<Self, ProvenReadError> {
-        let file = format!("{POSITION}.{}", network.0);
-        let position = from(by.pinned, kept(state, &file)?);
-        let mut reader = LiteReader::new(network, by.servers.clone(), position)?;
-        let seeds = by.servers.iter().map(|_| surroundings.random());
-        let seeds = seeds.collect::<Result<Vec<_>, _>>()?;
-        let mut seeds = seeds.iter();
-        // As many as there are servers, each asked once.
-        let draw = || seeds.next().map_or([0; 32], |seed| **seed);
-        let moment = Moment {
-            now: surroundings.now().0,
-            limit: FRESH_SECONDS,
-        };
-        let proven = reader.account(address, moment, draw).await?;
-        state.replace(&file, reader.position().to_string().as_bytes())?;
-        let account = proven.account();
+    ) -> Result<Self, ChainError> {
+        let account = accounts.account_within(address, FRESH_SECONDS).await?;
         Ok(Self::Proven {
-            state: RegistryState::of_account(account)?,
+            state: RegistryState::of_account(&account)?,
             time: account.chain_time,
         })
     }
@@ -133,28 +69,4 @@ impl Registry {
                 .map_err(|_| ChainError::Malformed { what: "registry" }),
         }
     }
-}
-
-/// The newer of the kept key block and the pinned one; the height that was seen never falls.
-fn from(pinned: BlockId, kept: Option<Position>) -> Position {
-    match kept {
-        Some(kept) if kept.key_block.seqno > pinned.seqno => kept,
-        Some(kept) => Position {
-            key_block: pinned,
-            seqno: kept.seqno.max(pinned.seqno),
-        },
-        None => Position::at(pinned),
-    }
-}
-
-/// The position of an earlier run. A damaged file refuses: without it heights could fall.
-fn kept(state: &StateDirectory, file: &str) -> Result<Option<Position>, StateError> {
-    let Some(bytes) = state.read(file, MAX_POSITION_BYTES)? else {
-        return Ok(None);
-    };
-    let text = core::str::from_utf8(&bytes).ok();
-    let position = text.and_then(|text| text.parse().ok());
-    position.map(Some).ok_or_else(|| StateError::Malformed {
-        path: state.path(file),
-    })
 }

@@ -5,6 +5,11 @@
 use protocol::nano::Nano;
 use tycho_types::cell::Cell;
 
+use crate::channel::ChannelState;
+use crate::code;
+use crate::toncenter::ChainError;
+use crate::wallet::WalletKind;
+
 /// Whether an account has code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountState {
@@ -32,4 +37,43 @@ pub struct Account {
     pub last_lt: u64,
     /// The chain's time when this was read, unix seconds.
     pub chain_time: u32,
+}
+
+impl Account {
+    /// The payment channel that the account is; none when nothing is deployed there.
+    ///
+    /// # Errors
+    /// `OtherCode` for another contract, `Malformed` for another layout of its data.
+    pub fn channel(&self) -> Result<Option<ChannelState>, ChainError> {
+        let Some(data) = self.data_under(&code::CHANNEL)? else {
+            return Ok(None);
+        };
+        ChannelState::parse(data)
+            .map(Some)
+            .map_err(|_| ChainError::Malformed { what: "channel" })
+    }
+
+    /// The sequence number that the next message of the wallet must carry; 0 before its first.
+    ///
+    /// # Errors
+    /// `OtherCode` when the account is no wallet that is known here.
+    pub fn wallet_seqno(&self) -> Result<u32, ChainError> {
+        let (code, data) = match &self.state {
+            AccountState::Uninitialized => return Ok(0),
+            AccountState::Frozen => return Err(ChainError::OtherCode),
+            AccountState::Active { code, data } => (code, data),
+        };
+        let kind = WalletKind::of_code(code).ok_or(ChainError::OtherCode)?;
+        kind.seqno(data)
+            .map_err(|_| ChainError::Malformed { what: "wallet" })
+    }
+
+    /// The data of a contract that must run this code; none when the account has no state.
+    pub(crate) fn data_under(&self, expected: &code::Code) -> Result<Option<&Cell>, ChainError> {
+        match &self.state {
+            AccountState::Uninitialized => Ok(None),
+            AccountState::Active { code, data } if expected.is(code) => Ok(Some(data)),
+            AccountState::Frozen | AccountState::Active { .. } => Err(ChainError::OtherCode),
+        }
+    }
 }

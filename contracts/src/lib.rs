@@ -2,14 +2,15 @@
 //! sends them, and reads of the chain.
 //!
 //! The contracts themselves are `tolk/*.tolk`; their committed code is embedded here and checked
-//! against its committed hash. Reads go through a toncenter-v2 endpoint and are **trusted**:
-//! whoever runs the endpoint can lie. `proof` checks an account from one pinned block instead, and
-//! `lite` reads through lite-servers by such proofs. Deliberately not here: deciding when to claim
+//! against its committed hash. `chain` reads accounts in one of two ways: `toncenter`, an endpoint
+//! that is **trusted** (whoever runs it can lie), or `lite`, lite-servers whose answers `proof`
+//! checks from one pinned block. Deliberately not here: deciding when to claim
 //! or what to sign (`host-agent`, `client`), a voucher's bytes (`protocol`), clocks and randomness.
 #![forbid(unsafe_code)]
 
 pub mod account;
 mod cells;
+pub mod chain;
 pub mod channel;
 pub mod close;
 pub mod cocoon_root;

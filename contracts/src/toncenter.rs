@@ -12,14 +12,13 @@ use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tycho_types::cell::Cell;
 
 pub use crate::account::{Account, AccountState};
 use crate::channel::ChannelState;
 use crate::code;
+use crate::lite::LiteError;
 use crate::registry::{Listed, RegistryEntry};
 use crate::transaction::Transaction;
-use crate::wallet::WalletKind;
 
 mod http;
 mod reply;
@@ -33,7 +32,7 @@ use reply::{
 /// Transactions in one answer at most.
 pub const MAX_TRANSACTIONS: u8 = 50;
 /// Pause between two looks while waiting.
-const POLL: Duration = Duration::from_millis(200);
+pub(crate) const POLL: Duration = Duration::from_millis(200);
 const NETWORK_ID_PARAMETER: u32 = 19;
 
 /// Why the chain could not be read or reached.
@@ -74,6 +73,15 @@ pub enum ChainError {
     /// The account runs other code than expected.
     #[error("account runs other code")]
     OtherCode,
+    /// Lite-servers, or what they prove.
+    #[error("the chain is not proven")]
+    Proven(#[from] LiteError),
+    /// The file that keeps the position of the proofs.
+    #[error("cannot keep the position of the proofs")]
+    Position(#[source] std::io::Error),
+    /// No proof covers transactions, and no endpoint is named that shows them.
+    #[error("transactions are read through an endpoint, and none is named")]
+    NoEndpoint,
 }
 
 impl ChainError {
@@ -88,6 +96,9 @@ impl ChainError {
             Self::Refused { .. } => "chain-refused",
             Self::Getter { .. } => "chain-getter-failed",
             Self::OtherCode => "chain-other-code",
+            Self::Proven(error) => error.code(),
+            Self::Position(_) => "chain-position",
+            Self::NoEndpoint => "chain-no-endpoint",
         }
     }
 }
@@ -175,14 +186,7 @@ impl Toncenter {
     /// # Errors
     /// See [`ChainError`]; `OtherCode` when something else lives at the address.
     pub async fn wallet_seqno(&self, wallet: &TonAddress) -> Result<u32, ChainError> {
-        let (code, data) = match self.account(wallet).await?.state {
-            AccountState::Uninitialized => return Ok(0),
-            AccountState::Frozen => return Err(ChainError::OtherCode),
-            AccountState::Active { code, data } => (code, data),
-        };
-        let kind = WalletKind::of_code(&code).ok_or(ChainError::OtherCode)?;
-        kind.seqno(&data)
-            .map_err(|_| ChainError::Malformed { what: "wallet" })
+        self.account(wallet).await?.wallet_seqno()
     }
 
     /// The payment channel at an address, or none when nothing is deployed there.
@@ -190,12 +194,7 @@ impl Toncenter {
     /// # Errors
     /// See [`ChainError`]; `OtherCode` when something else lives at the address.
     pub async fn channel(&self, at: &TonAddress) -> Result<Option<ChannelState>, ChainError> {
-        let Some(data) = self.contract_data(at, &code::CHANNEL).await? else {
-            return Ok(None);
-        };
-        ChannelState::parse(&data)
-            .map(Some)
-            .map_err(|_| ChainError::Malformed { what: "channel" })
+        self.account(at).await?.channel()
     }
 
     /// What the registry says of one thing.
@@ -207,7 +206,8 @@ impl Toncenter {
         registry: &TonAddress,
         listed: &Listed,
     ) -> Result<RegistryEntry, ChainError> {
-        let deployed = self.contract_data(registry, &code::REGISTRY).await?;
+        let account = self.account(registry).await?;
+        let deployed = account.data_under(&code::REGISTRY)?;
         deployed.ok_or(ChainError::OtherCode)?;
         let mut key = String::from("0x");
         for byte in listed.key() {
@@ -285,7 +285,7 @@ impl Toncenter {
         sent: u32,
         within: Duration,
     ) -> Result<(), ChainError> {
-        wait_until(within, async || {
+        wait_until(within, POLL, async || {
             let seqno = self.wallet_seqno(wallet).await?;
             Ok((seqno > sent).then_some(()))
         })
@@ -304,27 +304,13 @@ impl Toncenter {
         within: Duration,
         choose: impl Fn(&Transaction) -> Option<T>,
     ) -> Result<T, ChainError> {
-        wait_until(within, async || {
+        wait_until(within, POLL, async || {
             let all = self.transactions(account, MAX_TRANSACTIONS).await?;
             // Oldest first: the first that fits is the one that was waited for.
             let mut later = all.iter().rev().filter(|one| one.lt > after);
             Ok(later.find_map(&choose))
         })
         .await
-    }
-
-    /// The data of a contract that must run this code; none when the account has no state.
-    async fn contract_data(
-        &self,
-        address: &TonAddress,
-        expected: &code::Code,
-    ) -> Result<Option<Cell>, ChainError> {
-        match self.account(address).await?.state {
-            AccountState::Uninitialized => Ok(None),
-            AccountState::Frozen => Err(ChainError::OtherCode),
-            AccountState::Active { code, data } if expected.is(&code) => Ok(Some(data)),
-            AccountState::Active { .. } => Err(ChainError::OtherCode),
-        }
     }
 
     /// Runs a getter that answers with 32-bit numbers.
@@ -377,12 +363,13 @@ impl Toncenter {
     }
 }
 
-/// Looks again and again until there is something.
+/// Looks again and again until there is something, with a pause between two looks.
 ///
 /// # Errors
 /// `TimedOut` after `within`, and those of `look`.
-pub async fn wait_until<T>(
+pub(crate) async fn wait_until<T>(
     within: Duration,
+    pause: Duration,
     look: impl AsyncFn() -> Result<Option<T>, ChainError>,
 ) -> Result<T, ChainError> {
     let looking = async {
@@ -390,7 +377,7 @@ pub async fn wait_until<T>(
             if let Some(found) = look().await? {
                 return Ok(found);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
         }
     };
     tokio::time::timeout(within, looking)

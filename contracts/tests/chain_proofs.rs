@@ -8,14 +8,12 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
-mod one_validator;
-
 use contracts::account::AccountState;
 use contracts::proof::{
     AccountProof, Followed, Link, MAX_BAG_BYTES, MAX_LINKS, ProofError, ProvenAccount,
     SignatureSet, TrustedBlock,
 };
-use one_validator::{
+use lite_server::blocks::{
     KEY_SEQNO, Made, NETWORK, SEQNO, Set, TIME, account, bag, block, candidate, cell, key_block,
     key_block_with, link, ordinary, pair, proof_without, set_cell, shard_block, simplex, tower,
 };

@@ -8,19 +8,18 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
-mod lite_server;
-#[allow(dead_code, reason = "shared with tests that use all of it")]
-mod one_validator;
-
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use contracts::lite::{LiteError, LiteReader, Moment, Position};
+use contracts::lite::{
+    LAGGARDS, LiteError, LiteReader, Moment, NoRandomness, PATIENCE, Position, PositionFile,
+};
 use contracts::proof::{BlockId, ProvenAccount};
-use lite_server::{Fault, Served, start};
-use one_validator::{
+use lite_server::blocks::{
     KEY_SEQNO, Made, NETWORK, SEQNO, Set, TIME, account, bag, block, key_block, link, pair,
     proof_without, shard_block, tower,
 };
+use lite_server::{Fault, Served, Shown, start};
 use protocol::digest::AccountId;
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
@@ -64,11 +63,14 @@ impl Network {
                 (self.second.id, vec![link(&self.second, &head, &[2])]),
             ],
             shard_proof: pair(&head.header(), &proof_without(&head.state, &[])),
-            proof: pair(
-                &shard.header(),
-                &proof_without(&shard.state, std::slice::from_ref(&state)),
-            ),
-            state: bag(&state),
+            accounts: vec![Shown {
+                address: OURS,
+                proof: pair(
+                    &shard.header(),
+                    &proof_without(&shard.state, std::slice::from_ref(&state)),
+                ),
+                state: bag(&state),
+            }],
             fault: Fault::None,
             sent: Arc::default(),
         }
@@ -95,7 +97,7 @@ async fn read(reader: &mut LiteReader, moment: Moment) -> Result<ProvenAccount, 
     let mut number = 0_u8;
     let draw = || {
         number += 1;
-        [number; 32]
+        Ok([number; 32])
     };
     reader.account(&ours, moment, draw).await
 }
@@ -157,7 +159,7 @@ async fn two_blocks_of_one_height_are_a_disagreement() {
 async fn a_forged_state_is_refused_and_the_position_stays() {
     let network = Network::new();
     let mut forged = network.at(SEQNO + 1, 6);
-    forged.state = bag(&account(OURS, 1_000_000, tower(5)));
+    forged.accounts[0].state = bag(&account(OURS, 1_000_000, tower(5)));
     let mut reader = network.reader(vec![network.at(SEQNO, 5), forged]).await;
     let before = *reader.position();
     assert_eq!(refusal(&mut reader).await, "proof-other-account");
@@ -165,11 +167,48 @@ async fn a_forged_state_is_refused_and_the_position_stays() {
 }
 
 #[tokio::test]
+async fn a_server_that_keeps_its_accounts_to_itself_does_not_stop_those_who_know_its_block() {
+    let network = Network::new();
+    let hiding = |seqno| Served {
+        fault: Fault::HidesAccounts,
+        ..network.at(seqno, 6)
+    };
+    let servers = vec![hiding(SEQNO + 1), network.at(SEQNO + 1, 6)];
+    let newest = servers[0].last;
+    let mut reader = network.reader(servers).await;
+    let proven = read(&mut reader, MOMENT).await.unwrap();
+    assert_eq!(proven.account().balance, Nano::from_u64(6));
+    assert_eq!(*proven.block(), newest);
+    // Whoever has not seen that block proves another one's account, which is none of it.
+    let servers = vec![hiding(SEQNO + 1), network.at(SEQNO, 5)];
+    let mut reader = network.reader(servers).await;
+    assert_eq!(refusal(&mut reader).await, "lite-refused");
+    assert_eq!(reader.position().seqno, KEY_SEQNO);
+}
+
+#[tokio::test]
+async fn a_server_that_dawdles_on_the_way_is_left_and_two_others_are_enough() {
+    let network = Network::new();
+    let slow = || Served {
+        fault: Fault::Delays(300),
+        ..network.at(SEQNO + 1, 6)
+    };
+    let way = Duration::from_millis(500);
+    let mut reader = network.reader(vec![slow(), network.at(SEQNO, 5)]).await;
+    reader = reader.within(way);
+    assert_eq!(refusal(&mut reader).await, "lite-too-slow");
+    let servers = vec![slow(), network.at(SEQNO, 5), network.at(SEQNO, 5)];
+    let mut reader = network.reader(servers).await.within(way);
+    let proven = read(&mut reader, MOMENT).await.unwrap();
+    assert_eq!(proven.account().balance, Nano::from_u64(5));
+}
+
+#[tokio::test]
 async fn a_server_without_proof_is_no_server_and_two_others_are_enough() {
     let network = Network::new();
     let mut forged = network.at(SEQNO + 9, 1_000_000);
     let last = &mut forged.links[1].1[0];
-    last.signatures = one_validator::ordinary(&last.to, &[1]);
+    last.signatures = lite_server::blocks::ordinary(&last.to, &[1]);
     let honest = || vec![network.at(SEQNO, 5), network.at(SEQNO + 1, 6)];
     let mut three = honest();
     three.insert(0, forged.clone());
@@ -211,13 +250,96 @@ async fn every_fault_of_a_connection_has_its_code() {
         (Fault::Strays, "lite-strays"),
         (Fault::Refuses, "lite-refused"),
         (Fault::HangsUp, "lite-unreachable"),
+        (Fault::HangsUpLate, "lite-unreachable"),
+        (Fault::Halves, "lite-unreachable"),
     ] {
         let faulty = Served {
             fault,
-            ..network.at(SEQNO, 5)
+            ..network.at(SEQNO + 2, 7)
         };
-        let mut reader = network.reader(vec![faulty, network.at(SEQNO + 1, 6)]).await;
-        assert_eq!(refusal(&mut reader).await, code);
+        let honest = || vec![network.at(SEQNO, 5), network.at(SEQNO + 1, 6)];
+        let mut reader = network
+            .reader(vec![faulty.clone(), network.at(SEQNO, 5)])
+            .await;
+        assert_eq!(refusal(&mut reader).await, code, "{fault:?}");
+        // Two others are enough.
+        let mut three = honest();
+        three.insert(0, faulty);
+        let mut reader = network.reader(three).await;
+        let proven = read(&mut reader, MOMENT).await.unwrap();
+        assert_eq!(proven.account().balance, Nano::from_u64(6), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_waited_for_no_longer_than_is_said() {
+    let network = Network::new();
+    let silent = Served {
+        fault: Fault::Silent,
+        ..network.at(SEQNO + 2, 7)
+    };
+    for fault in [Fault::Silent, Fault::SilentLate] {
+        let third = Served {
+            fault,
+            ..silent.clone()
+        };
+        let honest = [network.at(SEQNO, 5), network.at(SEQNO + 1, 6)];
+        let mut reader = network
+            .reader([vec![third], honest.to_vec()].concat())
+            .await;
+        let began = Instant::now();
+        read(&mut reader, MOMENT).await.unwrap();
+        assert!(began.elapsed() >= LAGGARDS, "the third one had its time");
+        assert!(began.elapsed() < 2 * LAGGARDS);
+    }
+    let mut reader = network.reader(vec![network.at(SEQNO, 5), silent]).await;
+    let began = Instant::now();
+    assert_eq!(refusal(&mut reader).await, "lite-timed-out");
+    assert!(began.elapsed() < 2 * PATIENCE);
+}
+
+#[tokio::test]
+async fn without_randomness_nothing_is_sent() {
+    let network = Network::new();
+    let taking = network.at(SEQNO, 5);
+    let sent = Arc::clone(&taking.sent);
+    let mut reader = network.reader(vec![taking, network.at(SEQNO + 1, 6)]).await;
+    let ours = TonAddress {
+        workchain: 0,
+        account: AccountId(OURS),
+    };
+    // The second server's is missing.
+    let mut first = Some([1; 32]);
+    let mut draw = || first.take().ok_or(NoRandomness);
+    let refused = reader.account(&ours, MOMENT, &mut draw).await.unwrap_err();
+    assert_eq!(refused.code(), "no-randomness");
+    let refused = reader.send(&[7; 300], &mut draw).await.unwrap_err();
+    assert_eq!(refused.code(), "no-randomness");
+    assert!(sent.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_keeps_the_later_position_and_a_damaged_one_refuses() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("chain-position");
+    let file = PositionFile::at(path.clone());
+    assert_eq!(file.read().unwrap(), None);
+    let network = Network::new();
+    let at = |made: &Made, seqno| Position {
+        key_block: made.id,
+        seqno,
+    };
+    file.keep(at(&network.first, SEQNO + 5)).unwrap();
+    // A read that began before and ended after.
+    file.keep(at(&network.second, SEQNO)).unwrap();
+    let later = at(&network.second, SEQNO + 5);
+    assert_eq!(file.read().unwrap(), Some(later));
+    let text = std::fs::read_to_string(&path).unwrap();
+    for damaged in [&text[1..], &text[..text.len() - 1], "", &format!("{text} ")] {
+        std::fs::write(&path, damaged).unwrap();
+        let refused = file.read().unwrap_err().kind();
+        assert_eq!(refused, std::io::ErrorKind::InvalidData, "{damaged}");
+        assert!(file.keep(later).is_err(), "{damaged}");
     }
 }
 
@@ -226,8 +348,9 @@ async fn a_server_with_another_key_is_not_talked_to() {
     let network = Network::new();
     let good = start(30, network.at(SEQNO, 5)).await;
     let other = start(31, network.at(SEQNO + 1, 6)).await;
-    let (key, _) = good.split_once('@').unwrap();
-    let (_, address) = other.split_once('@').unwrap();
+    let third = start(32, network.at(SEQNO + 1, 6)).await;
+    let (key, _) = other.split_once('@').unwrap();
+    let (_, address) = third.split_once('@').unwrap();
     let servers = vec![
         good.parse().unwrap(),
         format!("{key}@{address}").parse().unwrap(),
@@ -239,11 +362,15 @@ async fn a_server_with_another_key_is_not_talked_to() {
 
 #[test]
 fn one_server_named_twice_is_one() {
-    let server = format!("{}@127.0.0.1:4924", "11".repeat(32));
-    let servers = vec![server.parse().unwrap(), server.parse().unwrap()];
+    let key = "11".repeat(32);
     let position = Position::at(Network::new().first.id);
-    let refused = LiteReader::new(NetworkId(NETWORK), servers, position).unwrap_err();
-    assert_eq!(refused.code(), "lite-too-few-servers");
+    // Under another name it would agree with itself.
+    for other in ["127.0.0.1:4924", "localhost:4924"] {
+        let servers = ["127.0.0.1:4924", other];
+        let servers = servers.map(|address| format!("{key}@{address}").parse().unwrap());
+        let refused = LiteReader::new(NetworkId(NETWORK), servers.to_vec(), position).unwrap_err();
+        assert_eq!(refused.code(), "lite-too-few-servers");
+    }
 }
 
 #[tokio::test]
@@ -256,10 +383,10 @@ async fn a_message_goes_to_every_server_and_one_that_takes_it_is_enough() {
         ..network.at(SEQNO, 5)
     };
     let reader = network.reader(vec![refusing.clone(), taking]).await;
-    reader.send(&[7; 300], || [9; 32]).await.unwrap();
+    reader.send(&[7; 300], || Ok([9; 32])).await.unwrap();
     assert_eq!(*sent.lock().unwrap(), [vec![7_u8; 300]]);
     let reader = network.reader(vec![refusing.clone(), refusing]).await;
-    let refused = reader.send(&[7; 300], || [9; 32]).await.unwrap_err();
+    let refused = reader.send(&[7; 300], || Ok([9; 32])).await.unwrap_err();
     assert_eq!(refused.code(), "lite-refused");
 }
 

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod chain;
 pub mod clock;
 pub mod command;
 pub mod configure;

@@ -6,8 +6,9 @@
 //! (`measurements`).
 
 use contracts::CellError;
+use contracts::account::AccountState;
 use contracts::registry::{self, Listed, RegistryEntry, RegistryTerms, ReleaseKey, Validity};
-use contracts::toncenter::{AccountState, ChainError, wait_until};
+use contracts::toncenter::ChainError;
 use contracts::wallet::MAX_TRANSFERS;
 use measurements::publication::PublishedRelease;
 use protocol::nano::Nano;
@@ -157,7 +158,7 @@ async fn shown(
     registry: &TonAddress,
     listed: &Listed,
 ) -> Result<RegistryEntry, PublishError> {
-    let found = wait_until(CHAIN_PATIENCE, async || {
+    let found = purse.chain.wait_until(CHAIN_PATIENCE, async || {
         let entry = purse.chain.registry_entry(registry, listed).await?;
         let stands = entry.valid_from != 0 && entry.revoked_at == 0;
         Ok(stands.then_some(entry))
@@ -180,7 +181,7 @@ pub async fn deploy(purse: &Purse, terms: &RegistryTerms) -> Result<TonAddress, 
     };
     if is_there().await?.is_none() {
         purse.send(&[terms.deploy()?]).await?;
-        wait_until(CHAIN_PATIENCE, is_there).await?;
+        purse.chain.wait_until(CHAIN_PATIENCE, is_there).await?;
     }
     Ok(address)
 }

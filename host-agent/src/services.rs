@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use contracts::toncenter::Toncenter;
+use contracts::chain::Chain;
+use contracts::toncenter::ChainError;
 use protocol::launch_configuration::LaunchConfiguration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -41,7 +42,7 @@ pub struct ServiceOptions {
     /// Directory of endorsements.
     pub endorsements: PathBuf,
     /// The chain.
-    pub chain: Toncenter,
+    pub chain: Chain,
     /// Bounds of the relay.
     pub limits: Limits,
     /// A voucher must hold at least so many seconds longer.
@@ -65,6 +66,9 @@ pub enum ServiceError {
     /// The launch configuration.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// Lite-servers prove nothing.
+    #[error("the chain cannot be read by proof ({})", .0.code())]
+    Chain(#[from] ChainError),
     /// The port is taken, or not ours to take.
     #[error("cannot listen on {address}")]
     Listen {
@@ -109,6 +113,10 @@ impl Services {
         clock: &Clock,
         reporter: &Reporter,
     ) -> Result<Self, ServiceError> {
+        // The way from the pinned block is gone before a guest's question waits for it.
+        if let Chain::Proven { accounts, .. } = &options.chain {
+            accounts.account(&document.payee).await?;
+        }
         let unheard = |source| ServiceError::Listen {
             address: options.listen,
             source,

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contracts::CellError;
+use contracts::account::Account;
+use contracts::chain::Chain;
 use contracts::message::Transfer;
-use contracts::toncenter::{Account, ChainError, MAX_TRANSACTIONS, Toncenter};
+use contracts::toncenter::{ChainError, MAX_TRANSACTIONS};
 use contracts::transaction::Transaction;
 use contracts::wallet::{TransferError, Wallet, WalletKind};
 use protocol::digest::{parse_hex, write_hex};
@@ -186,8 +188,8 @@ impl std::fmt::Display for SeedHex<'_> {
 #[derive(Debug)]
 pub struct Purse {
     /// The chain.
-    pub chain: Toncenter,
-    /// The chain's network, by its endpoint's word.
+    pub chain: Chain,
+    /// The chain's network: the one whose blocks are proven, or by an endpoint's word.
     pub network: NetworkId,
     /// The wallet's address on that network.
     pub address: TonAddress,
@@ -199,7 +201,7 @@ impl Purse {
     ///
     /// # Errors
     /// [`WalletError`].
-    pub async fn open(chain: Toncenter, seed: &Path) -> Result<Self, WalletError> {
+    pub async fn open(chain: Chain, seed: &Path) -> Result<Self, WalletError> {
         let network = chain.network().await?;
         let wallet = read(seed, network)?;
         Ok(Self {
@@ -227,6 +229,7 @@ impl Purse {
     /// # Errors
     /// [`WalletError`]; `TooLittle` before anything is sent.
     pub async fn send(&self, transfers: &[Transfer]) -> Result<(), WalletError> {
+        self.chain.check_transactions()?;
         for _ in 0..ATTEMPTS {
             let account = self.account().await?;
             let needed = transfers
@@ -239,10 +242,10 @@ impl Purse {
                     needed,
                 });
             }
-            let seqno = self.chain.wallet_seqno(&self.address).await?;
+            let seqno = account.wallet_seqno()?;
             let valid_until = account.chain_time.saturating_add(MESSAGE_SECONDS);
             let message = self.wallet.sign(seqno, valid_until, transfers)?;
-            match self.chain.send_boc(&message).await {
+            match self.chain.send(&message).await {
                 Ok(()) => {}
                 // Somebody else took the number between the look and the message.
                 Err(ChainError::Refused {
@@ -265,10 +268,15 @@ impl Purse {
 
     /// Whether a transaction of the wallet after logical time `since` sent all of these.
     async fn has_sent(&self, transfers: &[Transfer], since: u64) -> Result<bool, WalletError> {
-        let latest = self
-            .chain
-            .transactions(&self.address, MAX_TRANSACTIONS)
-            .await?;
+        let reached = self.account().await?.last_lt;
+        // An endpoint that lags behind what is proven would make the message look unsent.
+        let latest = self.chain.wait_until(CHAIN_PATIENCE, async || {
+            let latest = self.chain.transactions(&self.address, MAX_TRANSACTIONS);
+            let latest = latest.await?;
+            let is_there = latest.first().is_some_and(|one| one.lt >= reached);
+            Ok(is_there.then_some(latest))
+        });
+        let latest = latest.await?;
         Ok(latest
             .iter()
             .any(|one| one.lt > since && carries(one, transfers)))

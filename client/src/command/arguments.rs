@@ -38,10 +38,12 @@ pub(super) struct Options {
     /// Machine-readable output: one JSON object a line on standard output
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// A toncenter-v2 endpoint. Its answers are trusted
+    /// A toncenter-v2 endpoint. Its answers are trusted where no lite-servers are named; where they
+    /// are, it only takes messages
     #[arg(long, global = true, value_name = "URL")]
     pub(super) chain: Option<String>,
-    /// A lite-server by which --registry is read and checked by proof; two or more
+    /// A lite-server by which wallet, channels and --registry are read and checked by proof; two or
+    /// more
     #[arg(long, global = true, value_name = "KEY@HOST:PORT")]
     pub(super) lite_server: Vec<String>,
     /// A key block of the masterchain from which those proofs start: height:root hash:file hash.
@@ -98,7 +100,8 @@ pub(super) enum Command {
     Balance,
     /// What the original Cocoon's root contract says of its network: proxies, prices, models
     Providers(ProvidersArguments),
-    /// Show that a kept receipt reached the chain: a file for `verify anchor`; needs --chain
+    /// Show that a kept receipt reached the chain: a file for `verify anchor`; needs --chain or
+    /// --lite-server
     Prove(ProveArguments),
     /// Verify what was kept, offline
     #[command(subcommand)]
@@ -130,7 +133,7 @@ pub(super) struct ChatArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ProvidersArguments {
-    /// The contract's address, such as `0:a7b3…`; needs --chain, whose answer is trusted
+    /// The contract's address, such as `0:a7b3…`; needs --chain or --lite-server
     #[arg(long, value_name = "ADDRESS", required_unless_present = "file")]
     pub(super) cocoon_root: Option<TonAddress>,
     /// The contract's data from a file instead, as a bag of cells
@@ -160,7 +163,7 @@ pub(super) enum WalletCommand {
     },
     /// Show the wallet and what it knows of its payment channels, offline
     Show,
-    /// Open a payment channel to a provider; needs --chain
+    /// Open a payment channel to a provider; needs --chain or --lite-server
     Open {
         /// The provider's address: `payee` in its launch configuration
         #[arg(long, value_name = "ADDRESS")]
@@ -172,7 +175,7 @@ pub(super) enum WalletCommand {
         #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
         window: u32,
     },
-    /// Add to the deposit of a payment channel; needs --chain
+    /// Add to the deposit of a payment channel; needs --chain or --lite-server
     TopUp {
         /// The provider's address
         #[arg(long, value_name = "ADDRESS")]
@@ -220,7 +223,7 @@ pub(super) enum VerifyCommand {
     /// A kept receipt: signature, arithmetic, and the content when it is given
     Receipt(ReceiptArguments),
     /// A proof of `prove`: that a receipt is under the root which the channel's contract holds.
-    /// Needs --chain or --root
+    /// Needs --chain, --lite-server or --root
     Anchor(AnchorArguments),
 }
 

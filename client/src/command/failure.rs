@@ -5,7 +5,6 @@ use core::fmt::Write as _;
 
 use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
-use crate::registry::ProvenReadError;
 use crate::session::AttestError;
 use crate::wallet::{AnchorError, KeptReceiptError, LedgerError, StateError, WalletError};
 use contracts::cocoon_root::RootError;
@@ -30,8 +29,6 @@ pub(super) enum Failure {
     LiteServer(#[from] LiteServerError),
     #[error("`--trusted-block` is not one")]
     TrustedBlock(#[from] BlockIdError),
-    #[error("the registry is not proven")]
-    Proven(#[from] ProvenReadError),
     #[error("no usable pins")]
     Pins(#[from] PinsError),
     #[error(transparent)]
@@ -131,7 +128,6 @@ impl Failure {
             Self::Chain(_) => "chain-url",
             Self::LiteServer(_) => "lite-server",
             Self::TrustedBlock(_) => "trusted-block",
-            Self::Proven(error) => error.code(),
             Self::Pins(error) => error.code(),
             Self::Wallet(error) => error.code(),
             Self::Request(error) => error.code(),
@@ -173,8 +169,7 @@ impl Failure {
             | Self::CocoonRoot(_)
             | Self::NoContract
             | Self::Certificates => BAD_INPUT,
-            Self::Proven(_)
-            | Self::Pins(PinsError::Registry(_))
+            Self::Pins(PinsError::Registry(_))
             | Self::Port(_)
             | Self::Output(_)
             | Self::Verdict

@@ -95,7 +95,6 @@ impl Output {
             | Failure::Chain(_)
             | Failure::LiteServer(_)
             | Failure::TrustedBlock(_)
-            | Failure::Proven(_)
             | Failure::Pins(_)
             | Failure::Wallet(_)
             | Failure::Request(_)

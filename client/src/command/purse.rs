@@ -183,12 +183,12 @@ pub(super) async fn balance(settings: &Settings, output: Output) -> Result<(), F
     for (state, file) in purse.channels()? {
         let highest = Ledger::read_highest(&state, &file)?;
         let signed = highest.map_or(Nano::ZERO, |signed| signed.voucher.cumulative);
-        let shown = chain.channel(&file.channel).await;
-        let Some(shown) = shown.map_err(WalletError::Chain)? else {
+        let account = chain.account(&file.channel).await;
+        let account = account.map_err(WalletError::Chain)?;
+        let Some(shown) = account.channel().map_err(WalletError::Chain)? else {
             continue;
         };
-        let account = chain.balance(&file.channel).await;
-        let account = account.map_err(WalletError::Chain)?;
+        let account = account.balance;
         lines.push(format!(
             "channel {channel} to {payee}: deposited {deposited} nano, claimed {claimed}, signed \
              {signed}, account {account}",

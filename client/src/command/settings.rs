@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use contracts::lite::LiteServer;
+use contracts::chain::Chain;
+use contracts::lite::{LiteServer, LiteServers, ProvenAccounts};
 use contracts::proof::BlockId;
 use contracts::toncenter::Toncenter;
 use measurements::transparency::note::VerifierKey;
@@ -16,11 +17,12 @@ use verifier::AppraisalPolicy;
 use super::amount::parse_amount;
 use super::arguments::{MachineOptions, Options, PinsOptions};
 use super::failure::Failure;
+use crate::chain;
 use crate::deployment::{Deployment, Surroundings};
 use crate::pins::Pins;
-use crate::registry::{LiteServers, Registry};
+use crate::registry::Registry;
 use crate::session::Attester;
-use crate::wallet::{Purse, StateDirectory, read_bounded};
+use crate::wallet::{Purse, StateDirectory, WalletError, read_bounded};
 
 /// A settings file is at most this long.
 const MAX_SETTINGS_BYTES: usize = 64 * 1024;
@@ -102,15 +104,19 @@ impl Settings {
         Ok(Purse::open(self.state()?, self.deployment.network)?)
     }
 
-    /// The chain, where one is given.
-    pub(super) fn chain_if_given(&self) -> Result<Option<Toncenter>, Failure> {
-        let chain = self.chain.as_deref().map(Toncenter::new).transpose();
-        Ok(chain?)
+    /// The chain, where one is given: by proof where lite-servers are named, whatever else is.
+    pub(super) fn chain_if_given(&self) -> Result<Option<Chain>, Failure> {
+        let endpoint = self.chain.as_deref().map(Toncenter::new).transpose()?;
+        Ok(match self.proven()? {
+            Some(accounts) => Some(Chain::Proven { accounts, endpoint }),
+            None => endpoint.map(Chain::Believed),
+        })
     }
 
-    pub(super) fn chain(&self) -> Result<Toncenter, Failure> {
-        self.chain_if_given()?
-            .ok_or(Failure::Missing { option: "chain" })
+    pub(super) fn chain(&self) -> Result<Chain, Failure> {
+        self.chain_if_given()?.ok_or(Failure::Missing {
+            option: "chain` or `lite-server",
+        })
     }
 
     /// The policy: a file's, or the program's own.
@@ -164,13 +170,22 @@ impl Settings {
 
     /// The registry: proven where lite-servers are named, believed otherwise.
     async fn registry(&self, address: TonAddress) -> Result<Registry, Failure> {
-        let Some(servers) = self.lite_servers()? else {
-            let chain = self.chain()?;
-            return Ok(Registry::Believed { chain, address });
+        let chain = match self.chain()? {
+            Chain::Believed(chain) => return Ok(Registry::Believed { chain, address }),
+            Chain::Proven { accounts, .. } => accounts,
+        };
+        let proven = Registry::prove(&chain, &address).await;
+        Ok(proven.map_err(WalletError::Chain)?)
+    }
+
+    /// Accounts by proof, where lite-servers are named.
+    fn proven(&self) -> Result<Option<ProvenAccounts>, Failure> {
+        let Some(by) = self.lite_servers()? else {
+            return Ok(None);
         };
         let (network, state) = (self.deployment.network, self.state()?);
-        let world = &*self.surroundings;
-        Ok(Registry::prove(&servers, network, &address, &state, world).await?)
+        let accounts = chain::by_proof(by, network, &state, &self.surroundings);
+        Ok(Some(accounts.map_err(WalletError::Chain)?))
     }
 
     /// The lite-servers and the pinned block, both or neither.

@@ -1,8 +1,8 @@
 //! The client's wallet: one TON wallet that holds coins, and payment channels that it opened.
 //!
 //! Each payment channel has a key of its own, made when it is opened, so that the key which signs
-//! vouchers all day never holds the coins. Reads of the chain are trusted (`contracts::toncenter`).
-//! What to promise is `payment`'s. Randomness and time are arguments.
+//! vouchers all day never holds the coins. Whether what the chain shows is proven or believed is
+//! `contracts::chain`'s. What to promise is `payment`'s. Randomness and time are arguments.
 
 mod anchor;
 mod ledger;
@@ -12,12 +12,13 @@ mod state;
 use core::time::Duration;
 
 use contracts::CellError;
+use contracts::chain::Chain;
 use contracts::channel::{
     self, ChannelState, ChannelTerms, LONGEST_WINDOW, MESSAGE_VALUE, Standing, TOP_UP_MARGIN,
 };
 use contracts::close::SignedClose;
 use contracts::message::Transfer;
-use contracts::toncenter::{ChainError, Toncenter, wait_until};
+use contracts::toncenter::ChainError;
 use contracts::wallet::{TransferError, Wallet, WalletKind};
 use ed25519_dalek::SigningKey;
 use protocol::digest::PayerKey;
@@ -241,7 +242,7 @@ impl Purse {
     /// See [`WalletError`].
     pub async fn open_channel(
         &self,
-        chain: &Toncenter,
+        chain: &Chain,
         opening: &Opening,
         key_seed: &Zeroizing<[u8; 32]>,
     ) -> Result<ChannelFile, WalletError> {
@@ -275,7 +276,7 @@ impl Purse {
     /// See [`WalletError`].
     pub async fn top_up(
         &self,
-        chain: &Toncenter,
+        chain: &Chain,
         payee: &TonAddress,
         amount: Nano,
     ) -> Result<ChannelFile, WalletError> {
@@ -291,24 +292,21 @@ impl Purse {
     ///
     /// # Errors
     /// See [`WalletError`].
-    pub async fn close(
-        &self,
-        chain: &Toncenter,
-        payee: &TonAddress,
-    ) -> Result<Standing, WalletError> {
+    pub async fn close(&self, chain: &Chain, payee: &TonAddress) -> Result<Standing, WalletError> {
         self.check_network(chain).await?;
         let ledger = Ledger::open(self.channel_to(payee)?)?;
         let at = ledger.file().channel;
-        let shown = chain.channel(&at).await?.ok_or(WalletError::NoChannel)?;
+        let account = chain.account(&at).await?;
+        let shown = account.channel()?.ok_or(WalletError::NoChannel)?;
         let message = match shown.standing {
             Standing::Open => channel::start_close(&at)?,
-            Standing::Closing { until } if chain.chain_time().await? >= until => {
+            Standing::Closing { until } if account.chain_time >= until => {
                 channel::finish_close(&at)?
             }
             Standing::Closing { .. } | Standing::Closed => return Ok(shown.standing),
         };
         self.send(chain, message, MESSAGE_VALUE).await?;
-        let later = wait_until(CHAIN_PATIENCE, async || {
+        let later = chain.wait_until(CHAIN_PATIENCE, async || {
             let now = chain.channel(&at).await?.map(|now| now.standing);
             Ok(now.filter(|now| *now != shown.standing))
         });
@@ -323,7 +321,7 @@ impl Purse {
     /// See [`WalletError`].
     pub async fn agree_to_close(
         &self,
-        chain: &Toncenter,
+        chain: &Chain,
         payee: &TonAddress,
         seconds: u32,
     ) -> Result<SignedClose, WalletError> {
@@ -368,7 +366,7 @@ impl Purse {
 
     async fn deposit(
         &self,
-        chain: &Toncenter,
+        chain: &Chain,
         ledger: &mut Ledger,
         amount: Nano,
         before: Nano,
@@ -378,21 +376,16 @@ impl Purse {
         self.send(chain, message, value).await?;
         let expected = before.plus(amount)?;
         let at = ledger.file().channel;
-        let shown = wait_until(CHAIN_PATIENCE, async || {
+        let shown = chain.wait_until(CHAIN_PATIENCE, async || {
             let shown = chain.channel(&at).await?;
             Ok(shown
                 .filter(|shown| shown.standing == Standing::Open && shown.deposited >= expected))
-        })
-        .await?;
+        });
+        let shown = shown.await?;
         Ok(ledger.note_chain(shown.epoch, shown.deposited)?)
     }
 
-    async fn send(
-        &self,
-        chain: &Toncenter,
-        message: Transfer,
-        value: Nano,
-    ) -> Result<(), WalletError> {
+    async fn send(&self, chain: &Chain, message: Transfer, value: Nano) -> Result<(), WalletError> {
         let wallet = self.address()?;
         let account = chain.account(&wallet).await?;
         let needed = value.plus(FEE_RESERVE)?;
@@ -402,16 +395,16 @@ impl Purse {
                 held: account.balance,
             });
         }
-        let seqno = chain.wallet_seqno(&wallet).await?;
+        let seqno = account.wallet_seqno()?;
         let valid_until = account.chain_time.saturating_add(MESSAGE_SECONDS);
         let signed = self.wallet.sign(seqno, valid_until, &[message])?;
-        chain.send_boc(&signed).await?;
+        chain.send(&signed).await?;
         Ok(chain
             .wait_for_seqno_after(&wallet, seqno, CHAIN_PATIENCE)
             .await?)
     }
 
-    async fn check_network(&self, chain: &Toncenter) -> Result<(), WalletError> {
+    async fn check_network(&self, chain: &Chain) -> Result<(), WalletError> {
         let found = chain.network().await?;
         if found == self.network {
             return Ok(());
@@ -440,12 +433,12 @@ impl ChannelFile {
 ///
 /// # Errors
 /// `Standing` when the channel takes no vouchers; see [`WalletError`].
-pub async fn refresh(chain: &Toncenter, ledger: &mut Ledger) -> Result<(), WalletError> {
+pub async fn refresh(chain: &Chain, ledger: &mut Ledger) -> Result<(), WalletError> {
     let shown = open_state(chain, &ledger.file().channel).await?;
     Ok(ledger.note_chain(shown.epoch, shown.deposited)?)
 }
 
-async fn open_state(chain: &Toncenter, at: &TonAddress) -> Result<ChannelState, WalletError> {
+async fn open_state(chain: &Chain, at: &TonAddress) -> Result<ChannelState, WalletError> {
     let shown = chain.channel(at).await?.ok_or(WalletError::NoChannel)?;
     let standing = match shown.standing {
         Standing::Open => return Ok(shown),

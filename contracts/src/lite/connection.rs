@@ -43,6 +43,13 @@ pub struct LiteServer {
 #[error("expected a lite-server as `key@host:port`, the key as 64 lower-case hex digits")]
 pub struct LiteServerError;
 
+impl LiteServer {
+    /// The key by which it is known.
+    pub(super) const fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+}
+
 impl FromStr for LiteServer {
     type Err = LiteServerError;
 

@@ -5,13 +5,18 @@
 //! one counts, and a server that lags or answers wrongly is named. Not here: where the position is
 //! kept between runs, clocks and randomness, which are arguments.
 
-use core::fmt;
-use core::str::FromStr;
+use core::cmp::Reverse;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use core::time::Duration;
 
 use protocol::ton::{NetworkId, TonAddress};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::answers::BlockProof;
-use super::connection::{Connection, ConnectionError, LiteServer};
+use super::connection::{Connection, ConnectionError, LiteServer, PATIENCE};
+use super::position::Position;
 use crate::proof::{AccountProof, BlockId, ProofError, ProvenAccount, TrustedBlock};
 
 /// Servers at least: one alone is not compared with anything.
@@ -19,58 +24,25 @@ pub const MIN_SERVERS: usize = 2;
 /// Answers with links on the way to one block at most; the main network makes about 500 key blocks
 /// a year (inferred from periods of 65,536 s), and servers send several links at once.
 const MAX_ANSWERS: usize = 256;
+/// All answers of the servers on the way to their last blocks come within this time, also the first
+/// time from an old pin: each alone may take [`PATIENCE`], and a server that needs that for
+/// every one would hold a reader for three quarters of an hour.
+const WAY: Duration = Duration::from_secs(120);
+/// Once enough servers have, the others get so much longer: one that never answers must not decide
+/// how long a read takes.
+pub const LAGGARDS: Duration = Duration::from_secs(2);
 
-/// Where a reader stands: what it goes on from, and what it never goes below.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// The last key block that was proven, or the pinned one.
-    pub key_block: BlockId,
-    /// The greatest height that was proven.
-    pub seqno: u32,
-}
-
-/// Text that is not a position.
+/// There was no randomness for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a position as `height key-block`")]
-pub struct PositionError;
-
-impl Position {
-    /// At a pinned block.
-    #[must_use]
-    pub const fn at(pinned: BlockId) -> Self {
-        Self {
-            key_block: pinned,
-            seqno: pinned.seqno,
-        }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.seqno, self.key_block)
-    }
-}
-
-impl FromStr for Position {
-    type Err = PositionError;
-
-    fn from_str(text: &str) -> Result<Self, PositionError> {
-        let (seqno, block) = text.split_once(' ').ok_or(PositionError)?;
-        let height: u32 = seqno.parse().map_err(|_| PositionError)?;
-        let key_block: BlockId = block.parse().map_err(|_| PositionError)?;
-        if height.to_string() != seqno || height < key_block.seqno {
-            return Err(PositionError);
-        }
-        Ok(Self {
-            key_block,
-            seqno: height,
-        })
-    }
-}
+#[error("there is no randomness for a connection")]
+pub struct NoRandomness;
 
 /// Why nothing was read.
 #[derive(Debug, thiserror::Error)]
 pub enum LiteError {
+    /// The kernel.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// Fewer servers than are compared.
     #[error("{given} lite-servers; at least {MIN_SERVERS} different ones are needed")]
     TooFewServers {
@@ -96,6 +68,12 @@ pub enum LiteError {
     /// A server's links lead nowhere.
     #[error("lite-server {server} does not lead to the block that it names")]
     NoWay {
+        /// Which.
+        server: usize,
+    },
+    /// A server's links do not arrive in time.
+    #[error("lite-server {server} takes too long to lead to the block that it names")]
+    TooSlow {
         /// Which.
         server: usize,
     },
@@ -130,10 +108,12 @@ impl LiteError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Randomness(NoRandomness) => "no-randomness",
             Self::TooFewServers { .. } => "lite-too-few-servers",
             Self::Connection { source, .. } => source.code(),
             Self::Proof { source, .. } => source.code(),
             Self::NoWay { .. } => "lite-no-way",
+            Self::TooSlow { .. } => "lite-too-slow",
             Self::Behind { .. } => "lite-behind",
             Self::Disagreement { .. } => "lite-disagreement",
             Self::Stale { .. } => "lite-stale",
@@ -156,6 +136,7 @@ pub struct LiteReader {
     network: NetworkId,
     servers: Vec<LiteServer>,
     position: Position,
+    way: Duration,
 }
 
 /// A server whose last block is proven.
@@ -166,18 +147,23 @@ struct Proven {
     key_block: TrustedBlock,
 }
 
+/// A server that is on its way to its last block.
+type Asked<'a> = Pin<Box<dyn Future<Output = Result<Proven, LiteError>> + Send + 'a>>;
+
 impl LiteReader {
     /// Reads by these servers from this position on; nothing is sent yet.
     ///
     /// # Errors
-    /// `TooFewServers`, where a server that is named twice is one.
+    /// `TooFewServers`, where two of one key are one.
     pub fn new(
         network: NetworkId,
         servers: Vec<LiteServer>,
         position: Position,
     ) -> Result<Self, LiteError> {
         let different = servers.iter().enumerate();
-        let different = different.filter(|(at, one)| !servers.iter().take(*at).any(|o| o == *one));
+        // By key: one server under two names would agree with itself.
+        let different =
+            different.filter(|(at, one)| !servers.iter().take(*at).any(|o| o.key() == one.key()));
         let given = different.count();
         if given < MIN_SERVERS || given != servers.len() {
             return Err(LiteError::TooFewServers { given });
@@ -186,7 +172,16 @@ impl LiteReader {
             network,
             servers,
             position,
+            way: WAY,
         })
+    }
+
+    /// Waits so long for the servers to lead to their last blocks; two minutes unless this says
+    /// otherwise.
+    #[must_use]
+    pub const fn within(mut self, way: Duration) -> Self {
+        self.way = way;
+        self
     }
 
     /// Where it stands: to be kept before anything is done with what was read.
@@ -199,52 +194,58 @@ impl LiteReader {
     /// connection.
     ///
     /// # Errors
-    /// See [`LiteError`]. Fewer than [`MIN_SERVERS`] servers that prove their last block are the
-    /// first one's failure.
+    /// See [`LiteError`]. Fewer than [`MIN_SERVERS`] servers that prove their last block, and the
+    /// account when it is asked of them, are the first one's failure.
     pub async fn account(
         &mut self,
         address: &TonAddress,
         moment: Moment,
-        mut draw: impl FnMut() -> [u8; 32],
+        draw: impl FnMut() -> Result<[u8; 32], NoRandomness>,
     ) -> Result<ProvenAccount, LiteError> {
-        let mut proven = Vec::new();
-        let mut failures = Vec::new();
-        for server in 0..self.servers.len() {
-            match self.head(server, draw()).await {
-                Ok(head) => proven.push(head),
-                Err(failure) => failures.push(failure),
+        let (mut proven, mut failures) = self.heads(self.seeds(draw)?).await;
+        loop {
+            if proven.len() < MIN_SERVERS {
+                let given = proven.len();
+                // Of the servers in their order.
+                let first = failures.into_iter().min_by_key(|(server, _)| *server);
+                let first = first.map(|(_, failure)| failure);
+                return Err(first.unwrap_or(LiteError::TooFewServers { given }));
             }
+            agree(&proven)?;
+            // The first is the newest; of equal ones, the one that is named first.
+            proven.sort_by_key(|head| (Reverse(head.block.id().seqno), head.server));
+            let newest = proven.first();
+            let newest = newest.ok_or(LiteError::TooFewServers { given: 0 })?;
+            let (server, block, key_block) = (newest.server, newest.block, newest.key_block);
+            let seqno = block.id().seqno;
+            if seqno < self.position.seqno {
+                return Err(LiteError::Behind {
+                    server,
+                    seqno,
+                    proven: self.position.seqno,
+                });
+            }
+            let account = match account_at(&block, &mut proven, address).await {
+                Ok(account) => account,
+                // Nobody proves its block's account: it does not count.
+                Err(failure) => {
+                    failures.push((server, failure));
+                    proven.remove(0);
+                    continue;
+                }
+            };
+            if !account.is_fresh(moment.now, moment.limit) {
+                return Err(LiteError::Stale {
+                    time: account.account().chain_time,
+                    limit: moment.limit,
+                });
+            }
+            self.position = Position {
+                key_block: *key_block.id(),
+                seqno,
+            };
+            return Ok(account);
         }
-        if proven.len() < MIN_SERVERS {
-            let given = proven.len();
-            let first = failures.into_iter().next();
-            return Err(first.unwrap_or(LiteError::TooFewServers { given }));
-        }
-        agree(&proven)?;
-        let newest = proven
-            .iter_mut()
-            .max_by_key(|head| head.block.id().seqno)
-            .ok_or(LiteError::TooFewServers { given: 0 })?;
-        let id = *newest.block.id();
-        if id.seqno < self.position.seqno {
-            return Err(LiteError::Behind {
-                server: newest.server,
-                seqno: id.seqno,
-                proven: self.position.seqno,
-            });
-        }
-        let account = newest.account(address).await?;
-        if !account.is_fresh(moment.now, moment.limit) {
-            return Err(LiteError::Stale {
-                time: account.account().chain_time,
-                limit: moment.limit,
-            });
-        }
-        self.position = Position {
-            key_block: *newest.key_block.id(),
-            seqno: id.seqno,
-        };
-        Ok(account)
     }
 
     /// Hands an external message to every server; one that takes it is enough.
@@ -254,12 +255,13 @@ impl LiteReader {
     pub async fn send(
         &self,
         message: &[u8],
-        mut draw: impl FnMut() -> [u8; 32],
+        draw: impl FnMut() -> Result<[u8; 32], NoRandomness>,
     ) -> Result<(), LiteError> {
         let mut taken = Err(LiteError::TooFewServers { given: 0 });
-        for (server, one) in self.servers.iter().enumerate() {
+        let seeds = self.seeds(draw)?;
+        for ((server, one), seed) in self.servers.iter().enumerate().zip(seeds) {
             let sent = async {
-                let mut connection = Connection::open(one, draw()).await?;
+                let mut connection = Connection::open(one, seed).await?;
                 connection.send(message).await
             };
             let sent = sent.await;
@@ -268,6 +270,49 @@ impl LiteReader {
             }
         }
         taken
+    }
+
+    /// 32 random bytes for each server.
+    fn seeds(
+        &self,
+        mut draw: impl FnMut() -> Result<[u8; 32], NoRandomness>,
+    ) -> Result<Vec<[u8; 32]>, NoRandomness> {
+        self.servers.iter().map(|_| draw()).collect()
+    }
+
+    /// Asks all servers at the same time for their last blocks; failures with the server's place.
+    async fn heads(&self, seeds: Vec<[u8; 32]>) -> (Vec<Proven>, Vec<(usize, LiteError)>) {
+        let (mut proven, mut failures) = (Vec::new(), Vec::new());
+        let asked = seeds.into_iter().enumerate();
+        let asked =
+            asked.map(|(server, seed)| (server, Box::pin(self.head(server, seed)) as Asked));
+        let mut asked: Vec<_> = asked.collect();
+        let mut end = pin!(sleep(self.way));
+        let mut enough = false;
+        poll_fn(|context| {
+            asked.retain_mut(|(server, head)| {
+                match head.as_mut().poll(context) {
+                    Poll::Pending => return true,
+                    Poll::Ready(Ok(head)) => proven.push(head),
+                    Poll::Ready(Err(failure)) => failures.push((*server, failure)),
+                }
+                false
+            });
+            if asked.is_empty() {
+                return Poll::Ready(());
+            }
+            if !enough && proven.len() >= MIN_SERVERS {
+                enough = true;
+                let soon = Instant::now().checked_add(LAGGARDS);
+                let at = soon.map_or(end.deadline(), |soon| soon.min(end.deadline()));
+                end.as_mut().reset(at);
+            }
+            end.as_mut().poll(context)
+        })
+        .await;
+        let late = |(server, _)| (server, LiteError::TooSlow { server });
+        failures.extend(asked.into_iter().map(late));
+        (proven, failures)
     }
 
     /// Proves a server's last block.
@@ -310,17 +355,46 @@ impl LiteReader {
     }
 }
 
+/// The account after a proven block, by the first server that proves it: one that keeps its newest
+/// block's account to itself must not be able to stop a reader that has others.
+async fn account_at(
+    block: &TrustedBlock,
+    servers: &mut [Proven],
+    address: &TonAddress,
+) -> Result<ProvenAccount, LiteError> {
+    let mut found = Err(LiteError::TooFewServers { given: 0 });
+    let last = servers.len().saturating_sub(1);
+    for (asked, one) in servers.iter_mut().enumerate() {
+        let server = one.server;
+        // Nor may one that falls silent now.
+        let patience = if asked < last { LAGGARDS } else { PATIENCE };
+        let answer = timeout(patience, one.account(block, address)).await;
+        let source = ConnectionError::TimedOut;
+        match answer.unwrap_or(Err(LiteError::Connection { server, source })) {
+            Ok(account) => return Ok(account),
+            // Whose block it is says what went wrong; another may not have it yet.
+            Err(failure) if asked == 0 => found = Err(failure),
+            Err(_) => {}
+        }
+    }
+    found
+}
+
 impl Proven {
-    async fn account(&mut self, address: &TonAddress) -> Result<ProvenAccount, LiteError> {
+    async fn account(
+        &mut self,
+        block: &TrustedBlock,
+        address: &TonAddress,
+    ) -> Result<ProvenAccount, LiteError> {
         let server = self.server;
-        let answer = self.connection.account(self.block.id(), address).await;
+        let answer = self.connection.account(block.id(), address).await;
         let answer = answer.map_err(|source| LiteError::Connection { server, source })?;
         let proof = AccountProof {
             shard: &answer.shard_proof,
             account: &answer.proof,
             state: &answer.state,
         };
-        let proven = self.block.account(address, &proof);
+        let proven = block.account(address, &proof);
         proven.map_err(|source| LiteError::Proof { server, source })
     }
 }

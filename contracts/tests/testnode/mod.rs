@@ -26,9 +26,15 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) async fn start() -> Self {
+        Self::start_at(START).await
+    }
+
+    /// The same at another time.
+    #[allow(dead_code, reason = "not every test that starts a node needs it")]
+    pub(crate) async fn start_at(now: u32) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/ton-testnode/start");
         let mut process = Command::new(script)
-            .args(["--port", "0", "--now", &START.to_string()])
+            .args(["--port", "0", "--now", &now.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -12,6 +12,7 @@ use protocol::receipt::TokenPrices;
 use protocol::tee::TeeKind;
 use protocol::ton::TonAddress;
 
+use super::chain::{ChainArguments, PurseArguments};
 use super::grant::GrantArguments;
 use crate::configure::{ModelChoice, parse_prices};
 use crate::journal::{LedgerError, LedgerOptions, Place};
@@ -201,9 +202,8 @@ pub(super) struct ServiceArguments {
     /// gpu-endorsements.bin; and, for clients that name providers, machine-grant.bin.
     #[arg(long, value_name = "DIR")]
     pub(super) endorsements: PathBuf,
-    /// toncenter-v2 endpoint, trusted: http://host:port.
-    #[arg(long, value_name = "URL")]
-    pub(super) chain: String,
+    #[command(flatten)]
+    pub(super) chain: ChainArguments,
     /// Connections at once.
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     pub(super) max_connections: usize,
@@ -339,17 +339,6 @@ pub(super) struct WalletFile {
     /// The network; -239 is the main network. The address differs per network.
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     pub(super) network: i32,
-}
-
-/// The wallet and the chain.
-#[derive(Debug, Args)]
-pub(super) struct PurseArguments {
-    /// The wallet's seed file.
-    #[arg(long, value_name = "FILE")]
-    pub(super) wallet_seed: PathBuf,
-    /// toncenter-v2 endpoint, trusted: http://host:port.
-    #[arg(long, value_name = "URL")]
-    pub(super) chain: String,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use contracts::toncenter::Toncenter;
 use protocol::launch_configuration::Limits;
 use protocol::reference_values::{self, ReferenceValues};
 use protocol::ton::NetworkId;
@@ -130,7 +129,7 @@ pub(super) async fn up(
         &arguments.service,
         &arguments.launch.state,
         &launch.configuration,
-        draw,
+        (clock, draw),
     )?;
     let ending = launching::up(&launch, &programs, &options, clock, reporter, stop).await?;
     Ok(match ending {
@@ -150,7 +149,7 @@ pub(super) async fn relay(
         &arguments.service,
         &arguments.state,
         &arguments.launch_config,
-        draw,
+        (clock, draw),
     )?;
     let guest = arguments.guest.clone();
     let control = arguments.control.as_deref();
@@ -182,8 +181,11 @@ fn service_options(
     arguments: &ServiceArguments,
     state: &std::path::Path,
     configuration: &std::path::Path,
-    draw: Draw,
+    (clock, draw): (&Clock, Draw),
 ) -> anyhow::Result<ServiceOptions> {
+    let network = MeasuredConfiguration::read(configuration)?.document.network;
+    // Its trailing separator: the position lies in the directory.
+    let within = state.join("");
     Ok(ServiceOptions {
         state: state.to_owned(),
         journal: arguments.journal.place()?,
@@ -191,7 +193,7 @@ fn service_options(
         configuration: configuration.to_owned(),
         listen: arguments.listen,
         endorsements: arguments.endorsements.clone(),
-        chain: Toncenter::new(&arguments.chain).context("cannot use `--chain`")?,
+        chain: arguments.chain.open(network, &within, (clock, draw))?,
         limits: relaying::Limits {
             connections: arguments.max_connections,
             idle: Duration::from_secs(arguments.idle_timeout),

@@ -3,6 +3,7 @@
 //! Deliberately not here: what the commands do; each is a module of this crate.
 
 mod arguments;
+mod chain;
 mod grant;
 mod guest;
 mod money;
@@ -117,6 +118,9 @@ where
             let given = (&clock, surroundings.draw);
             money::settle(&options, given, &reporter, surroundings.stop).await
         }
-        Command::Publish(options) => money::publish(&options, &reporter).await,
+        Command::Publish(options) => {
+            let given = (&clock, surroundings.draw);
+            money::publish(&options, given, &reporter).await
+        }
     }
 }

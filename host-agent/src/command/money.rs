@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contracts::close::{MAX_DOCUMENT_BYTES, SignedClose};
 use contracts::registry::{Listed, RegistryTerms};
-use contracts::toncenter::Toncenter;
 use contracts::wallet::mnemonic::{self, MnemonicError};
 use measurements::publication;
 use measurements::transparency::note::VerifierKey;
@@ -25,9 +24,10 @@ use zeroize::Zeroizing;
 
 use super::arguments::{
     ClaimArguments, CloseArguments, DeployArguments, JournalArguments, PublishAction,
-    PublishArguments, PurseArguments, SettleAction, SettleArguments, StatusArguments,
-    TransactionArguments, WalletAction, WalletArguments,
+    PublishArguments, SettleAction, SettleArguments, StatusArguments, TransactionArguments,
+    WalletAction, WalletArguments,
 };
+use super::chain::PurseArguments;
 use super::{Draw, Exit};
 use crate::agent::AgentName;
 use crate::clock::{Clock, UnixSeconds};
@@ -78,7 +78,7 @@ pub(super) async fn settle(
 ) -> anyhow::Result<Exit> {
     match &arguments.action {
         SettleAction::Status(status) => {
-            let (journal, purse) = open(status).await?;
+            let (journal, purse) = open(status, given).await?;
             let worth = Worth::Anything;
             for position in settling::positions(&journal, &purse, worth).await? {
                 reporter.result(&position_text(&position), &position_json(&position));
@@ -106,7 +106,7 @@ async fn close_by_both(
     let limit = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
     let signed = SignedClose::parse(&read_bounded(&arguments.file, limit)?);
     let signed = signed.with_context(|| format!("cannot use `{}`", arguments.file.display()))?;
-    let (mut journal, purse) = open(&arguments.status).await?;
+    let (mut journal, purse) = open(&arguments.status, (clock, draw)).await?;
     let promise = signed.promise();
     let (channel, epoch) = (promise.channel, promise.epoch);
     let settled = match turn(&mut journal, &purse, clock, draw)? {
@@ -209,14 +209,9 @@ fn turn(
     Ok(taken)
 }
 
-async fn open(status: &StatusArguments) -> anyhow::Result<(Journal, Purse)> {
+async fn open(status: &StatusArguments, given: (&Clock, Draw)) -> anyhow::Result<(Journal, Purse)> {
     let journal = journal(status.state.as_ref(), &status.journal)?;
-    Ok((journal, purse(&status.purse).await?))
-}
-
-async fn purse(arguments: &PurseArguments) -> anyhow::Result<Purse> {
-    let chain = Toncenter::new(&arguments.chain).context("cannot use `--chain`")?;
-    Ok(Purse::open(chain, &arguments.wallet_seed).await?)
+    Ok((journal, status.purse.open(given).await?))
 }
 
 async fn claim_all(
@@ -224,7 +219,7 @@ async fn claim_all(
     (clock, draw): (&Clock, Draw),
     reporter: &Reporter,
 ) -> anyhow::Result<Exit> {
-    let (mut journal, purse) = open(&arguments.status).await?;
+    let (mut journal, purse) = open(&arguments.status, (clock, draw)).await?;
     let turn = turn(&mut journal, &purse, clock, draw)??;
     let (with, books) = ((&purse, &turn), &mut journal);
     let done = claim_in_turn(arguments, clock, reporter, with, books).await;
@@ -373,10 +368,13 @@ fn claim_json(channel: &TonAddress, epoch: u32, claimed: &Claimed) -> Value {
 
 pub(super) async fn publish(
     arguments: &PublishArguments,
+    given: (&Clock, Draw),
     reporter: &Reporter,
 ) -> anyhow::Result<Exit> {
     match &arguments.action {
-        Some(PublishAction::Deploy(deploy)) => return deploy_registry(deploy, reporter).await,
+        Some(PublishAction::Deploy(deploy)) => {
+            return deploy_registry(deploy, given, reporter).await;
+        }
         Some(PublishAction::Transaction(wanted)) => return transaction(wanted, reporter),
         None => {}
     }
@@ -389,11 +387,7 @@ pub(super) async fn publish(
         return Ok(Exit::Usage);
     };
     let items = listed_items(arguments)?;
-    let purse = purse(&PurseArguments {
-        wallet_seed: seed.clone(),
-        chain: chain.clone(),
-    })
-    .await?;
+    let purse = PurseArguments::believed(seed, chain).open(given).await?;
     for published in publishing::publish(&purse, registry, &items).await? {
         reporter.result(&published_text(&published), &published_json(&published));
     }
@@ -475,8 +469,12 @@ fn kind_and_key(listed: &Listed) -> (&'static str, String) {
     }
 }
 
-async fn deploy_registry(arguments: &DeployArguments, reporter: &Reporter) -> anyhow::Result<Exit> {
-    let purse = purse(&arguments.purse).await?;
+async fn deploy_registry(
+    arguments: &DeployArguments,
+    given: (&Clock, Draw),
+    reporter: &Reporter,
+) -> anyhow::Result<Exit> {
+    let purse = arguments.purse.open(given).await?;
     let terms = RegistryTerms {
         adder: purse.address,
         revoker: arguments.revoker,

@@ -11,8 +11,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
+use contracts::chain::Chain;
 use contracts::channel::ChannelState;
-use contracts::toncenter::{ChainError, Toncenter};
+use contracts::toncenter::ChainError;
 use messages::host_control::{StopReason, VoucherDecision};
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
@@ -51,16 +52,19 @@ pub trait ChainReader: Send + Sync {
     fn read(&self, channel: TonAddress) -> Reading<'_>;
 }
 
-impl ChainReader for Toncenter {
+impl ChainReader for Chain {
     fn read(&self, channel: TonAddress) -> Reading<'_> {
         Box::pin(async move {
-            let time = UnixSeconds(u64::from(self.chain_time().await?));
-            let channel = match self.channel(&channel).await {
+            let account = self.account(&channel).await?;
+            let found = match account.channel() {
                 Ok(found) => found.filter(|state| is_genuine(state, &channel)),
                 Err(ChainError::OtherCode) => None,
                 Err(error) => return Err(error),
             };
-            Ok(Snapshot { channel, time })
+            Ok(Snapshot {
+                channel: found,
+                time: UnixSeconds(u64::from(account.chain_time)),
+            })
         })
     }
 }

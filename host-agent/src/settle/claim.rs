@@ -121,9 +121,10 @@ pub(super) async fn pay(
 }
 
 async fn look(purse: &Purse, channel: TonAddress) -> Result<Start, SettleError> {
+    purse.chain.check_transactions()?;
     let wallet = purse.account().await?;
     let account = purse.chain.account(&channel).await?;
-    let state = purse.chain.channel(&channel).await?;
+    let state = account.channel()?;
     Ok(Start {
         balance: wallet.balance,
         wallet_lt: wallet.last_lt,
@@ -145,7 +146,18 @@ async fn follow(purse: &Purse, promised: &Voucher, start: &Start) -> Result<Clai
     let answer = chain
         .wait_for_transaction(&wallet, start.wallet_lt, CHAIN_PATIENCE, from(channel))
         .await?;
-    let state = chain.channel(&channel).await?;
+    // Transactions are the endpoint's word. What counts is read where accounts are, once these are
+    // as far as that.
+    let reached = async || {
+        let (account, own) = (
+            chain.account(&channel).await?,
+            chain.account(&wallet).await?,
+        );
+        let is_there = account.last_lt >= contract.lt && own.last_lt >= answer.lt;
+        Ok(is_there.then_some((account, own)))
+    };
+    let (account, own_account) = chain.wait_until(CHAIN_PATIENCE, reached).await?;
+    let state = account.channel()?;
     let state = state.filter(|state| state.epoch == promised.epoch);
     let claimed = state.map_or(start.claimed, |state| state.claimed);
     let increment = claimed.minus(start.claimed).unwrap_or(Nano::ZERO);
@@ -163,7 +175,7 @@ async fn follow(purse: &Purse, promised: &Voucher, start: &Start) -> Result<Clai
     Ok(Claimed {
         increment,
         before: start.balance,
-        after: purse.account().await?.balance,
+        after: own_account.balance,
         wallet_fees,
         contract_fees: contract_fees?,
         exit_code: exit_code(&contract),

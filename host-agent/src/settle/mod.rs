@@ -2,7 +2,8 @@
 //! paid only when the chain shows it.
 //!
 //! Running it again is harmless: what the chain shows as claimed is not sent again, and the
-//! contract pays a total once. Deliberately not here: a schedule; reads are trusted (`contracts`).
+//! contract pays a total once. Deliberately not here: a schedule; whether
+//! what the chain shows is proven or believed (`contracts::chain`).
 
 use contracts::CellError;
 use contracts::channel::{ChannelState, Standing};

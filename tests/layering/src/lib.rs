@@ -90,6 +90,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
             "host-agent",
         ],
     ),
+    ("lite-server", &["contracts", "protocol"]),
     ("mock-tee", &["protocol", "messages"]),
     ("mutants", &[]),
     ("research-anchors", &["protocol", "verifier"]),
@@ -127,8 +128,15 @@ pub const EDGES: &[(&str, &[&str])] = &[
 /// Crates that may only be development dependencies of the named crates.
 pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("verifier", &["mock-tee", "research-anchors"]),
-    ("client", &["mock-tee", "research-anchors", "verifier"]),
-    ("host-agent", &["mock-tee", "research-anchors"]),
+    ("contracts", &["lite-server"]),
+    (
+        "client",
+        &["lite-server", "mock-tee", "research-anchors", "verifier"],
+    ),
+    (
+        "host-agent",
+        &["lite-server", "mock-tee", "research-anchors"],
+    ),
     ("mock-tee", &["verifier", "research-anchors"]),
     ("research-anchors", &["mock-tee"]),
     ("cocoon-research", &["mock-tee"]),

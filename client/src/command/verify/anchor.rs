@@ -1,5 +1,5 @@
 //! A proof that a receipt is under a root on the chain: signature and path offline, the root from
-//! `--root` or from the contract, whose endpoint is trusted.
+//! `--root` or from the contract, by proof or as an endpoint shows it.
 
 use contracts::channel::ChannelState;
 use protocol::digest::ReceiptsRoot;

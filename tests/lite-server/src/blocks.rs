@@ -1,13 +1,6 @@
 //! Blocks of a small network of a test's own: a key block that names validators, a block of the
 //! masterchain that they sign, a block of a shard, accounts; and proofs of their parts. Written by
 //! the models of `tycho-types`, so that layouts are not the reader's own.
-#![allow(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    clippy::missing_panics_doc,
-    reason = "tests state claims; a panic is the failure"
-)]
-
 use std::collections::HashSet;
 use std::num::NonZeroU16;
 
@@ -26,25 +19,36 @@ use tycho_types::models::{
 };
 use tycho_types::num::Tokens;
 
-pub(crate) const NETWORK: i32 = -7357;
-pub(crate) const TIME: u32 = 1_795_000_000;
-pub(crate) const KEY_SEQNO: u32 = 100;
-pub(crate) const SEQNO: u32 = 105;
+/// The network's number.
+pub const NETWORK: i32 = -7357;
+/// Time of the blocks, unless another is asked for: some second of November 2026.
+pub const TIME: u32 = 1_795_000_000;
+/// Height of the first key block.
+pub const KEY_SEQNO: u32 = 100;
+/// Height of a block after it.
+pub const SEQNO: u32 = 105;
 
-pub(crate) fn key(number: u8) -> SigningKey {
+/// A validator's key.
+#[must_use]
+pub fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32])
 }
 
-pub(crate) fn cell(value: impl Store) -> Cell {
+/// A value's cell.
+#[must_use]
+pub fn cell(value: impl Store) -> Cell {
     CellBuilder::build_from(value).unwrap()
 }
 
 /// A block with its name and the state after it.
-#[derive(Clone)]
-pub(crate) struct Made {
-    pub(crate) id: BlockId,
-    pub(crate) root: Cell,
-    pub(crate) state: Cell,
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Its name.
+    pub id: BlockId,
+    /// Its root.
+    pub root: Cell,
+    /// The state after it.
+    pub state: Cell,
 }
 
 impl Made {
@@ -80,17 +84,17 @@ impl Made {
     }
 
     /// The header and the state's hash; nothing else.
-    pub(crate) fn header(&self) -> Cell {
+    pub fn header(&self) -> Cell {
         self.without(&[1, 3])
     }
 
     /// The header and what a key block holds of the configuration.
-    pub(crate) fn configuration(&self) -> Cell {
+    pub fn configuration(&self) -> Cell {
         self.without(&[1])
     }
 
     /// A proof of the block without these references, and without the states of its update.
-    pub(crate) fn without(&self, references: &[u8]) -> Cell {
+    pub fn without(&self, references: &[u8]) -> Cell {
         let mut pruned: Vec<Cell> = references
             .iter()
             .map(|at| self.root.reference_cloned(*at).unwrap())
@@ -101,7 +105,7 @@ impl Made {
 }
 
 /// Cells upon cells, so that a pruned branch is smaller than what it stands for.
-pub(crate) fn tower(height: u8) -> Cell {
+pub fn tower(height: u8) -> Cell {
     (0..height).fold(Cell::default(), |below, level| {
         let mut builder = CellBuilder::new();
         builder.store_u8(level).unwrap();
@@ -123,7 +127,7 @@ impl MerkleFilter for AllBut {
 }
 
 /// A proof of a tree from which these branches are taken away.
-pub(crate) fn proof_without(root: &Cell, pruned: &[Cell]) -> Cell {
+pub fn proof_without(root: &Cell, pruned: &[Cell]) -> Cell {
     let pruned = pruned.iter().map(|cell| *cell.repr_hash()).collect();
     cell(
         MerkleProof::create(root.as_ref(), AllBut(pruned))
@@ -133,19 +137,25 @@ pub(crate) fn proof_without(root: &Cell, pruned: &[Cell]) -> Cell {
     )
 }
 
-pub(crate) fn bag(root: &Cell) -> Vec<u8> {
+/// A cell as a bag.
+#[must_use]
+pub fn bag(root: &Cell) -> Vec<u8> {
     Boc::encode(root)
 }
 
-pub(crate) fn pair(first: &Cell, second: &Cell) -> Vec<u8> {
+/// A bag of two roots.
+#[must_use]
+pub fn pair(first: &Cell, second: &Cell) -> Vec<u8> {
     Boc::encode_pair((first, second))
 }
 
 /// Who validates: keys and weights, of which the first `main` are the masterchain's.
-#[derive(Clone)]
-pub(crate) struct Set {
-    pub(crate) members: Vec<(u8, u64)>,
-    pub(crate) main: u16,
+#[derive(Debug, Clone)]
+pub struct Set {
+    /// Number of the key, weight.
+    pub members: Vec<(u8, u64)>,
+    /// How many count.
+    pub main: u16,
 }
 
 impl Default for Set {
@@ -180,12 +190,12 @@ impl Set {
     }
 }
 
-fn masterchain(seqno: u32, key_block: bool, previous: u32) -> BlockInfo {
+fn masterchain(seqno: u32, key_block: bool, previous: u32, time: u32) -> BlockInfo {
     BlockInfo {
         key_block,
         seqno,
         shard: ShardIdent::MASTERCHAIN,
-        gen_utime: TIME,
+        gen_utime: time,
         prev_key_block_seqno: previous,
         ..BlockInfo::default()
     }
@@ -207,7 +217,7 @@ fn configuration(sets: &[(u32, Cell)]) -> BlockchainConfig {
 }
 
 /// A key block of the masterchain whose configuration has these sets under these numbers.
-pub(crate) fn key_block_with(seqno: u32, previous: u32, sets: &[(u32, Cell)]) -> Made {
+pub fn key_block_with(seqno: u32, previous: u32, sets: &[(u32, Cell)]) -> Made {
     let custom = McBlockExtra {
         shards: ShardHashes::default(),
         fees: AugDict::new(),
@@ -220,25 +230,31 @@ pub(crate) fn key_block_with(seqno: u32, previous: u32, sets: &[(u32, Cell)]) ->
         custom: Some(Lazy::new(&custom).unwrap()),
         ..BlockExtra::default()
     };
-    let info = masterchain(seqno, true, previous);
+    let info = masterchain(seqno, true, previous, TIME);
     Made::new(NETWORK, &info, tower(4), &extra)
 }
 
 /// A key block that names these validators.
-pub(crate) fn key_block(seqno: u32, previous: u32, set: &Set) -> Made {
+pub fn key_block(seqno: u32, previous: u32, set: &Set) -> Made {
     key_block_with(seqno, previous, &[(34, set.cell())])
 }
 
 /// The validators' cell, to be put under another number.
-pub(crate) fn set_cell(set: &Set) -> Cell {
+pub fn set_cell(set: &Set) -> Cell {
     set.cell()
 }
 
 /// A block of the masterchain after key block `previous`, with these last blocks of shards.
-pub(crate) fn block(
+pub fn block(network: i32, seqno: u32, previous: u32, shards: &[(ShardIdent, Made)]) -> Made {
+    block_at(TIME, network, (seqno, previous), shards)
+}
+
+/// The same at another time: network; height, and that of the key block; shards.
+#[must_use]
+pub fn block_at(
+    time: u32,
     network: i32,
-    seqno: u32,
-    previous: u32,
+    (seqno, previous): (u32, u32),
     shards: &[(ShardIdent, Made)],
 ) -> Made {
     let descriptions: Vec<_> = shards
@@ -263,12 +279,12 @@ pub(crate) fn block(
     let state = ShardStateUnsplit {
         global_id: network,
         seqno,
-        gen_utime: TIME,
+        gen_utime: time,
         out_msg_queue_info: tower(3),
         custom: Some(Lazy::new(&extra).unwrap()),
         ..ShardStateUnsplit::default()
     };
-    let info = masterchain(seqno, false, previous);
+    let info = masterchain(seqno, false, previous, time);
     Made::new(network, &info, cell(state), &BlockExtra::default())
 }
 
@@ -295,17 +311,31 @@ fn describe(made: &Made) -> ShardDescription {
     }
 }
 
+/// Logical time of an account's last transaction, unless another is asked for.
+pub const LAST_LT: u64 = 4_000_001;
+
 /// A block of a shard whose state has these accounts.
-pub(crate) fn shard_block(network: i32, shard: ShardIdent, accounts: &[([u8; 32], Cell)]) -> Made {
+pub fn shard_block(network: i32, shard: ShardIdent, accounts: &[([u8; 32], Cell)]) -> Made {
+    let accounts = accounts.iter();
+    let accounts = accounts.map(|(address, account)| (*address, account.clone(), LAST_LT));
+    shard_block_of(network, shard, accounts)
+}
+
+/// The same, with the logical time of each account's last transaction.
+pub fn shard_block_of(
+    network: i32,
+    shard: ShardIdent,
+    accounts: impl IntoIterator<Item = ([u8; 32], Cell, u64)>,
+) -> Made {
     let mut dictionary = AugDict::<HashBytes, DepthBalanceInfo, ShardAccount>::new();
-    for (address, account) in accounts {
+    for (address, account, last_lt) in accounts {
         let entry = ShardAccount {
-            account: Lazy::from_raw(account.clone()).unwrap(),
+            account: Lazy::from_raw(account).unwrap(),
             last_trans_hash: HashBytes([9; 32]),
-            last_trans_lt: 4_000_001,
+            last_trans_lt: last_lt,
         };
         dictionary
-            .set(HashBytes(*address), DepthBalanceInfo::default(), entry)
+            .set(HashBytes(address), DepthBalanceInfo::default(), entry)
             .unwrap();
     }
     let state = ShardStateUnsplit {
@@ -327,27 +357,40 @@ pub(crate) fn shard_block(network: i32, shard: ShardIdent, accounts: &[([u8; 32]
 }
 
 /// An account with code and data.
-pub(crate) fn account(address: [u8; 32], balance: u128, data: Cell) -> Cell {
+#[must_use]
+pub fn account(address: [u8; 32], balance: u128, data: Cell) -> Cell {
     account_of(address, balance, tower(2), data)
 }
 
+/// An account that was paid and has no code yet.
+#[must_use]
+pub fn account_without_code(address: [u8; 32], balance: u128) -> Cell {
+    cell_of(address, balance, AccountState::Uninit)
+}
+
 /// An account with this code.
-pub(crate) fn account_of(address: [u8; 32], balance: u128, code: Cell, data: Cell) -> Cell {
+#[must_use]
+pub fn account_of(address: [u8; 32], balance: u128, code: Cell, data: Cell) -> Cell {
+    let init = StateInit {
+        code: Some(code),
+        data: Some(data),
+        ..StateInit::default()
+    };
+    cell_of(address, balance, AccountState::Active(init))
+}
+
+fn cell_of(address: [u8; 32], balance: u128, state: AccountState) -> Cell {
     cell(OptionalAccount(Some(Account {
         address: IntAddr::Std(StdAddr::new(0, HashBytes(address))),
         storage_stat: Default::default(),
         last_trans_lt: 4_000_002,
         balance: CurrencyCollection::from(Tokens::new(balance)),
-        state: AccountState::Active(StateInit {
-            code: Some(code),
-            data: Some(data),
-            ..StateInit::default()
-        }),
+        state,
     })))
 }
 
 /// How a validator is named.
-pub(crate) fn name_of(number: u8) -> [u8; 32] {
+pub fn name_of(number: u8) -> [u8; 32] {
     let mut named = vec![0xc6, 0xb4, 0x13, 0x48];
     named.extend(key(number).verifying_key().to_bytes());
     Sha256::digest(named).into()
@@ -362,7 +405,7 @@ fn signed(message: &[u8], signers: &[u8]) -> Vec<Signature> {
 }
 
 /// Signatures of the older form.
-pub(crate) fn ordinary(block: &BlockId, signers: &[u8]) -> SignatureSet {
+pub fn ordinary(block: &BlockId, signers: &[u8]) -> SignatureSet {
     let mut message = vec![0x70, 0x6e, 0x0b, 0xc5];
     message.extend(block.root.0);
     message.extend(block.file.0);
@@ -372,7 +415,7 @@ pub(crate) fn ordinary(block: &BlockId, signers: &[u8]) -> SignatureSet {
 }
 
 /// Bytes of a candidate of the newer consensus.
-pub(crate) fn candidate(block: &BlockId) -> Vec<u8> {
+pub fn candidate(block: &BlockId) -> Vec<u8> {
     let mut candidate = vec![0xdc, 0xbc, 0xf9, 0xe8];
     candidate.extend(block.workchain.to_le_bytes());
     candidate.extend(block.shard.to_le_bytes());
@@ -384,7 +427,7 @@ pub(crate) fn candidate(block: &BlockId) -> Vec<u8> {
 }
 
 /// Signatures of the newer form over a candidate; `vote` is the vote's constructor.
-pub(crate) fn simplex(candidate: Vec<u8>, vote: u32, signers: &[u8]) -> SignatureSet {
+pub fn simplex(candidate: Vec<u8>, vote: u32, signers: &[u8]) -> SignatureSet {
     let (session, slot) = ([8; 32], 12_u32);
     let mut message = vec![0xf8, 0x3d, 0xe3, 0xa8];
     message.extend(session);
@@ -403,7 +446,7 @@ pub(crate) fn simplex(candidate: Vec<u8>, vote: u32, signers: &[u8]) -> Signatur
 }
 
 /// The link from a key block to a block that `signers` signed.
-pub(crate) fn link(from: &Made, to: &Made, signers: &[u8]) -> Link {
+pub fn link(from: &Made, to: &Made, signers: &[u8]) -> Link {
     Link {
         from: from.id,
         to: to.id,

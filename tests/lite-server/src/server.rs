@@ -1,14 +1,7 @@
-//! A lite-server of a test's own: it serves what it was given, over ADNL, with a fault if it is
-//! told so. The side of the protocol that the crate does not have.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    reason = "tests state claims; a panic is the failure"
-)]
-
+//! The server: it says what it was given, over ADNL, with a fault if it is told so. The side of the
+//! protocol that `contracts` does not have.
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aes::Aes256;
 use contracts::proof::{BlockId, Link, SignatureSet};
@@ -19,11 +12,14 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+const GET_ACCOUNT_STATE: u32 = 0x6b89_0e25;
+
 type Stream = Ctr128BE<Aes256>;
 
 /// What a server does wrong.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
     None,
     /// Sends its frames with a changed bit.
     Damages,
@@ -33,31 +29,66 @@ pub(crate) enum Fault {
     Refuses,
     /// Closes the connection instead of answering.
     HangsUp,
+    /// Answers about blocks, and closes the connection when an account is asked for.
+    HangsUpLate,
+    /// Closes the connection in the middle of an answer.
+    Halves,
+    /// Takes the greeting and every question, and never answers.
+    Silent,
+    /// Answers about blocks, and never about an account.
+    SilentLate,
+    /// Answers whatever leads to its last block, and refuses to show an account.
+    HidesAccounts,
+    /// Takes so many milliseconds for each answer.
+    Delays(u64),
+}
+
+/// An account as a server shows it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its number in workchain 0.
+    pub address: [u8; 32],
+    /// Proof of the shard's block and state.
+    pub proof: Vec<u8>,
+    /// The account's own bag; empty where there is none.
+    pub state: Vec<u8>,
 }
 
 /// What a server has to say.
-#[derive(Clone)]
-pub(crate) struct Served {
-    pub(crate) last: BlockId,
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The last block that it names.
+    pub last: BlockId,
     /// From which block which links lead on.
-    pub(crate) links: Vec<(BlockId, Vec<Link>)>,
-    pub(crate) shard_proof: Vec<u8>,
-    pub(crate) proof: Vec<u8>,
-    pub(crate) state: Vec<u8>,
-    pub(crate) fault: Fault,
+    pub links: Vec<(BlockId, Vec<Link>)>,
+    /// Proof of the shard's block under the last one.
+    pub shard_proof: Vec<u8>,
+    /// Every account; the last one also where none of them was asked for.
+    pub accounts: Vec<Shown>,
+    /// What it does wrong.
+    pub fault: Fault,
     /// Messages that were handed to it.
-    pub(crate) sent: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub sent: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
+/// What a server says from now on: may change while it runs, between two connections.
+pub type Changing = Arc<Mutex<Served>>;
+
 /// Starts a server; its text for a client.
-pub(crate) async fn start(number: u8, served: Served) -> String {
+pub async fn start(number: u8, served: Served) -> String {
+    start_changing(number, Arc::new(Mutex::new(served))).await
+}
+
+/// The same, of what may change.
+pub async fn start_changing(number: u8, served: Changing) -> String {
     let key = SigningKey::from_bytes(&[number; 32]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shown = hex(&key.verifying_key().to_bytes());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, key.clone(), served.clone()));
+            let served = served.lock().unwrap().clone();
+            tokio::spawn(serve(stream, key.clone(), served));
         }
     });
     format!("{shown}@{address}")
@@ -69,6 +100,55 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Ends with the connection, or when the greeting is for somebody else.
 async fn serve(mut stream: TcpStream, key: SigningKey, served: Served) -> Option<()> {
+    let (mut out, mut into) = greet(&mut stream, &key).await?;
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).await.ok()?;
+        into.apply_keystream(&mut length);
+        let mut content = vec![0; u32::from_le_bytes(length) as usize];
+        stream.read_exact(&mut content).await.ok()?;
+        into.apply_keystream(&mut content);
+        // Noise and hash, the message's constructor, its id, lengths of one byte or four.
+        let message = &content[32..content.len() - 32];
+        assert_eq!(message[..4], 0xb48b_f97a_u32.to_le_bytes());
+        let query = tl_bytes(&message[36..]);
+        assert_eq!(query[..4], 0x798c_06df_u32.to_le_bytes());
+        let question = tl_bytes(&query[4..]);
+        let mut answer = Out::default();
+        answer.u32(0x0fac_8416).raw(&message[4..36]);
+        answer.bytes(&served.answer(question));
+        let sent = match served.fault {
+            Fault::None | Fault::Refuses | Fault::HidesAccounts => frame(&mut out, &answer.0),
+            Fault::Delays(milliseconds) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                frame(&mut out, &answer.0)
+            }
+            Fault::Damages => {
+                let mut damaged = frame(&mut out, &answer.0);
+                damaged[50] ^= 1;
+                damaged
+            }
+            Fault::HangsUp => return None,
+            Fault::HangsUpLate if is_about_account(question) => return None,
+            Fault::SilentLate if is_about_account(question) => continue,
+            Fault::HangsUpLate | Fault::SilentLate => frame(&mut out, &answer.0),
+            Fault::Halves => {
+                let whole = frame(&mut out, &answer.0);
+                stream.write_all(&whole[..whole.len() / 2]).await.ok()?;
+                return None;
+            }
+            Fault::Silent => continue,
+            Fault::Strays => {
+                let strays = (0..20).map(|_| frame(&mut out, &[1, 2, 3, 4]));
+                strays.flatten().collect()
+            }
+        };
+        stream.write_all(&sent).await.ok()?;
+    }
+}
+
+/// The streams to and from a client that greets this very server.
+async fn greet(stream: &mut TcpStream, key: &SigningKey) -> Option<(Stream, Stream)> {
     let mut hello = [0; 256];
     stream.read_exact(&mut hello).await.ok()?;
     let mut named = vec![0xc6, 0xb4, 0x13, 0x48];
@@ -86,38 +166,9 @@ async fn serve(mut stream: TcpStream, key: SigningKey, served: Served) -> Option
         .apply_keystream(session);
     (sum == *Sha256::digest(&*session)).then_some(())?;
     let mut out = Stream::new_from_slices(&session[..32], &session[64..80]).unwrap();
-    let mut into = Stream::new_from_slices(&session[32..64], &session[80..96]).unwrap();
+    let into = Stream::new_from_slices(&session[32..64], &session[80..96]).unwrap();
     stream.write_all(&frame(&mut out, &[])).await.ok()?;
-    loop {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length).await.ok()?;
-        into.apply_keystream(&mut length);
-        let mut content = vec![0; u32::from_le_bytes(length) as usize];
-        stream.read_exact(&mut content).await.ok()?;
-        into.apply_keystream(&mut content);
-        // Noise and hash, the message's constructor, its id, lengths of one byte or four.
-        let message = &content[32..content.len() - 32];
-        assert_eq!(message[..4], 0xb48b_f97a_u32.to_le_bytes());
-        let query = tl_bytes(&message[36..]);
-        assert_eq!(query[..4], 0x798c_06df_u32.to_le_bytes());
-        let mut answer = Out::default();
-        answer.u32(0x0fac_8416).raw(&message[4..36]);
-        answer.bytes(&served.answer(tl_bytes(&query[4..])));
-        let sent = match served.fault {
-            Fault::None | Fault::Refuses => frame(&mut out, &answer.0),
-            Fault::Damages => {
-                let mut damaged = frame(&mut out, &answer.0);
-                damaged[50] ^= 1;
-                damaged
-            }
-            Fault::HangsUp => return None,
-            Fault::Strays => {
-                let strays = (0..20).map(|_| frame(&mut out, &[1, 2, 3, 4]));
-                strays.flatten().collect()
-            }
-        };
-        stream.write_all(&sent).await.ok()?;
-    }
+    Some((out, into))
 }
 
 fn frame(out: &mut Stream, content: &[u8]) -> Vec<u8> {
@@ -128,6 +179,10 @@ fn frame(out: &mut Stream, content: &[u8]) -> Vec<u8> {
     frame.extend(hash);
     out.apply_keystream(&mut frame);
     frame
+}
+
+fn is_about_account(question: &[u8]) -> bool {
+    question[..4] == GET_ACCOUNT_STATE.to_le_bytes()
 }
 
 fn tl_bytes(from: &[u8]) -> &[u8] {
@@ -182,7 +237,8 @@ impl Served {
                 .iter()
                 .find(|(from, _)| question[at..at + 32] == from.root.0)
         };
-        if self.fault == Fault::Refuses {
+        let hides = self.fault == Fault::HidesAccounts && is_about_account(question);
+        if self.fault == Fault::Refuses || hides {
             out.u32(0xbba9_e148).u32(651).bytes(b"<b>no</b>");
             return out.0;
         }
@@ -201,11 +257,15 @@ impl Served {
                 out.u32(links.len() as u32);
                 links.iter().for_each(|link| put_link(&mut out, link));
             }
-            0x6b89_0e25 => {
+            GET_ACCOUNT_STATE => {
                 out.u32(0x7079_c751).block(&self.last).block(&self.last);
+                let address = &question[question.len() - 32..];
+                let mut all = self.accounts.iter();
+                let asked = all.clone().find(|shown| shown.address == address);
+                let shown = asked.or_else(|| all.next_back()).unwrap();
                 out.bytes(&self.shard_proof)
-                    .bytes(&self.proof)
-                    .bytes(&self.state);
+                    .bytes(&shown.proof)
+                    .bytes(&shown.state);
             }
             0x690a_d482 => {
                 self.sent
