@@ -36,7 +36,8 @@ pub use checks::{Check, Outcome, Subject};
 pub use hardware::{appraise_gpus, appraise_hardware};
 pub use nvidia::{
     DeviceExpectations, DeviceFacts, DeviceMinimum, DeviceNonces, DeviceVersionError,
-    DriverVersion, FirmwareVersion, NvidiaPolicy, OcspRule, appraise_devices,
+    DriverVersion, FirmwareVersion, NvidiaPolicy, OcspRule, appraise_device_identities,
+    appraise_devices,
 };
 pub use policy::{
     Abi, AcceptedClass, AcceptedLevel, Advisory, Allowed, AllowedProviders, AppraisalPolicy,

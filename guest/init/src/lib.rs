@@ -10,6 +10,7 @@ pub mod confinement;
 pub mod control;
 pub mod disk;
 pub mod failure;
+pub mod gpu;
 pub mod image;
 pub mod modules;
 pub mod pseudo;

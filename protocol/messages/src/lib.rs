@@ -13,5 +13,6 @@ extern crate std;
 pub mod boot;
 pub mod engine_ipc;
 pub mod framing;
+pub mod gpu_socket;
 pub mod host_control;
 pub mod quote_socket;

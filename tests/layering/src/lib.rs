@@ -49,7 +49,8 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "init",
         &["protocol", "messages", "verifier", "sys", "attest"],
     ),
-    ("init-gpu", &["init"]),
+    ("gpu-evidence", &["protocol", "messages", "sys"]),
+    ("init-gpu", &["protocol", "verifier", "init"]),
     (
         "serve",
         &["protocol", "messages", "bounded-json", "sys", "attest"],
@@ -98,6 +99,10 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "init-research",
         &["protocol", "messages", "init", "attest", "sys", "probe"],
     ),
+    (
+        "gpu-evidence-research",
+        &["protocol", "messages", "gpu-evidence", "mock-tee"],
+    ),
     ("init-gpu-research", &["init", "init-research"]),
     (
         "serve-research",
@@ -138,6 +143,10 @@ pub const DEV_EDGES: &[(&str, &[&str])] = &[
         &["lite-server", "mock-tee", "research-anchors"],
     ),
     ("mock-tee", &["verifier", "research-anchors"]),
+    (
+        "gpu-evidence-research",
+        &["init", "init-gpu", "verifier", "research-anchors"],
+    ),
     ("research-anchors", &["mock-tee"]),
     ("cocoon-research", &["mock-tee"]),
     ("e2e", &["protocol", "contracts"]),
@@ -148,6 +157,7 @@ pub const UNSAFE_ROOMS: &[&str] = &[
     "guest/sys/src",
     "guest/engine/src/kernels",
     "guest/engine/cuda/src/driver/calls.rs",
+    "guest/gpu-evidence/src/nvml/calls.rs",
 ];
 
 /// The only files with names that are exported under `#[unsafe(no_mangle)]`: three functions each,

@@ -19,7 +19,14 @@ use layering::root;
 use layering::rows::{Row, rows};
 
 /// The programs, and the library with a trust decision, whose crates `guest/tcb.lock` explains.
-const EXPLAINED: &[&str] = &["init", "serve", "engine", "engine-cuda", "verifier"];
+const EXPLAINED: &[&str] = &[
+    "init",
+    "gpu-evidence",
+    "serve",
+    "engine",
+    "engine-cuda",
+    "verifier",
+];
 
 /// The packages whose programs are shipped.
 const SHIPPED: &[&str] = &[
@@ -27,6 +34,7 @@ const SHIPPED: &[&str] = &[
     "host-agent",
     "init",
     "init-gpu",
+    "gpu-evidence",
     "serve",
     "engine",
     "verifier-wasm",

@@ -106,6 +106,41 @@ pub fn appraise_devices(
     facts.ok_or(Rejection::GpuEvidenceMissing)
 }
 
+/// Appraises what devices show without any document of NVIDIA's: `docs/spec/gpu-evidence.md` §7 but
+/// its last step. For the machine that holds them, before it uses them; its result opens nothing,
+/// and says nothing of what devices measured. Answers about revocation are not looked at: the
+/// policy must tolerate that there are none.
+///
+/// # Errors
+/// The first [`Rejection`] in the order of §7.
+pub fn appraise_device_identities(
+    evidence: &GpuEvidence,
+    expected: &DeviceExpectations<'_>,
+    policy: &AppraisalPolicy,
+    anchors: &TrustAnchors,
+    at: UnixTime,
+) -> Result<(), Rejection> {
+    let terms = Terms::new(policy, anchors, at);
+    let mut checks = Checks::default();
+    plan(&places(evidence), terms, &mut checks);
+    if let Some(sets) = rules::matching_sets(evidence, expected.sets, &mut checks) {
+        let rule = terms.policy.nvidia.ocsp;
+        let answers = Answers::parse(ANSWERS, &[], rule, None, &mut checks);
+        let mut chains = ChainVerifier::new(terms, answers);
+        let expected = DeviceExpectations {
+            sets: &sets,
+            ..*expected
+        };
+        let devices = read_each(evidence, &expected, &mut chains, &mut checks);
+        checks.outcome()?;
+        // Every check passed, so every device was read: this refuses only if the two disagree.
+        if devices.len() != evidence.devices.len() {
+            return Err(Rejection::GpuEvidenceMissing);
+        }
+    }
+    checks.outcome()
+}
+
 /// `docs/spec/gpu-evidence.md` §7. `None` when a device cannot be read; whether they hold, the list
 /// of checks says.
 pub(crate) fn appraise(
@@ -141,13 +176,7 @@ fn appraise_each(
     checks: &mut Checks,
 ) -> Option<Vec<DeviceFacts>> {
     let places = places(evidence);
-    let mut devices = Vec::new();
-    for (place, device) in places.iter().zip(&evidence.devices) {
-        let nonce = expected.nonces.of(evidence.round, place.number);
-        let read = ReadDevice::read(*place, device, nonce, chains, checks);
-        devices.extend(read);
-    }
-    rules::check_together(&places, &devices, expected.sets, checks);
+    let devices = read_each(evidence, expected, chains, checks);
     let policy = &chains.terms.policy.nvidia;
     let mut shelf = Shelf::new(endorsements);
     let mut facts = Vec::new();
@@ -163,6 +192,24 @@ fn appraise_each(
         facts.extend(end.map(|end| facts_of(device, end)));
     }
     (facts.len() == places.len()).then_some(facts)
+}
+
+/// Those of the devices that can be read, each checked for itself and beside the others.
+fn read_each<'a>(
+    evidence: &'a GpuEvidence,
+    expected: &DeviceExpectations<'_>,
+    chains: &mut ChainVerifier<'_>,
+    checks: &mut Checks,
+) -> Vec<ReadDevice<'a>> {
+    let places = places(evidence);
+    let mut devices = Vec::new();
+    for (place, device) in places.iter().zip(&evidence.devices) {
+        let nonce = expected.nonces.of(evidence.round, place.number);
+        let read = ReadDevice::read(*place, device, nonce, chains, checks);
+        devices.extend(read);
+    }
+    rules::check_together(&places, &devices, expected.sets, checks);
+    devices
 }
 
 fn places(evidence: &GpuEvidence) -> Vec<Place> {

@@ -8,7 +8,7 @@ use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode, 
 use protocol::reference_values::DeviceSet;
 use verifier::{
     AppraisalPolicy, DeviceExpectations, DeviceFacts, DeviceNonces, Rejection, TrustAnchors,
-    UnixTime, Weakness, appraise_devices,
+    UnixTime, Weakness, appraise_device_identities, appraise_devices,
 };
 
 use crate::world::NOW;
@@ -100,6 +100,51 @@ fn single_gpus_pass_up_to_their_manifests() {
     let set = one(GpuMode::MultiPass);
     let reached = without_manifests(SINGLE_NEWER, NEWER_NONCE, set, &tolerant());
     assert_eq!(reached, Err(Rejection::RimMissing));
+}
+
+/// As a machine appraises its own devices, before it uses them.
+fn from_within(bytes: &[u8], nonce: &str, set: DeviceSet) -> Result<(), Rejection> {
+    let evidence = GpuEvidence::decode(bytes).unwrap();
+    let nonce: GpuNonce = nonce.parse().unwrap();
+    let expected = DeviceExpectations {
+        nonces: DeviceNonces::Given(&vec![nonce; evidence.devices.len()]),
+        sets: &[set],
+        ocsp_nonce: None,
+    };
+    let (policy, anchors) = (tolerant(), TrustAnchors::PRODUCTION);
+    appraise_device_identities(&evidence, &expected, &policy, &anchors, UnixTime(NOW))
+}
+
+#[test]
+fn from_within_their_machine_genuine_devices_pass_without_manifests() {
+    let single = one(GpuMode::SinglePass);
+    assert_eq!(from_within(BOARD, BOARD_NONCE, WHOLE_BOARD), Ok(()));
+    assert_eq!(from_within(SINGLE, SINGLE_NONCE, single), Ok(()));
+    let several = one(GpuMode::MultiPass);
+    assert_eq!(from_within(SINGLE_NEWER, NEWER_NONCE, several), Ok(()));
+}
+
+#[test]
+fn from_within_their_machine_every_step_before_the_manifests_still_refuses() {
+    let single = one(GpuMode::SinglePass);
+    for (bytes, nonce, set, refusal) in [
+        (SINGLE, BOARD_NONCE, single, Rejection::GpuNonce),
+        (
+            BAD_SIGNATURE,
+            SINGLE_NONCE,
+            single,
+            Rejection::GpuSignatureInvalid,
+        ),
+        (
+            SINGLE,
+            SINGLE_NONCE,
+            one(GpuMode::MultiPass),
+            Rejection::GpuMode,
+        ),
+        (SINGLE, SINGLE_NONCE, WHOLE_BOARD, Rejection::GpuCount),
+    ] {
+        assert_eq!(from_within(bytes, nonce, set), Err(refusal));
+    }
 }
 
 #[test]

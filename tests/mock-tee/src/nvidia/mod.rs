@@ -7,7 +7,7 @@ mod lie;
 mod manifest;
 mod report;
 
-use protocol::digest::{BootId, OcspNonce};
+use protocol::digest::{BootId, GpuNonce, OcspNonce};
 use protocol::gpu_evidence::{
     DeviceEvidence, DeviceKind, GpuEndorsements, GpuEvidence, GpuMode, device_nonce,
 };
@@ -76,18 +76,43 @@ impl Board {
     /// Only when a certificate or key cannot be made.
     pub fn evidence(&self, boot_id: &BootId, round: u32) -> Result<GpuEvidence, MockTeeError> {
         let one = |(index, device): (u32, Device)| {
-            let nonce = device_nonce(boot_id, round, index);
-            Ok(DeviceEvidence {
-                kind: device.kind,
-                report: report::report(self, device, nonce)?,
-                chain: chain::chain(device)?,
-            })
+            self.answer_of(device, device_nonce(boot_id, round, index))
         };
         let devices = (0..).zip(self.devices()).map(one);
         Ok(GpuEvidence {
             round,
             devices: devices.collect::<Result<_, MockTeeError>>()?,
         })
+    }
+
+    /// What the device at a place says to a nonce; `None` where there is no device.
+    ///
+    /// # Errors
+    /// Only when a certificate or key cannot be made.
+    pub fn answer(
+        &self,
+        index: usize,
+        nonce: GpuNonce,
+    ) -> Result<Option<DeviceEvidence>, MockTeeError> {
+        let devices = self.devices();
+        let device = devices.get(index).copied();
+        device
+            .map(|device| self.answer_of(device, nonce))
+            .transpose()
+    }
+
+    fn answer_of(&self, device: Device, nonce: GpuNonce) -> Result<DeviceEvidence, MockTeeError> {
+        Ok(DeviceEvidence {
+            kind: device.kind,
+            report: report::report(self, device, nonce)?,
+            chain: chain::chain(device)?,
+        })
+    }
+
+    /// How many GPUs there are.
+    #[must_use]
+    pub const fn gpus(&self) -> u8 {
+        self.gpus
     }
 
     /// What the host staples for them, as of a time in seconds since 1970.
