@@ -14,13 +14,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use client::local::{LocalPort, Notice};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use peer::{Answering, DEPOSIT, MODEL, Peer, Script, Seen, Stage, WHOLE_COST, WORDS, enough};
+use peer::{
+    Answering, DEPOSIT, MODEL, PRICES, PROMPT_TOKENS, Peer, Script, Seen, Stage, WHOLE_COST, WORDS,
+    enough, vector,
+};
 use protocol::nano::Nano;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -116,6 +121,71 @@ fn chat(stream: bool) -> Value {
 fn code(body: &str) -> String {
     let value: Value = serde_json::from_str(body).unwrap();
     value["error"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn vectors_come_as_openai_clients_parse_them_and_cost_their_tokens() {
+    let mut port = Port::open(Script::default(), enough()).await;
+    let numbers = |at: usize| json!([at as f32 + 0.5, -1.0]);
+    let coded = |at: usize| json!(STANDARD.encode(vector(at)));
+    for (format, written) in [
+        (Value::Null, numbers as fn(usize) -> Value),
+        (json!("float"), numbers),
+        (json!("base64"), coded),
+    ] {
+        let body = json!({ "model": MODEL, "input": ["a", "b"], "encoding_format": format });
+        let request = port.request(Method::POST, "/v1/embeddings", &body);
+        let (status, answer) = port.send(request).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let entry = |at| json!({ "object": "embedding", "index": at, "embedding": written(at) });
+        let expected = json!({
+            "object": "list",
+            "data": [entry(0), entry(1)],
+            "model": MODEL,
+            "usage": { "prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS },
+        });
+        assert_eq!(answer, expected);
+        let Some(Notice::Settled { charged, .. }) = port.notices.recv().await else {
+            panic!("no receipt");
+        };
+        assert_eq!(
+            charged,
+            u128::from(PROMPT_TOKENS) * u128::from(PRICES.prompt)
+        );
+        let sent = port.peer.seen.lock().unwrap().bodies.pop().unwrap();
+        assert_eq!(sent.trim_ascii_end(), body.to_string().as_bytes());
+        assert_eq!(sent.len(), 1024);
+    }
+}
+
+#[tokio::test]
+async fn vectors_with_a_receipt_over_others_are_not_handed_on() {
+    let script = Script {
+        receipt: |receipt| receipt.response.0[0] ^= 1,
+        ..Script::default()
+    };
+    let port = Port::open(script, enough()).await;
+    let body = json!({ "model": MODEL, "input": "a" });
+    let request = port.request(Method::POST, "/v1/embeddings", &body);
+    let (status, answer) = port.send(request).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(code(&answer), "receipt-response");
+}
+
+#[tokio::test]
+async fn a_request_for_vectors_that_could_not_be_checked_is_not_sent() {
+    let port = Port::open(Script::default(), enough()).await;
+    for (member, value) in [("input", json!([])), ("encoding_format", json!("int8"))] {
+        let mut body = json!({ "model": MODEL, "input": "a" });
+        body[member] = value;
+        let request = port.request(Method::POST, "/v1/embeddings", &body);
+        let (status, answer) = port.send(request).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"]["param"], member);
+    }
+    assert!(port.peer.seen.lock().unwrap().bodies.is_empty());
 }
 
 #[tokio::test]

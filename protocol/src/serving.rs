@@ -3,14 +3,14 @@
 //!
 //! The connection speaks HTTP/2; everything here travels inside TLS, after appraisal.
 
-use alloc::string::String;
-
 use serde::{Deserialize, Serialize};
 
 /// OpenAI's path for chat completions.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
 /// OpenAI's path for texts that are to be continued.
 pub const COMPLETIONS_PATH: &str = "/v1/completions";
+/// OpenAI's path for vectors of texts.
+pub const EMBEDDINGS_PATH: &str = "/v1/embeddings";
 /// OpenAI's path for the list of models.
 pub const MODELS_PATH: &str = "/v1/models";
 /// Whether the machine can answer, as usual servers tell it.
@@ -50,7 +50,7 @@ pub struct Progress {
     /// Completion tokens delivered on this stream so far.
     pub completion_tokens: u32,
     /// Cost of this stream so far, nano units, decimal.
-    pub charged: String,
+    pub charged: alloc::string::String,
 }
 
 /// The end of a stream: the signed receipt, encoded, base64.
@@ -58,5 +58,5 @@ pub struct Progress {
 #[serde(deny_unknown_fields)]
 pub struct ReceiptEvent {
     /// An encoded [`crate::receipt::SignedReceipt`], base64 with padding.
-    pub receipt: String,
+    pub receipt: alloc::string::String,
 }

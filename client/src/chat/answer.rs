@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use super::calls::{CallReader, Syntax};
 use super::events::{Chunk, Event, EventReader, StreamError, member_name, stable_code};
 use super::spoken::Spoken;
+use super::vectors::VectorCount;
 use super::{AskError, Asked, ChatRequest, Probabilities, Till};
 use crate::channel::RequestError;
 use crate::payment::{
@@ -73,7 +74,9 @@ pub struct Answering {
     body: Incoming,
     reader: EventReader,
     events: VecDeque<Event>,
-    text: Zeroizing<String>,
+    /// The text so far, or the bytes of all vectors.
+    text: Zeroizing<Vec<u8>>,
+    vectors: Option<VectorCount>,
     finish: Option<FinishReason>,
     settled: Option<Settled>,
 }
@@ -88,11 +91,7 @@ impl Answering {
     ) -> Result<Self, AskError> {
         let salt = Salt(*attester.surroundings.random()?);
         let context = session.configuration().limits.context_tokens;
-        let terms = StreamTerms {
-            prices: model.prices,
-            prompt_tokens: prompt_bound(request.body().len(), context),
-            completion_tokens: request.sampling().max_tokens.unwrap_or(context),
-        };
+        let terms = terms(model, request, context);
         let place = Place {
             till,
             stream: till.begin(terms)?,
@@ -127,7 +126,8 @@ impl Answering {
             body: response.into_body(),
             reader: EventReader::default(),
             events: VecDeque::new(),
-            text: Zeroizing::new(String::new()),
+            text: Zeroizing::default(),
+            vectors: request.vectors().map(VectorCount::of),
             finish: None,
             settled: None,
         })
@@ -210,13 +210,20 @@ impl Answering {
     }
 
     fn count(&mut self, chunk: &Chunk) -> Result<(), AskError> {
+        if let Some(vectors) = &mut self.vectors {
+            self.finish = vectors.take(chunk, &mut self.text)?;
+            return Ok(());
+        }
+        if chunk.vector.is_some() {
+            return Err(StreamError::Malformed.into());
+        }
         let asked = self.request.alternatives();
         if !Probabilities::answer(chunk.probabilities, asked, chunk.text.is_some()) {
             return Err(StreamError::Malformed.into());
         }
         if let Some(text) = &chunk.text {
             self.till.record(self.stream)?;
-            self.text.push_str(text);
+            self.text.extend_from_slice(text.as_bytes());
         }
         if chunk.finish.is_some() {
             self.finish = chunk.finish;
@@ -254,7 +261,7 @@ impl Answering {
             model: self.model.verity.model_digest(),
             prices: self.model.prices,
             request: request_digest(&self.salt, self.request.body()),
-            response: response_digest(&self.salt, self.text.as_bytes()),
+            response: response_digest(&self.salt, &self.text),
             sampling: *self.request.sampling(),
             stream: self.till.of_stream(self.stream)?,
             finish: self.finish,
@@ -316,6 +323,23 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.till.abandon(self.stream);
+    }
+}
+
+/// What a request can come to at most. Of vectors, each input has a context of its own, and no
+/// token follows the prompt.
+fn terms(model: &ModelEntry, request: &ChatRequest, context: u32) -> StreamTerms {
+    let (prompt, completion) = match request.vectors() {
+        None => (context, request.sampling().max_tokens.unwrap_or(context)),
+        Some(asked) => {
+            let inputs = u32::try_from(asked.inputs).unwrap_or(u32::MAX);
+            (context.saturating_mul(inputs), 0)
+        }
+    };
+    StreamTerms {
+        prices: model.prices,
+        prompt_tokens: prompt_bound(request.body().len(), prompt),
+        completion_tokens: completion,
     }
 }
 

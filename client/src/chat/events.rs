@@ -9,8 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use protocol::receipt::FinishReason;
 use protocol::serving::{PROGRESS_EVENT, Progress, RECEIPT_EVENT, ReceiptEvent};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::probabilities::{Probabilities, WireLogprobs};
+use super::vectors::Vector;
 
 /// A line of the stream is at most this long: one piece of text with every byte escaped.
 const MAX_LINE_BYTES: usize = 512 * 1024;
@@ -46,6 +48,8 @@ pub struct Chunk {
     pub finish: Option<FinishReason>,
     /// What it tells of its token's probability.
     pub probabilities: Option<Probabilities>,
+    /// The vector that it is, if it is one.
+    pub vector: Option<Vector>,
 }
 
 impl core::fmt::Debug for Chunk {
@@ -182,6 +186,9 @@ struct WireChunk {
     error: Option<WireError>,
     #[serde(default)]
     choices: Vec<WireChoice>,
+    /// In the chunk of a vector.
+    index: Option<u64>,
+    embedding: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -217,6 +224,14 @@ fn parse_chunk(json: String) -> Result<Event, StreamError> {
     let (choice, None) = (choices.next(), choices.next()) else {
         return Err(StreamError::Malformed);
     };
+    let vector = match (chunk.embedding, chunk.index, &choice) {
+        (None, _, _) => None,
+        (Some(text), Some(index), None) => {
+            let text = Zeroizing::new(text);
+            Some(Vector::read(index, &text).ok_or(StreamError::Malformed)?)
+        }
+        (Some(_), _, _) => return Err(StreamError::Malformed),
+    };
     let (mut text, mut finish, mut probabilities) = (None, None, None);
     if let Some(choice) = choice {
         let opens = choice.delta.role.is_some()
@@ -244,6 +259,7 @@ fn parse_chunk(json: String) -> Result<Event, StreamError> {
         text,
         finish,
         probabilities,
+        vector,
     }))
 }
 

@@ -13,6 +13,7 @@ mod request;
 mod spoken;
 mod standing;
 mod till;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub(crate) use request::members;
 pub use request::{Asked, ChatRequest, ChatRequestError, Delivery, Question};
 pub use standing::{Connected, Standing};
 pub use till::Till;
+pub use vectors::{Vector, VectorEncoding};
 
 /// Why there is no answer, or not the whole of it.
 #[derive(Debug, thiserror::Error)]

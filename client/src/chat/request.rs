@@ -6,11 +6,12 @@
 use core::fmt;
 
 use bytes::Bytes;
-use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, MAX_REQUEST_BYTES};
+use protocol::serving::{CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, MAX_REQUEST_BYTES};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::calls::Offered;
+use super::vectors::{UNSAMPLED, VectorEncoding, VectorsAsked};
 use crate::payment::RequestedSampling;
 
 /// Bodies are multiples of so many bytes; so is the greatest, [`MAX_REQUEST_BYTES`].
@@ -45,13 +46,15 @@ impl ChatRequestError {
     }
 }
 
-/// Which of OpenAI's two ways to ask it is.
+/// Which of OpenAI's ways to ask it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// A chat is to be answered.
     Chat,
     /// A text is to be continued.
     Text,
+    /// Vectors are wanted.
+    Vectors(VectorEncoding),
 }
 
 impl Asked {
@@ -61,6 +64,7 @@ impl Asked {
         match self {
             Self::Chat => CHAT_PATH,
             Self::Text => COMPLETIONS_PATH,
+            Self::Vectors(_) => EMBEDDINGS_PATH,
         }
     }
 }
@@ -83,6 +87,7 @@ pub struct ChatRequest {
     sampling: RequestedSampling,
     alternatives: Option<u8>,
     offered: Option<Offered>,
+    vectors: Option<VectorsAsked>,
     delivery: Delivery,
 }
 
@@ -139,6 +144,27 @@ impl ChatRequest {
     /// See [`ChatRequestError`].
     pub fn of_openai(asked: Asked, body: &Bytes) -> Result<Self, ChatRequestError> {
         Self::of_read(asked, body, members(body)?)
+    }
+
+    /// A request for vectors as an OpenAI client posts it, with spaces after it.
+    ///
+    /// # Errors
+    /// See [`ChatRequestError`].
+    pub fn of_embeddings(body: &Bytes) -> Result<Self, ChatRequestError> {
+        let members = members(body)?;
+        let member = "model";
+        let model = members.get(member).and_then(Value::as_str);
+        let vectors = VectorsAsked::of(&members)?;
+        Ok(Self {
+            asked: Asked::Vectors(vectors.encoding),
+            body: padded(body.to_vec()),
+            model: model.ok_or(ChatRequestError::Member { member })?.to_owned(),
+            sampling: UNSAMPLED,
+            alternatives: None,
+            offered: None,
+            vectors: Some(vectors),
+            delivery: Delivery::Whole,
+        })
     }
 
     /// The same of a body whose members were read already.
@@ -206,7 +232,7 @@ impl ChatRequest {
         };
         let offered = match asked {
             Asked::Chat => Offered::of(&object),
-            Asked::Text => None,
+            Asked::Text | Asked::Vectors(_) => None,
         };
         let body = serde_json::to_vec(&object).map_err(|_| ChatRequestError::NotAnObject)?;
         if body.len() > MAX_REQUEST_BYTES {
@@ -219,6 +245,7 @@ impl ChatRequest {
             sampling,
             alternatives: alternatives(&object),
             offered,
+            vectors: None,
             delivery,
         })
     }
@@ -256,6 +283,11 @@ impl ChatRequest {
     /// The functions that may be called in its answer, if any may.
     pub(super) const fn offered(&self) -> Option<&Offered> {
         self.offered.as_ref()
+    }
+
+    /// The vectors that it asks for, if it does.
+    pub(super) const fn vectors(&self) -> Option<VectorsAsked> {
+        self.vectors
     }
 
     /// How the asker wants the answer.

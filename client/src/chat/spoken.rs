@@ -43,6 +43,7 @@ impl Spoken {
                     text: Some(told),
                     finish: None,
                     probabilities: None,
+                    vector: None,
                 });
             }
             if reason == FinishReason::Stop && reader.calls() > 0 {

@@ -25,7 +25,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::receipt::TokenCounts;
 use protocol::serving::{
-    CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, MAX_REQUEST_BYTES, METRICS_PATH, MODELS_PATH,
+    CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, HEALTH_PATH, MAX_REQUEST_BYTES, METRICS_PATH,
+    MODELS_PATH,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -179,6 +180,7 @@ impl LocalPort {
                 let answered = self.respond(request).await;
                 answered.map_err(renamed)
             }
+            (&Method::POST, EMBEDDINGS_PATH, _) => self.embed(request).await,
             // Healthy is a port behind which a machine is attested now, and can answer.
             (&Method::GET, HEALTH_PATH, _) => {
                 let health = self.chat.health().await;
@@ -202,8 +204,8 @@ impl LocalPort {
             }
             (
                 _,
-                CHAT_PATH | COMPLETIONS_PATH | RESPONSES_PATH | MODELS_PATH | HEALTH_PATH
-                | METRICS_PATH,
+                CHAT_PATH | COMPLETIONS_PATH | EMBEDDINGS_PATH | RESPONSES_PATH | MODELS_PATH
+                | HEALTH_PATH | METRICS_PATH,
                 _,
             ) => Err(Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -240,6 +242,12 @@ impl LocalPort {
             Delivery::Streamed => Ok(self.stream(answering)),
             Delivery::Whole => self.whole(answering).await,
         }
+    }
+
+    async fn embed(&self, request: Request<Incoming>) -> Result<Response<LocalBody>, Refusal> {
+        self.tally.asked(EMBEDDINGS_PATH);
+        let request = ChatRequest::of_embeddings(&read(request).await?);
+        self.ask_one(&request.map_err(Refusal::of_request)?).await
     }
 
     async fn ask_several(

@@ -168,6 +168,7 @@ pub(super) struct WholeAnswer {
     finish: Value,
     text: Zeroizing<String>,
     calls: Vec<Value>,
+    vectors: Vec<Value>,
     /// What was told of the probabilities of its tokens, where anything was.
     logprobs: Option<Vec<Value>>,
 }
@@ -183,6 +184,7 @@ impl WholeAnswer {
             finish: Value::Null,
             text: Zeroizing::default(),
             calls: Vec::new(),
+            vectors: Vec::new(),
             logprobs: None,
         }
     }
@@ -190,6 +192,14 @@ impl WholeAnswer {
     pub(super) fn add(&mut self, chunk: &Chunk) {
         if let Some(text) = &chunk.text {
             self.text.push_str(text);
+        }
+        if let (Asked::Vectors(encoding), Some(vector)) = (self.asked, &chunk.vector) {
+            self.vectors.push(json!({
+                "object": "embedding",
+                "index": self.vectors.len(),
+                "embedding": vector.written(encoding),
+            }));
+            return;
         }
         // `events` read it as JSON already.
         let Ok(mut value) = serde_json::from_str::<Value>(&chunk.json) else {
@@ -237,6 +247,14 @@ impl WholeAnswer {
                 ("chat.completion", "message", message)
             }
             Asked::Text => ("text_completion", "text", json!(text)),
+            Asked::Vectors(_) => {
+                return json!({
+                    "object": "list",
+                    "data": self.vectors,
+                    "model": self.model,
+                    "usage": self.usage,
+                });
+            }
         };
         json!({
             "id": self.id,

@@ -47,8 +47,8 @@ use protocol::reference_values::{
     ExpectedRegisters, ImageVersion, ModelReference, Profile, ReferenceValues, ShapeReference,
 };
 use protocol::serving::{
-    CALLS_HEADER, CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, Progress, SALT_HEADER, VOUCHER_HEADER,
-    VOUCHER_PATH,
+    CALLS_HEADER, CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, HEALTH_PATH, Progress, SALT_HEADER,
+    VOUCHER_HEADER, VOUCHER_PATH,
 };
 use protocol::statement::{Role, Statement, models_digest};
 use protocol::tee::{EvidenceClass, TeeKind};
@@ -368,7 +368,7 @@ impl Peer {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response
             }
-            CHAT_PATH | COMPLETIONS_PATH => {
+            CHAT_PATH | COMPLETIONS_PATH | EMBEDDINGS_PATH => {
                 let voucher = STANDARD.decode(&head.headers[VOUCHER_HEADER]).unwrap();
                 let voucher = SignedVoucher::decode(&voucher).unwrap();
                 self.seen.lock().unwrap().header_vouchers.push(voucher);
@@ -476,6 +476,12 @@ impl Peer {
         let request: serde_json::Value = serde_json::from_slice(body).unwrap();
         let of_text = request["prompt"].is_string();
         let mut stream = String::new();
+        let inputs = inputs_of(&request);
+        if inputs > 0 {
+            let salt: Salt = headers[SALT_HEADER].to_str().unwrap().parse().unwrap();
+            let receipt = self.receipt(&salt, body, voucher, statement, tokens(0), sequence);
+            return self.vectors(inputs, &tokens(0), &receipt);
+        }
         if !of_text {
             let role = json!({ "role": "assistant", "content": "" });
             stream.push_str(&chunk(&role, json!(null), None));
@@ -515,6 +521,24 @@ impl Peer {
         }
         stream.push_str("data: [DONE]\n\n");
         stream
+    }
+
+    /// The stream of this many vectors.
+    fn vectors(&self, inputs: usize, tokens: &TokenCounts, receipt: &str) -> String {
+        let told = progress(tokens, self.script.progress);
+        let mut stream = told.clone();
+        for at in 0..inputs {
+            let coded = STANDARD.encode(vector(at));
+            let chunk = json!({ "object": "embedding", "index": at, "embedding": coded });
+            stream.push_str(&format!("data: {chunk}\n\n"));
+        }
+        let usage = json!({ "prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS });
+        let rest = json!({ "object": "list", "model": MODEL, "usage": usage });
+        let receipt = json!({ "receipt": receipt });
+        format!(
+            "{stream}data: {rest}\n\n{told}\
+             event: cocoon.receipt\ndata: {receipt}\n\ndata: [DONE]\n\n"
+        )
     }
 
     /// The signed receipt, base64.
@@ -565,6 +589,12 @@ impl Peer {
             previous: held.1,
             host_time: self.world.now().0,
         };
+        let inputs = inputs_of(&serde_json::from_slice(body).unwrap());
+        if inputs > 0 {
+            let all: Vec<u8> = (0..inputs).flat_map(vector).collect();
+            receipt.response = response_digest(salt, &all);
+            (receipt.sampling.seed, receipt.sampling.max_tokens) = (0, 1);
+        }
         (self.script.receipt)(&mut receipt);
         *held = (receipt.sequence + 1, receipt.digest());
         let signed = receipt.sign(&SigningKey::from_bytes(&self.script.receipt_seed));
@@ -578,6 +608,20 @@ impl Peer {
     pub fn paths(&self) -> Vec<String> {
         self.seen.lock().unwrap().paths.clone()
     }
+}
+
+/// How many vectors a request asks for, all of them of texts.
+fn inputs_of(request: &serde_json::Value) -> usize {
+    let input = &request["input"];
+    input
+        .as_array()
+        .map_or(usize::from(input.is_string()), Vec::len)
+}
+
+/// The vector of the input at this place.
+pub fn vector(at: usize) -> Vec<u8> {
+    let elements = [f32::from(u8::try_from(at).unwrap()) + 0.5, -1.0];
+    elements.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// A refusal of this status and code.

@@ -72,6 +72,10 @@ pub(crate) struct Tiny {
     pub(crate) poisoned: Option<usize>,
     /// The name of the first special token, number 258.
     pub(crate) special: &'static str,
+    /// How its hidden states become vectors, by llama.cpp's number.
+    pub(crate) pooling: Option<u32>,
+    /// Whether token 259 ends each text.
+    pub(crate) closes: bool,
 }
 
 pub(crate) const TINY_WIDTH: usize = 96;
@@ -92,6 +96,8 @@ impl Default for Tiny {
             context: 256,
             poisoned: None,
             special: "<|a|>",
+            pooling: None,
+            closes: false,
         }
     }
 }
@@ -128,7 +134,7 @@ impl Tiny {
             .collect();
         tokens.extend(["ab", "abc", self.special, "<|e|>"].map(String::from));
         let kinds = (0..tokens.len()).map(|at| Value::I32(if at < 258 { 1 } else { 3 }));
-        vec![
+        let mut metadata = vec![
             ("general.architecture", text("llama")),
             ("llama.block_count", number(TINY_LAYERS as u32)),
             ("llama.context_length", number(self.context)),
@@ -153,8 +159,13 @@ impl Tiny {
                 Value::Array(vec![text("a b"), text("ab c")]),
             ),
             ("tokenizer.ggml.eos_token_id", number(259)),
-            ("tokenizer.chat_template", text(TINY_TEMPLATE)),
-        ]
+            ("tokenizer.ggml.add_eos_token", Value::Bool(self.closes)),
+        ];
+        metadata.push(match self.pooling {
+            Some(pooling) => ("llama.pooling_type", number(pooling)),
+            None => ("tokenizer.chat_template", text(TINY_TEMPLATE)),
+        });
+        metadata
     }
 
     fn tensors(&self) -> Vec<(String, QTensor)> {

@@ -15,6 +15,7 @@ use messages::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
 use protocol::codec::DecodeError;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::embedder::Embedder;
 use crate::load::Model;
 use crate::model::with_runner;
 use crate::scheduler::Scheduler;
@@ -56,6 +57,25 @@ impl IpcError {
     }
 }
 
+/// serve used a request number that is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RepeatedRequest;
+
+/// Who computes: answers (`scheduler`), or vectors (`embedder`).
+pub(crate) trait Desk {
+    /// Whether nothing can be computed before another request comes.
+    fn is_idle(&self) -> bool;
+    /// Takes what serve wants; returns what to answer at once.
+    ///
+    /// # Errors
+    /// `RepeatedRequest`.
+    fn take(&mut self, request: EngineRequest) -> Result<Option<EngineEvent>, RepeatedRequest>;
+    /// What is ready and granted.
+    fn sample(&mut self) -> Vec<EngineEvent>;
+    /// Computes the next rows.
+    fn advance(&mut self) -> Vec<EngineEvent>;
+}
+
 /// Says that the model is loaded, then answers until serve closes the socket.
 ///
 /// # Errors
@@ -68,8 +88,16 @@ pub fn answer(model: &Model, ipc: UnixStream, threads: NonZeroUsize) -> Result<(
         .name("requests".into())
         .spawn(move || read_requests(&reader, &sender))
         .map_err(|_| IpcError::Thread)?;
-    let result = with_runner(&model.weights, model.kernels, threads, |runner| {
-        answer_all(Scheduler::new(model, runner), model, &requests, &ipc)
+    let result = with_runner(&model.weights, model.kernels, threads, |runner| match model
+        .weights
+        .shape
+        .pooling
+    {
+        None => answer_all(Scheduler::new(model, runner), model, &requests, &ipc),
+        Some(pooling) => {
+            let embedder = Embedder::new(model, pooling, runner);
+            answer_all(embedder, model, &requests, &ipc)
+        }
     });
     // Wakes the reader, whatever it waits for; the result is the peer's affair.
     let _closed = ipc.shutdown(Shutdown::Both);
@@ -77,7 +105,7 @@ pub fn answer(model: &Model, ipc: UnixStream, threads: NonZeroUsize) -> Result<(
 }
 
 fn answer_all(
-    mut scheduler: Scheduler<'_, '_>,
+    mut desk: impl Desk,
     model: &Model,
     requests: &Receiver<Result<EngineRequest, IpcError>>,
     ipc: &UnixStream,
@@ -86,7 +114,7 @@ fn answer_all(
     send(ipc, vec![EngineEvent::Loaded { context_tokens }])?;
     loop {
         loop {
-            let request = if scheduler.is_idle() {
+            let request = if desk.is_idle() {
                 requests.recv().map_err(|_| TryRecvError::Disconnected)
             } else {
                 requests.try_recv()
@@ -96,13 +124,12 @@ fn answer_all(
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Ok(()),
             };
-            let answered = scheduler
-                .take(request)
-                .map_err(|_| IpcError::RepeatedRequest)?;
+            let answered = desk.take(request);
+            let answered = answered.map_err(|RepeatedRequest| IpcError::RepeatedRequest)?;
             send(ipc, answered.into_iter().collect())?;
         }
-        send(ipc, scheduler.sample())?;
-        send(ipc, scheduler.advance())?;
+        send(ipc, desk.sample())?;
+        send(ipc, desk.advance())?;
     }
 }
 
@@ -133,6 +160,7 @@ fn wipe(event: EngineEvent) {
                 candidate.bytes.zeroize();
             }
         }
+        EngineEvent::Embedded { mut vector, .. } => vector.0.zeroize(),
         EngineEvent::Loaded { .. }
         | EngineEvent::Admitted { .. }
         | EngineEvent::Prefilled { .. }

@@ -8,6 +8,7 @@
 mod answer;
 pub mod bench;
 mod calls;
+mod embedder;
 #[cfg(test)]
 mod fixture;
 mod form;

@@ -9,10 +9,10 @@ use crate::calls;
 use crate::format::Vocabulary;
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
-use crate::model::{Shape, Weights};
+use crate::model::{Pooling, Shape, Weights};
 use crate::refusal::ModelError;
 use crate::template::Template;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{ADD_END, Tokenizer};
 
 /// A model in anonymous memory.
 pub struct Model {
@@ -22,6 +22,17 @@ pub struct Model {
     pub(crate) kernels: Kernels,
     /// Made for the first answer that must have a form.
     pub(crate) vocabulary: OnceLock<Vocabulary>,
+}
+
+const TEMPLATE: &str = "tokenizer.chat_template";
+
+/// The token after a text: a model that goes on after a text has none, and the one that it is must
+/// be found by its name in no text of a client.
+fn check_close(tokenizer: &Tokenizer, pooling: Option<Pooling>) -> Result<(), ModelError> {
+    let sound = tokenizer
+        .close()
+        .is_none_or(|name| pooling.is_some() && tokenizer.special(name).is_some());
+    sound.then_some(()).ok_or(ModelError::Key { key: ADD_END })
 }
 
 impl std::fmt::Debug for Model {
@@ -39,7 +50,12 @@ impl Model {
         let mut file = ModelFile::open(file)?;
         let shape = Shape::read(&file)?;
         let tokenizer = Tokenizer::read(&file)?;
-        let source = file.text("tokenizer.chat_template")?;
+        let source = match shape.pooling {
+            None => file.text(TEMPLATE)?,
+            // No chat is ever put to it.
+            Some(_) => "",
+        };
+        check_close(&tokenizer, shape.pooling)?;
         let template = Template::compile(source, tokenizer.frame())?;
         let weights = Weights::read(&mut file, shape)?;
         Ok(Self {

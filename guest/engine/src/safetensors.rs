@@ -70,6 +70,9 @@ fn headers(file: &mut File) -> Result<Vec<Tensor>, ModelError> {
 
 impl TensorSource for WeightFiles {
     fn naming(&self) -> Naming {
+        if self.tensors.contains_key("embed_tokens.weight") {
+            return Naming::Headless;
+        }
         Naming::Transformers
     }
 

@@ -6,15 +6,17 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    ChatMessage, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start, Tool,
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start, Tool,
 };
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::answer::{Sampler, StopHolder, Utf8Holder};
 use crate::calls;
+use crate::embedder;
 use crate::form::{self, Rejected};
 use crate::format::Follower;
+use crate::ipc::{Desk, RepeatedRequest};
 use crate::load::Model;
 use crate::model::{Geometry, PAGE, Row, Runner, pages_for};
 use crate::prefix::{PrefixCache, Quotas};
@@ -22,9 +24,9 @@ use crate::stream::{Next, Outcome, Stream};
 use crate::tokenizer::{EncodeError, Piece};
 
 /// Answers at once.
-const MAX_STREAMS: usize = 32;
+pub(crate) const MAX_STREAMS: usize = 32;
 /// Memory of all caches together, in bytes.
-const CACHE_BYTES: usize = 512 << 20;
+pub(crate) const CACHE_BYTES: usize = 512 << 20;
 /// What of it may be kept of answers that ended: one part in so many, and of one client's.
 const KEPT_SHARE: usize = 2;
 /// See `KEPT_SHARE`.
@@ -34,11 +36,7 @@ pub(crate) const PROMPT_ROWS_ALONE: usize = 32;
 /// Prompt rows of a step beside answers that are being written.
 const PROMPT_ROWS_BESIDE: usize = 8;
 /// Prompt tokens after which progress is reported before the prompt is done.
-const REPORT_TOKENS: usize = 256;
-
-/// serve used a request number that is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RepeatedRequest;
+pub(crate) const REPORT_TOKENS: usize = 256;
 
 /// All answers of an engine.
 pub(crate) struct Scheduler<'a, 'w> {
@@ -73,56 +71,6 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             }),
             page_limit,
             turn: 0,
-        }
-    }
-
-    /// Whether nothing can be computed before another request comes.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.streams.iter().all(|stream| match stream.next {
-            Next::Prompt { .. } | Next::Compute(_) => false,
-            Next::Sample(_) => stream.grant == 0,
-        })
-    }
-
-    /// Takes what serve wants; returns what to answer at once.
-    ///
-    /// # Errors
-    /// `RepeatedRequest`.
-    pub(crate) fn take(
-        &mut self,
-        request: EngineRequest,
-    ) -> Result<Option<EngineEvent>, RepeatedRequest> {
-        match request {
-            EngineRequest::Start(start) => {
-                if self.find(start.request).is_some() {
-                    return Err(RepeatedRequest);
-                }
-                Ok(Some(self.start(start)))
-            }
-            EngineRequest::Grant { request, tokens } => {
-                if let Some(stream) = self.find(request) {
-                    stream.grant = stream.grant.saturating_add(tokens);
-                    stream.granted |= tokens > 0;
-                }
-                Ok(None)
-            }
-            EngineRequest::Cancel { request } => {
-                let tokens = self.find(request).map(|stream| count(stream.written.len()));
-                self.close(request);
-                Ok(tokens.map(|completion_tokens| EngineEvent::Finished {
-                    request,
-                    reason: FinishReason::Cancelled,
-                    completion_tokens,
-                }))
-            }
-            EngineRequest::Forget { client } => {
-                self.kept.forget(client);
-                let streams = self.streams.iter_mut();
-                streams
-                    .filter(|stream| stream.client == Some(client))
-                    .for_each(|stream| stream.client = None);
-                Ok(None)
-            }
         }
     }
 
@@ -285,80 +233,6 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         self.kept.keep(client, &tokens, pages);
     }
 
-    /// Samples for every answer that is ready and holds a grant.
-    pub(crate) fn sample(&mut self) -> Vec<EngineEvent> {
-        let ready = self.streams.iter_mut().filter(|stream| stream.is_ready());
-        let mut ready: Vec<&mut Stream> = ready.collect();
-        if ready.is_empty() {
-            return Vec::new();
-        }
-        let hidden = ready.iter().filter_map(|stream| match &stream.next {
-            Next::Sample(hidden) => Some(hidden.as_slice()),
-            Next::Prompt { .. } | Next::Compute(_) => None,
-        });
-        let logits = self.runner.logits(hidden);
-        let mut events = Vec::new();
-        let mut ended = Vec::new();
-        for (stream, logits) in ready.iter_mut().zip(logits) {
-            let request = stream.request;
-            match stream.take_logits(self.model, &logits, &mut events) {
-                Outcome::Continues => {}
-                Outcome::Ended(reason) => {
-                    events.push(EngineEvent::Finished {
-                        request,
-                        reason,
-                        completion_tokens: count(stream.written.len()),
-                    });
-                    ended.push(request);
-                }
-                Outcome::Failed(refusal) => {
-                    let Rejected { refusal, keyword } = Rejected::of(refusal);
-                    events.push(EngineEvent::Refused {
-                        request,
-                        refusal,
-                        keyword,
-                    });
-                    ended.push(request);
-                }
-            }
-        }
-        ended.into_iter().for_each(|request| self.close(request));
-        events
-    }
-
-    /// Computes the next rows.
-    pub(crate) fn advance(&mut self) -> Vec<EngineEvent> {
-        let mut rows = Vec::new();
-        // Stream number and row of each state that is wanted.
-        let mut wanted = Vec::new();
-        for (at, stream) in self.streams.iter().enumerate() {
-            if let Next::Compute(token) = stream.next {
-                wanted.push((at, rows.len()));
-                rows.push(Row {
-                    slot: stream.slot,
-                    token,
-                    position: stream.position(),
-                });
-            }
-        }
-        let room = if rows.is_empty() {
-            PROMPT_ROWS_ALONE
-        } else {
-            PROMPT_ROWS_BESIDE
-        };
-        let events = self.add_prompt_rows(room, &mut rows, &mut wanted);
-        if !rows.is_empty() {
-            self.runner.step(&rows);
-            rows.zeroize();
-            for (at, row) in wanted {
-                if let Some(stream) = self.streams.get_mut(at) {
-                    stream.next = Next::Sample(self.runner.hidden(row));
-                }
-            }
-        }
-        events
-    }
-
     fn add_prompt_rows(
         &mut self,
         mut room: usize,
@@ -409,8 +283,134 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 }
 
+impl Desk for Scheduler<'_, '_> {
+    fn is_idle(&self) -> bool {
+        self.streams.iter().all(|stream| match stream.next {
+            Next::Prompt { .. } | Next::Compute(_) => false,
+            Next::Sample(_) => stream.grant == 0,
+        })
+    }
+
+    fn take(&mut self, request: EngineRequest) -> Result<Option<EngineEvent>, RepeatedRequest> {
+        match request {
+            EngineRequest::Start(start) => {
+                if self.find(start.request).is_some() {
+                    return Err(RepeatedRequest);
+                }
+                Ok(Some(self.start(start)))
+            }
+            EngineRequest::Grant { request, tokens } => {
+                if let Some(stream) = self.find(request) {
+                    stream.grant = stream.grant.saturating_add(tokens);
+                    stream.granted |= tokens > 0;
+                }
+                Ok(None)
+            }
+            EngineRequest::Cancel { request } => {
+                let tokens = self.find(request).map(|stream| count(stream.written.len()));
+                self.close(request);
+                Ok(tokens.map(|completion_tokens| EngineEvent::Finished {
+                    request,
+                    reason: FinishReason::Cancelled,
+                    completion_tokens,
+                }))
+            }
+            EngineRequest::Forget { client } => {
+                self.kept.forget(client);
+                let streams = self.streams.iter_mut();
+                streams
+                    .filter(|stream| stream.client == Some(client))
+                    .for_each(|stream| stream.client = None);
+                Ok(None)
+            }
+            EngineRequest::Embed(mut embed) => {
+                embedder::wipe(&mut embed);
+                Ok(Some(EngineEvent::Refused {
+                    request: embed.request,
+                    refusal: EngineRefusal::EmbedsNothing,
+                    keyword: Content(String::new()),
+                }))
+            }
+        }
+    }
+
+    /// Samples for every answer that is ready and holds a grant.
+    fn sample(&mut self) -> Vec<EngineEvent> {
+        let ready = self.streams.iter_mut().filter(|stream| stream.is_ready());
+        let mut ready: Vec<&mut Stream> = ready.collect();
+        if ready.is_empty() {
+            return Vec::new();
+        }
+        let hidden = ready.iter().filter_map(|stream| match &stream.next {
+            Next::Sample(hidden) => Some(hidden.as_slice()),
+            Next::Prompt { .. } | Next::Compute(_) => None,
+        });
+        let logits = self.runner.logits(hidden);
+        let mut events = Vec::new();
+        let mut ended = Vec::new();
+        for (stream, logits) in ready.iter_mut().zip(logits) {
+            let request = stream.request;
+            match stream.take_logits(self.model, &logits, &mut events) {
+                Outcome::Continues => {}
+                Outcome::Ended(reason) => {
+                    events.push(EngineEvent::Finished {
+                        request,
+                        reason,
+                        completion_tokens: count(stream.written.len()),
+                    });
+                    ended.push(request);
+                }
+                Outcome::Failed(refusal) => {
+                    let Rejected { refusal, keyword } = Rejected::of(refusal);
+                    events.push(EngineEvent::Refused {
+                        request,
+                        refusal,
+                        keyword,
+                    });
+                    ended.push(request);
+                }
+            }
+        }
+        ended.into_iter().for_each(|request| self.close(request));
+        events
+    }
+
+    /// Computes the next rows.
+    fn advance(&mut self) -> Vec<EngineEvent> {
+        let mut rows = Vec::new();
+        // Stream number and row of each state that is wanted.
+        let mut wanted = Vec::new();
+        for (at, stream) in self.streams.iter().enumerate() {
+            if let Next::Compute(token) = stream.next {
+                wanted.push((at, rows.len()));
+                rows.push(Row {
+                    slot: stream.slot,
+                    token,
+                    position: stream.position(),
+                });
+            }
+        }
+        let room = if rows.is_empty() {
+            PROMPT_ROWS_ALONE
+        } else {
+            PROMPT_ROWS_BESIDE
+        };
+        let events = self.add_prompt_rows(room, &mut rows, &mut wanted);
+        if !rows.is_empty() {
+            self.runner.step(&rows);
+            rows.zeroize();
+            for (at, row) in wanted {
+                if let Some(stream) = self.streams.get_mut(at) {
+                    stream.next = Next::Sample(self.runner.hidden(row));
+                }
+            }
+        }
+        events
+    }
+}
+
 /// Of the prompt and the form, what a client wrote; tools stay, but for their texts.
-fn wipe(start: &mut Start) {
+pub(crate) fn wipe(start: &mut Start) {
     if let Form::Schema(schema) = &mut start.form {
         schema.0.zeroize();
     }

@@ -15,6 +15,7 @@
 mod asked;
 mod called;
 mod same;
+mod vectors;
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -106,7 +107,9 @@ impl Serve {
                     answer.end = Some(Ok(reason));
                 }
                 EngineEvent::Refused { refusal, .. } => answer.end = Some(Err(refusal)),
-                EngineEvent::Loaded { .. } => panic!("loaded twice"),
+                EngineEvent::Loaded { .. } | EngineEvent::Embedded { .. } => {
+                    panic!("not of an answer")
+                }
             }
         }
         answers
@@ -131,6 +134,7 @@ fn request_of(event: &EngineEvent) -> u64 {
         | EngineEvent::Prefilled { request, .. }
         | EngineEvent::Token { request, .. }
         | EngineEvent::Finished { request, .. }
+        | EngineEvent::Embedded { request, .. }
         | EngineEvent::Refused { request, .. } => *request,
     }
 }

@@ -258,6 +258,14 @@ impl Account {
         })
     }
 
+    /// Whether the stream's prompt is acknowledged, so that what was made of it may go out.
+    #[must_use]
+    pub fn may_tell(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_some_and(|stream| {
+            stream.prompt_counted && stream.allowance(self.increment_tokens) > 0
+        })
+    }
+
     /// Whether an increment is full, so that the client must be told.
     #[must_use]
     pub fn increment_full(&self, id: StreamId) -> bool {

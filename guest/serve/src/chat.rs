@@ -21,18 +21,18 @@ use crate::delivery::{Delivery, Order};
 use crate::engine::{Answer, AnswerEvent, Wanted};
 use crate::errors::Refusal;
 use crate::service::Service;
-use crate::sse::{Chunks, Shape};
+use crate::sse::{Chunks, Shape, Told};
 use crate::{headers, keys, vouchers};
 
 /// The engine admits or refuses a request within this time.
 const ADMISSION: Duration = Duration::from_secs(60);
 /// Tokens that a chat template may add to a chat, and to each of its messages, calls and parts of
 /// functions: what an engine claims beyond their bytes and these is not charged to anybody.
-const TEMPLATE_TOKENS: usize = 512;
+pub(crate) const TEMPLATE_TOKENS: usize = 512;
 /// See `TEMPLATE_TOKENS`.
-const MESSAGE_TOKENS: usize = 32;
+pub(crate) const MESSAGE_TOKENS: usize = 32;
 /// Events that wait for the client to read.
-const EVENTS: usize = 16;
+pub(crate) const EVENTS: usize = 16;
 
 /// Begins an answer to a chat or a text, or refuses it with the first reason in the order of the
 /// specification.
@@ -56,8 +56,9 @@ pub(crate) async fn begin(
     let drawn = u64::from_le_bytes(drawn);
     let sampling = request.drawing.sampling(drawn, request.max_tokens);
     let most = most_prompt_tokens(&request.prompt);
+    let most = most.min(service.configuration.limits.context_tokens);
     let shape = Shape {
-        kind,
+        told: Told::Answer(kind),
         include_usage: request.include_usage,
         alternatives: request.alternatives,
     };
@@ -70,7 +71,7 @@ pub(crate) async fn begin(
         form: request.form,
     };
     let mut answer = service.engine.begin(sampling, wanted)?;
-    let (prompt, calls) = admitted(&mut answer, service, most).await?;
+    let (prompt, calls) = admitted(&mut answer, most).await?;
     let (events_in, events) = mpsc::channel(EVENTS);
     let order = Order {
         chunks: chunks(&model, &attested, shape)?,
@@ -79,6 +80,7 @@ pub(crate) async fn begin(
         model,
         sampling,
         prompt,
+        vectors: 0,
         attested,
     };
     let delivery = Delivery::new(Arc::clone(service), order, answer, seat, events_in);
@@ -105,7 +107,7 @@ const fn word(calls: CallSyntax) -> &'static str {
     }
 }
 
-fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
+pub(crate) fn salt(head: &HeaderMap) -> Result<Salt, Refusal> {
     let text = headers::one(head, SALT_HEADER)?;
     let header = SALT_HEADER;
     parse_hex(text)
@@ -124,12 +126,10 @@ fn most_prompt_tokens(prompt: &Prompt) -> u32 {
 }
 
 /// The tokens of its prompt, and how calls are written in it.
-async fn admitted(
+pub(crate) async fn admitted(
     answer: &mut Answer,
-    service: &Service,
     most: u32,
 ) -> Result<(PromptTokens, Option<CallSyntax>), Refusal> {
-    let most = most.min(service.configuration.limits.context_tokens);
     let first = timeout(ADMISSION, answer.next()).await.ok().flatten();
     match first {
         Some(AnswerEvent::Admitted(tokens, cached, calls)) if tokens <= most => {
@@ -143,13 +143,18 @@ async fn admitted(
             AnswerEvent::Admitted(..)
             | AnswerEvent::Prefilled(_)
             | AnswerEvent::Token(..)
+            | AnswerEvent::Vector(_)
             | AnswerEvent::Finished(..),
         )
         | None => Err(Refusal::EngineUnavailable),
     }
 }
 
-fn chunks(model: &ModelEntry, attested: &Attested, shape: Shape) -> Result<Chunks, Refusal> {
+pub(crate) fn chunks(
+    model: &ModelEntry,
+    attested: &Attested,
+    shape: Shape,
+) -> Result<Chunks, Refusal> {
     let drawn = keys::draw().map_err(|_| Refusal::EngineUnavailable)?;
     Ok(Chunks {
         id: format!("{}{:032x}", shape.prefix(), u128::from_le_bytes(drawn)),

@@ -18,8 +18,8 @@ use protocol::evidence::{ATTEST_PATH, CHALLENGE_BYTES, Challenge, Evidence};
 use protocol::nano::Nano;
 use protocol::receipt::TokenCounts;
 use protocol::serving::{
-    CHAT_PATH, COMPLETIONS_PATH, HEALTH_PATH, MAX_REQUEST_BYTES, METRICS_PATH, MODELS_PATH,
-    VOUCHER_HEADER, VOUCHER_PATH,
+    CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, HEALTH_PATH, MAX_REQUEST_BYTES, METRICS_PATH,
+    MODELS_PATH, VOUCHER_HEADER, VOUCHER_PATH,
 };
 use protocol::tee::EvidenceClass;
 use protocol::voucher::SIGNED_BYTES;
@@ -32,7 +32,7 @@ use crate::errors::Refusal;
 use crate::metrics::{self, Facts, Tally};
 use crate::service::Service;
 use crate::tls::Channel;
-use crate::{chat, headers, vouchers};
+use crate::{chat, embeddings, headers, vouchers};
 
 const JSON: &str = "application/json";
 const BINARY: &str = "application/octet-stream";
@@ -135,6 +135,12 @@ impl Connection {
                 let body = body::read(&head.headers, body, MAX_REQUEST_BYTES).await?;
                 let asked = (Kind::Text, &head.headers);
                 chat::begin(&self.service, attested, asked, &body, busy).await
+            }
+            EMBEDDINGS_PATH => {
+                expect(&head.method, &Method::POST)?;
+                headers::json_or_unsaid(&head.headers)?;
+                let body = body::read(&head.headers, body, MAX_REQUEST_BYTES).await?;
+                embeddings::begin(&self.service, attested, &head.headers, &body, busy).await
             }
             VOUCHER_PATH => {
                 expect(&head.method, &Method::POST)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use messages::engine_ipc::{Candidate, Content};
+use messages::engine_ipc::{Candidate, Content, MAX_VECTORS_BYTES, Vector};
 use messages::host_control::ServeEvent;
 use protocol::digest::{Freshness, ReceiptDigest, RequestDigest, Salt};
 use protocol::launch_configuration::ModelEntry;
@@ -40,6 +40,8 @@ pub(crate) struct Order {
     pub(crate) model: ModelEntry,
     pub(crate) sampling: Sampling,
     pub(crate) prompt: PromptTokens,
+    /// How many vectors are to come; none of an answer.
+    pub(crate) vectors: usize,
     pub(crate) attested: Attested,
 }
 
@@ -50,9 +52,11 @@ pub(crate) struct Delivery {
     answer: Answer,
     seat: Seat,
     events: mpsc::Sender<Bytes>,
-    /// The whole text, for its digest.
+    /// The whole text, or all vectors, for the digest.
     text: Zeroizing<Vec<u8>>,
     completion_tokens: u32,
+    /// Vectors that were sent.
+    vectors: usize,
     /// When the client was last told of its account or acknowledged something.
     told: Instant,
 }
@@ -92,6 +96,7 @@ impl Delivery {
             events,
             text: Zeroizing::new(Vec::new()),
             completion_tokens: 0,
+            vectors: 0,
             told: Instant::now(),
         }
     }
@@ -153,7 +158,9 @@ impl Delivery {
                 Ok(())
             }
             AnswerEvent::Token(text, candidates) => self.token(text, candidates).await,
+            AnswerEvent::Vector(vector) => self.vector(vector).await,
             AnswerEvent::Finished(FinishReason::Cancelled, _) => Err(broken()),
+            AnswerEvent::Finished(..) if self.vectors != self.order.vectors => Err(broken()),
             AnswerEvent::Finished(reason, tokens) => {
                 self.count_end_token(reason, tokens);
                 Err(End::Finished(reason))
@@ -161,6 +168,19 @@ impl Delivery {
             AnswerEvent::Refused(refusal, _) => Err(End::Broken(Refusal::Engine(refusal))),
             AnswerEvent::Admitted(..) | AnswerEvent::Prefilled(_) => Err(broken()),
         }
+    }
+
+    /// Sends one vector, if it is one that was asked for and the prompt is acknowledged.
+    async fn vector(&mut self, Vector(bytes): Vector) -> Result<(), End> {
+        let bytes = Zeroizing::new(bytes);
+        let counted = self.vectors < self.order.vectors && self.seat.may_tell();
+        if !counted || self.text.len().saturating_add(bytes.len()) > MAX_VECTORS_BYTES {
+            return Err(End::Broken(Refusal::EngineUnavailable));
+        }
+        self.text.extend_from_slice(&bytes);
+        let chunk = self.order.chunks.vector(self.vectors, &bytes);
+        self.vectors = self.vectors.saturating_add(1);
+        Ok(self.send(chunk).await?)
     }
 
     /// Sends one token, if it is one that was granted.
@@ -171,7 +191,8 @@ impl Delivery {
     ) -> Result<(), End> {
         let text = Zeroizing::new(text);
         let broken = || End::Broken(Refusal::EngineUnavailable);
-        if self.completion_tokens >= self.order.sampling.max_tokens
+        if self.order.vectors > 0
+            || self.completion_tokens >= self.order.sampling.max_tokens
             || self.text.len().saturating_add(text.len()) > MAX_TEXT
         {
             return Err(broken());
@@ -205,7 +226,9 @@ impl Delivery {
     }
 
     async fn finish(&mut self, reason: FinishReason) -> Result<(), ClientGone> {
-        self.send(self.order.chunks.finish(reason)).await?;
+        if let Some(end) = self.order.chunks.finish(reason) {
+            self.send(end).await?;
+        }
         let (tokens, _) = self.seat.announce();
         if let Some(usage) = self.order.chunks.usage(&tokens) {
             self.send(usage).await?;

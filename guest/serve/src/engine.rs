@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::engine_ipc::{
-    CallSyntax, Candidate, ClientKey, Content, EngineEvent, EngineRefusal, EngineRequest, Form,
-    MAX_FRAME, Prompt, Start, TokenBias,
+    CallSyntax, Candidate, ClientKey, Content, Embed, EngineEvent, EngineRefusal, EngineRequest,
+    Form, Input, MAX_FRAME, MAX_INPUTS, Prompt, Start, TokenBias, Vector,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -22,6 +22,9 @@ use crate::frames;
 
 /// Events of one answer that may wait beyond its granted tokens: admission, chunks of prompt, end.
 const EVENT_ROOM: usize = 1024;
+/// The same beside the vectors of a request: its longest prompt has a chunk for each 256 bytes, and
+/// a few tokens more for each input.
+const VECTOR_ROOM: usize = 4096;
 
 /// What happens to one answer.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) enum AnswerEvent {
     Prefilled(u32),
     /// One completion token, and the probabilities that were asked for.
     Token(Content, Vec<Candidate>),
+    /// The vector of the next input.
+    Vector(Vector),
     /// It ended, with so many completion tokens.
     Finished(FinishReason, u32),
     /// It was refused or given up, perhaps for a keyword of its schema.
@@ -121,8 +126,44 @@ impl Engine {
 
     /// Begins an answer; nothing beyond the prompt is computed before a grant.
     pub(crate) fn begin(&self, sampling: Sampling, wanted: Wanted) -> Result<Answer, Refusal> {
+        self.open(self.event_room, |request| {
+            EngineRequest::Start(Start {
+                request,
+                client: wanted.client,
+                sampling,
+                grant: 0,
+                prompt: wanted.prompt,
+                stops: wanted.stops,
+                biases: wanted.biases,
+                alternatives: wanted.alternatives,
+                form: wanted.form,
+            })
+        })
+    }
+
+    /// Begins to compute vectors; none is told before a grant.
+    pub(crate) fn embed(
+        &self,
+        inputs: Vec<Input>,
+        dimensions: Option<u32>,
+    ) -> Result<Answer, Refusal> {
+        let room = MAX_INPUTS.saturating_add(VECTOR_ROOM);
+        self.open(room, |request| {
+            EngineRequest::Embed(Embed {
+                request,
+                inputs,
+                dimensions,
+            })
+        })
+    }
+
+    fn open(
+        &self,
+        event_room: usize,
+        request: impl FnOnce(u64) -> EngineRequest,
+    ) -> Result<Answer, Refusal> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (events_in, events) = mpsc::channel(self.event_room);
+        let (events_in, events) = mpsc::channel(event_room);
         lock(&self.answers).insert(id, events_in);
         let mut answer = Answer {
             id,
@@ -135,20 +176,8 @@ impl Engine {
             answer.ended = true;
             return Err(Refusal::EngineUnavailable);
         }
-        let start = EngineRequest::Start(Start {
-            request: id,
-            client: wanted.client,
-            sampling,
-            grant: 0,
-            prompt: wanted.prompt,
-            stops: wanted.stops,
-            biases: wanted.biases,
-            alternatives: wanted.alternatives,
-            form: wanted.form,
-        });
-        self.requests
-            .send(start)
-            .map_err(|_| Refusal::EngineUnavailable)?;
+        let sent = self.requests.send(request(id));
+        sent.map_err(|_| Refusal::EngineUnavailable)?;
         Ok(answer)
     }
 
@@ -174,7 +203,10 @@ impl Answer {
         self.ended = match &event {
             Some(AnswerEvent::Finished(..) | AnswerEvent::Refused(..)) => true,
             Some(
-                AnswerEvent::Admitted(..) | AnswerEvent::Prefilled(_) | AnswerEvent::Token(..),
+                AnswerEvent::Admitted(..)
+                | AnswerEvent::Prefilled(_)
+                | AnswerEvent::Token(..)
+                | AnswerEvent::Vector(_),
             )
             | None => self.ended,
         };
@@ -258,6 +290,7 @@ async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>,
                 refusal,
                 keyword,
             } => (request, AnswerEvent::Refused(refusal, keyword)),
+            EngineEvent::Embedded { request, vector } => (request, AnswerEvent::Vector(vector)),
         };
         let mut answers = lock(&answers);
         // An answer that was cancelled is no longer listed; one whose room is full got more than

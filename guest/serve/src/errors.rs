@@ -173,7 +173,12 @@ impl Refusal {
                 | EngineRefusal::Bias
                 | EngineRefusal::Schema
                 | EngineRefusal::Tools
-                | EngineRefusal::Parameters => (400, INVALID, refusal.code()),
+                | EngineRefusal::Parameters
+                | EngineRefusal::EmbedsOnly
+                | EngineRefusal::EmbedsNothing
+                | EngineRefusal::Dimensions
+                | EngineRefusal::Inputs
+                | EngineRefusal::InputToken => (400, INVALID, refusal.code()),
                 EngineRefusal::Busy => (429, LIMIT, refusal.code()),
                 EngineRefusal::Numeric | EngineRefusal::Form => (500, SERVER, refusal.code()),
             },
@@ -204,7 +209,12 @@ impl Refusal {
             | EngineRefusal::Numeric
             | EngineRefusal::Bias
             | EngineRefusal::Tools
-            | EngineRefusal::Form => Self::Engine(refusal),
+            | EngineRefusal::Form
+            | EngineRefusal::EmbedsOnly
+            | EngineRefusal::EmbedsNothing
+            | EngineRefusal::Dimensions
+            | EngineRefusal::Inputs
+            | EngineRefusal::InputToken => Self::Engine(refusal),
         }
     }
 
@@ -233,7 +243,10 @@ impl Refusal {
             Self::Parameters { keyword } => Some(keyword.as_deref().unwrap_or("tools")),
             Self::Engine(EngineRefusal::Schema) => Some("response_format"),
             Self::Engine(EngineRefusal::Tools | EngineRefusal::Parameters) => Some("tools"),
-            Self::UnknownModel => Some("model"),
+            Self::Engine(EngineRefusal::Dimensions) => Some("dimensions"),
+            Self::Engine(EngineRefusal::Inputs | EngineRefusal::InputToken) => Some("input"),
+            Self::Engine(EngineRefusal::EmbedsOnly | EngineRefusal::EmbedsNothing)
+            | Self::UnknownModel => Some("model"),
             Self::Engine(EngineRefusal::ContextTooLong | EngineRefusal::Chat) => Some("messages"),
             Self::Engine(EngineRefusal::Bias) => Some("logit_bias"),
             Self::Engine(EngineRefusal::Busy | EngineRefusal::Numeric | EngineRefusal::Form)

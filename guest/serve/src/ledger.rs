@@ -236,6 +236,11 @@ impl Seat {
             .unwrap_or(false)
     }
 
+    pub(crate) fn may_tell(&self) -> bool {
+        self.with(|account, stream| account.may_tell(stream))
+            .unwrap_or(false)
+    }
+
     pub(crate) fn settled(&self) -> bool {
         self.with(|account, stream| account.settled(stream))
             .unwrap_or(true)

@@ -12,6 +12,7 @@ mod chat;
 mod connection;
 mod conversation;
 mod delivery;
+pub mod embeddings;
 mod engine;
 pub mod errors;
 mod form;

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use protocol::nano::Nano;
+use zeroize::Zeroizing;
 
 use crate::api::Kind;
 use crate::errors::Refusal;
@@ -41,11 +42,20 @@ pub struct Chunks {
     pub shape: Shape,
 }
 
-/// What the chunks of one answer carry beside its text.
+/// What the chunks of one stream tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The text of an answer: to a chat, or of a text that is continued.
+    Answer(Kind),
+    /// Vectors, one each.
+    Vectors,
+}
+
+/// What the chunks of one stream carry.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Whether it answers a chat or continues a text.
-    pub kind: Kind,
+    /// What is told.
+    pub told: Told,
     /// Whether a last chunk carries the usage, and the others say `null`.
     pub include_usage: bool,
     /// How many tokens' probabilities are told beside the taken one's, if any are.
@@ -55,16 +65,18 @@ pub struct Shape {
 impl Shape {
     /// What its number begins with.
     pub(crate) const fn prefix(self) -> &'static str {
-        match self.kind {
-            Kind::Chat => "chatcmpl-",
-            Kind::Text => "cmpl-",
+        match self.told {
+            Told::Answer(Kind::Chat) => "chatcmpl-",
+            Told::Answer(Kind::Text) => "cmpl-",
+            Told::Vectors => "",
         }
     }
 
     const fn object(self) -> &'static str {
-        match self.kind {
-            Kind::Chat => "chat.completion.chunk",
-            Kind::Text => "text_completion",
+        match self.told {
+            Told::Answer(Kind::Chat) => "chat.completion.chunk",
+            Told::Answer(Kind::Text) => "text_completion",
+            Told::Vectors => "list",
         }
     }
 
@@ -83,7 +95,7 @@ impl Chunks {
     /// The first chunk of a chat's answer: whose turn it is.
     #[must_use]
     pub fn role(&self) -> Option<Bytes> {
-        if self.shape.kind == Kind::Text {
+        if self.shape.told != Told::Answer(Kind::Chat) {
             return None;
         }
         let delta = Delta {
@@ -104,10 +116,25 @@ impl Chunks {
         self.chunk(delta, told.as_ref(), None)
     }
 
-    /// The last chunk with a choice: why the answer ended. A cancelled answer has no OpenAI word
-    /// and ends with an error event instead; `stop` stands in where a word is needed.
+    /// The vector of the input at this place, float32, little-endian.
     #[must_use]
-    pub fn finish(&self, reason: FinishReason) -> Bytes {
+    pub fn vector(&self, index: usize, bytes: &[u8]) -> Bytes {
+        let vector = VectorChunk {
+            object: "embedding",
+            index,
+            embedding: &Zeroizing::new(STANDARD.encode(bytes)),
+        };
+        self.padded(&Zeroizing::new(lines(Vec::new(), &vector)))
+    }
+
+    /// The last chunk with a choice, where there are choices: why the answer ended. A cancelled
+    /// answer has no OpenAI word and ends with an error event instead; `stop` stands in where a
+    /// word is needed.
+    #[must_use]
+    pub fn finish(&self, reason: FinishReason) -> Option<Bytes> {
+        if self.shape.told == Told::Vectors {
+            return None;
+        }
         let word = match reason {
             FinishReason::Stop | FinishReason::Cancelled => "stop",
             FinishReason::Length => "length",
@@ -116,7 +143,7 @@ impl Chunks {
             role: None,
             content: None,
         };
-        self.chunk(delta, None, Some(word))
+        Some(self.chunk(delta, None, Some(word)))
     }
 
     /// The chunk with the usage, when it was asked for.
@@ -126,6 +153,17 @@ impl Chunks {
             return None;
         }
         let prompt = tokens.prompt.saturating_add(tokens.cached);
+        if self.shape.told == Told::Vectors {
+            let list = VectorList {
+                object: self.shape.object(),
+                model: &self.model,
+                usage: VectorUsage {
+                    prompt_tokens: prompt,
+                    total_tokens: prompt,
+                },
+            };
+            return Some(self.padded(&lines(Vec::new(), &list)));
+        }
         let usage = Usage {
             prompt_tokens: prompt,
             completion_tokens: tokens.completion,
@@ -177,9 +215,9 @@ impl Chunks {
         logprobs: Option<&Logprobs<'_>>,
         finish_reason: Option<&str>,
     ) -> Bytes {
-        let (delta, text) = match self.shape.kind {
-            Kind::Chat => (Some(delta), None),
-            Kind::Text => (None, Some(delta.content.unwrap_or_default())),
+        let (delta, text) = match self.shape.told {
+            Told::Answer(Kind::Chat) | Told::Vectors => (Some(delta), None),
+            Told::Answer(Kind::Text) => (None, Some(delta.content.unwrap_or_default())),
         };
         let choice = Choice {
             index: 0,
@@ -316,6 +354,27 @@ struct Usage {
 }
 
 #[derive(Serialize)]
+struct VectorChunk<'a> {
+    object: &'a str,
+    index: usize,
+    embedding: &'a str,
+}
+
+/// The rest of OpenAI's list, without its vectors.
+#[derive(Serialize)]
+struct VectorList<'a> {
+    object: &'a str,
+    model: &'a str,
+    usage: VectorUsage,
+}
+
+#[derive(Serialize)]
+struct VectorUsage {
+    prompt_tokens: u32,
+    total_tokens: u32,
+}
+
+#[derive(Serialize)]
 struct PromptDetails {
     cached_tokens: u32,
 }
@@ -336,7 +395,7 @@ mod tests {
             created: 7,
             model: "m".to_owned(),
             shape: Shape {
-                kind: Kind::Chat,
+                told: Told::Answer(Kind::Chat),
                 include_usage,
                 alternatives: None,
             },
@@ -358,7 +417,7 @@ mod tests {
             created: 1_795_000_000,
             model: "smollm2-135m-instruct".to_owned(),
             shape: Shape {
-                kind: Kind::Chat,
+                told: Told::Answer(Kind::Chat),
                 include_usage: true,
                 alternatives: None,
             },
@@ -373,7 +432,7 @@ mod tests {
             chunks.text("", &[]),
             chunks.text("a", &[]),
             chunks.text(&"\u{1}".repeat(32), &[]),
-            chunks.finish(FinishReason::Length),
+            chunks.finish(FinishReason::Length).unwrap(),
             chunks.usage(&tokens).unwrap(),
             chunks.progress(&tokens, Nano::from_u64(u64::MAX)),
             chunks.done(),
@@ -439,7 +498,7 @@ mod tests {
                     "sixteen bytes !!",
                     &vec![candidate(b"sixteen bytes !!", u32::MAX); count],
                 ),
-                chunks.finish(FinishReason::Stop),
+                chunks.finish(FinishReason::Stop).unwrap(),
                 chunks.progress(&tokens, Nano::from_u64(u64::MAX)),
                 chunks.done(),
             ] {
@@ -475,7 +534,7 @@ mod tests {
         let expected =
             r#""choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}"#;
         assert_eq!(
-            line(&plain.finish(FinishReason::Length)),
+            line(&plain.finish(FinishReason::Length).unwrap()),
             format!("{HEAD}{expected}\n\n")
         );
         assert_eq!(plain.usage(&TokenCounts::default()), None);
@@ -484,7 +543,7 @@ mod tests {
     #[test]
     fn chunks_of_a_continued_text_have_openais_other_shape() {
         let mut chunks = chunks(false);
-        chunks.shape.kind = Kind::Text;
+        chunks.shape.told = Told::Answer(Kind::Text);
         assert_eq!(chunks.role(), None);
         let head =
             r#"data: {"id":"chatcmpl-1","object":"text_completion","created":7,"model":"m","#;
@@ -496,7 +555,7 @@ mod tests {
         };
         assert_eq!(line(&chunks.text("x", &[])), one("x", "null"));
         assert_eq!(
-            line(&chunks.finish(FinishReason::Stop)),
+            line(&chunks.finish(FinishReason::Stop).unwrap()),
             one("", "\"stop\"")
         );
         assert_eq!(chunks.text("x", &[]).len(), STEP);

@@ -55,7 +55,11 @@ async fn hear(client: &mut Client, payer: &Payer, paid: u64, mut stream: Stream)
                 assert_eq!(status, StatusCode::NO_CONTENT);
             }
             Event::Receipt(receipt) => heard.receipt = Some(receipt.clone()),
-            Event::Finish(_) | Event::Usage(_) | Event::Error(_) | Event::Done => {}
+            Event::Vector(..)
+            | Event::Finish(_)
+            | Event::Usage(_)
+            | Event::Error(_)
+            | Event::Done => {}
         }
         heard.events.push(event);
     }
@@ -256,6 +260,7 @@ async fn the_events_come_in_the_order_of_the_specification() {
         .map(|event| match event {
             Event::Text(_) | Event::Told(..) => "text",
             Event::Finish(reason) => reason.as_str(),
+            Event::Vector(..) => "vector",
             Event::Usage(_) => "usage",
             Event::Progress(_) => "progress",
             Event::Receipt(_) => "receipt",
@@ -355,7 +360,9 @@ async fn a_connection_is_one_client_to_the_engine_and_is_forgotten_when_it_close
         .filter_map(|request| match request {
             EngineRequest::Start(start) => Some((false, start.client)),
             EngineRequest::Forget { client } => Some((true, *client)),
-            EngineRequest::Grant { .. } | EngineRequest::Cancel { .. } => None,
+            EngineRequest::Grant { .. }
+            | EngineRequest::Cancel { .. }
+            | EngineRequest::Embed(_) => None,
         })
         .collect();
     let (one, other) = (clients[0].1, clients.last().unwrap().1);
@@ -427,7 +434,7 @@ fn granted(stage: &Stage) -> u32 {
     let grants = seen.engine.iter().map(|request| match request {
         EngineRequest::Start(start) => start.grant,
         EngineRequest::Grant { tokens, .. } => *tokens,
-        EngineRequest::Cancel { .. } | EngineRequest::Forget { .. } => 0,
+        EngineRequest::Cancel { .. } | EngineRequest::Forget { .. } | EngineRequest::Embed(_) => 0,
     });
     grants.sum()
 }

@@ -78,7 +78,7 @@ async fn the_release_program_answers_on_its_own_network_prints_nothing_and_ends_
             Event::Receipt(receipt) => {
                 receipt.verify(&evidence.statement.receipt_key).unwrap();
             }
-            Event::Finish(_) | Event::Usage(_) | Event::Done => {}
+            Event::Finish(_) | Event::Usage(_) | Event::Vector(..) | Event::Done => {}
             Event::Error(code) => panic!("{code}"),
         }
     }

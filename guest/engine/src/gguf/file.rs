@@ -93,12 +93,19 @@ impl ModelFile {
             .ok_or(ModelError::Key { key })
     }
 
-    /// A key's answer to a question; `absent` when there is no such key.
+    /// A key's answer to a question; no when there is no such key.
     pub(crate) fn is_set(&self, key: &'static str) -> Result<bool, ModelError> {
-        let Some(value) = self.value(key) else {
-            return Ok(false);
-        };
-        value.to_bool().map_err(|_| ModelError::Key { key })
+        self.optional_flag(key, key).map(|set| set == Some(true))
+    }
+
+    /// A key's answer to a question; none when there is no such key. A refusal says `key`.
+    pub(crate) fn optional_flag(
+        &self,
+        full: &str,
+        key: &'static str,
+    ) -> Result<Option<bool>, ModelError> {
+        let set = self.value(full).map(Value::to_bool).transpose();
+        set.map_err(|_| ModelError::Key { key })
     }
 
     /// Whether there is such a key.

@@ -11,6 +11,7 @@ mod forward;
 mod lanes;
 mod matrix;
 mod names;
+mod pooling;
 mod rows;
 mod runner;
 mod shape;
@@ -23,6 +24,9 @@ mod weights;
 pub(crate) use cache::{Geometry, PAGE, SharedPage, pages_for};
 pub(crate) use matrix::Layout;
 pub(crate) use names::Naming;
+#[cfg(test)]
+pub(crate) use pooling::from_module;
+pub(crate) use pooling::{NotFinite, Pooled, Pooling};
 pub(crate) use rows::{Row, Slot};
 pub(crate) use runner::{Runner, with_runner};
 pub(crate) use shape::Shape;

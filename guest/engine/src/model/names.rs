@@ -9,6 +9,8 @@ pub(crate) enum Naming {
     Gguf,
     /// transformers'.
     Transformers,
+    /// transformers', of a model that was saved without its head.
+    Headless,
 }
 
 /// A tensor of a model.
@@ -40,7 +42,7 @@ pub(super) enum Part {
 
 impl Part {
     /// Its name; within a layer, without what stands before.
-    pub(super) const fn name(self, naming: Naming, parts: Parts) -> &'static str {
+    pub(super) fn name(self, naming: Naming, parts: Parts) -> &'static str {
         let (gguf, transformers) = match self {
             Self::Embedding => ("token_embd.weight", "model.embed_tokens.weight"),
             Self::Norm => ("output_norm.weight", "model.norm.weight"),
@@ -75,16 +77,21 @@ impl Part {
         match naming {
             Naming::Gguf => gguf,
             Naming::Transformers => transformers,
+            Naming::Headless => transformers.strip_prefix(BODY).unwrap_or(transformers),
         }
     }
 }
+
+/// What stands before the names of all but the head, where there is a head.
+const BODY: &str = "model.";
 
 impl Naming {
     /// The full name of a tensor of a layer.
     pub(super) fn within(self, layer: usize, name: &str) -> String {
         match self {
             Self::Gguf => format!("blk.{layer}.{name}"),
-            Self::Transformers => format!("model.layers.{layer}.{name}"),
+            Self::Transformers => format!("{BODY}layers.{layer}.{name}"),
+            Self::Headless => format!("layers.{layer}.{name}"),
         }
     }
 }
@@ -104,9 +111,9 @@ impl ExpertPart {
             (Naming::Gguf, Self::Gate) => "ffn_gate_exps.weight",
             (Naming::Gguf, Self::Up) => "ffn_up_exps.weight",
             (Naming::Gguf, Self::Down) => "ffn_down_exps.weight",
-            (Naming::Transformers, Self::Gate) => "gate_proj.weight",
-            (Naming::Transformers, Self::Up) => "up_proj.weight",
-            (Naming::Transformers, Self::Down) => "down_proj.weight",
+            (Naming::Transformers | Naming::Headless, Self::Gate) => "gate_proj.weight",
+            (Naming::Transformers | Naming::Headless, Self::Up) => "up_proj.weight",
+            (Naming::Transformers | Naming::Headless, Self::Down) => "down_proj.weight",
         }
     }
 }

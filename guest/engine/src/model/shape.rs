@@ -14,6 +14,7 @@
 mod config;
 mod gguf;
 
+use super::pooling::Pooling;
 use crate::kernels::BLOCK;
 use crate::refusal::ModelError;
 
@@ -151,6 +152,8 @@ pub(crate) struct Shape {
     pub(crate) parts: Parts,
     /// Whether the head is the embedding; none: it is when there is no other.
     pub(crate) tied: Option<bool>,
+    /// How its hidden states become vectors, in a model that gives nothing else.
+    pub(crate) pooling: Option<Pooling>,
 }
 
 impl Shape {

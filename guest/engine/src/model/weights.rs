@@ -129,12 +129,14 @@ impl Weights {
         let head = source.optional_matrix(Part::Head, vocabulary, width)?;
         let head = match (shape.tied, head) {
             (Some(true), _) => None,
+            // Never asked for.
+            (_, _) if shape.pooling.is_some() => None,
             (Some(false), None) => return Err(source.wrong(Part::Head)),
             (_, head) => head,
         };
         let angle_factors = match naming {
             Naming::Gguf => source.floats(ANGLE_FACTORS, ANGLE_FACTORS, shape.turned / 2)?,
-            Naming::Transformers => None,
+            Naming::Transformers | Naming::Headless => None,
         };
         let mut layers = Vec::with_capacity(shape.layers);
         for layer in 0..shape.layers {
@@ -304,7 +306,7 @@ impl<S: TensorSource> Reading<'_, S> {
                 let packed = packed.collect::<Result<Vec<_>, _>>();
                 packed.map_err(|_| wrong)
             }
-            Naming::Transformers => {
+            Naming::Transformers | Naming::Headless => {
                 let mut matrices = Vec::with_capacity(count);
                 for expert in 0..count {
                     let full = format!("mlp.experts.{expert}.{name}");

@@ -11,6 +11,7 @@ use messages::engine_ipc::{
 use super::{Answer, changed, sampling, start_with, stranger, user, with_engine};
 use crate::Model;
 use crate::fixture::Tiny;
+use crate::ipc::Desk as _;
 use crate::model::with_runner;
 use crate::scheduler::Scheduler;
 

@@ -87,6 +87,8 @@ pub(crate) struct Tokenizer {
     frame: [Option<Box<str>>; 2],
     /// Whether a text that no template stands around begins with the first of them.
     starts: bool,
+    /// Whether it ends with the second.
+    closes: bool,
 }
 
 /// Tokens before any are joined.
@@ -113,9 +115,6 @@ impl Tokenizer {
             "llama" => Spelling::Pieces,
             _ => return Err(key(MODEL)),
         };
-        if file.is_set("tokenizer.ggml.add_eos_token")? {
-            return Err(key("tokenizer.ggml.add_eos_token"));
-        }
         let names = file.texts(TOKENS)?;
         let kinds = file.numbers(KINDS)?;
         let mut ids = HashMap::with_capacity(names.len());
@@ -151,6 +150,7 @@ impl Tokenizer {
                 Spelling::Pieces if !file.has(ADD_START) => true,
                 Spelling::Pieces | Spelling::Letters => file.is_set(ADD_START)?,
             },
+            closes: file.is_set(ADD_END)?,
         })
     }
 
@@ -163,6 +163,12 @@ impl Tokenizer {
     pub(crate) fn start(&self) -> Option<&str> {
         let [start, _] = self.frame();
         start.filter(|_| self.starts)
+    }
+
+    /// The token after such a text, if it has one: only in models that give vectors.
+    pub(crate) fn close(&self) -> Option<&str> {
+        let [_, end] = self.frame();
+        end.filter(|_| self.closes)
     }
 
     /// The bytes of a token; none for special ones and for numbers outside the vocabulary.
@@ -295,6 +301,7 @@ enum Spelling {
 const START: &str = "tokenizer.ggml.bos_token_id";
 const ADD_START: &str = "tokenizer.ggml.add_bos_token";
 const END: &str = "tokenizer.ggml.eos_token_id";
+pub(crate) const ADD_END: &str = "tokenizer.ggml.add_eos_token";
 const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 
 fn read_letters(

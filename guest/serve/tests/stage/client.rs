@@ -17,8 +17,8 @@ use protocol::evidence::{ATTEST_PATH, Challenge, EXPORTER_LABEL, Evidence};
 use protocol::nano::Nano;
 use protocol::receipt::SignedReceipt;
 use protocol::serving::{
-    CALLS_HEADER, CHAT_PATH, COMPLETIONS_PATH, Progress, ReceiptEvent, SALT_HEADER, VOUCHER_HEADER,
-    VOUCHER_PATH,
+    CALLS_HEADER, CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, Progress, ReceiptEvent,
+    SALT_HEADER, VOUCHER_HEADER, VOUCHER_PATH,
 };
 use protocol::tee::EvidenceClass;
 use protocol::ton::{NetworkId, TonAddress};
@@ -218,6 +218,15 @@ impl Client {
         self.begin(COMPLETIONS_PATH, voucher, body).await
     }
 
+    /// The same for vectors.
+    pub async fn embed(
+        &mut self,
+        voucher: &SignedVoucher,
+        body: &Value,
+    ) -> Result<Stream, (StatusCode, String)> {
+        self.begin(EMBEDDINGS_PATH, voucher, body).await
+    }
+
     async fn begin(
         &mut self,
         path: &str,
@@ -259,7 +268,7 @@ pub fn chat_request(voucher: &SignedVoucher, body: Vec<u8>) -> Request<Full<Byte
     paid_request(CHAT_PATH, voucher, body)
 }
 
-fn paid_request(path: &str, voucher: &SignedVoucher, body: Vec<u8>) -> Request<Full<Bytes>> {
+pub fn paid_request(path: &str, voucher: &SignedVoucher, body: Vec<u8>) -> Request<Full<Bytes>> {
     post(path)
         .header(VOUCHER_HEADER, STANDARD.encode(voucher.encode()))
         .header(SALT_HEADER, SALT.to_string())
@@ -298,6 +307,8 @@ pub enum Event {
     Text(String),
     /// The same, with what was told of its probability.
     Told(String, Value),
+    /// Where a vector stands, and its bytes.
+    Vector(u64, Vec<u8>),
     Finish(String),
     Usage(Value),
     Progress(Progress),
@@ -361,6 +372,16 @@ fn parse(event: &str) -> Option<Event> {
 fn chunk(chunk: &Value) -> Option<Event> {
     if let Some(code) = chunk["error"]["code"].as_str() {
         return Some(Event::Error(code.to_owned()));
+    }
+    if chunk["object"] == "embedding" {
+        let bytes = STANDARD.decode(chunk["embedding"].as_str().unwrap());
+        return Some(Event::Vector(
+            chunk["index"].as_u64().unwrap(),
+            bytes.unwrap(),
+        ));
+    }
+    if chunk["object"] == "list" {
+        return Some(Event::Usage(chunk["usage"].clone()));
     }
     let is_text = chunk["object"] == "text_completion";
     assert!(is_text || chunk["object"] == "chat.completion.chunk");

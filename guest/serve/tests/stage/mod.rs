@@ -25,7 +25,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use messages::engine_ipc::{
-    CallSyntax, Candidate, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start,
+    CallSyntax, Candidate, Content, Embed, EngineEvent, EngineRefusal, EngineRequest, Form, Input,
+    Prompt, Start, Vector,
 };
 use messages::framing;
 use messages::host_control::{GuestMessage, HostMessage, ServeEvent, VoucherDecision};
@@ -340,6 +341,69 @@ pub fn word(at: u32) -> String {
     }
 }
 
+/// The vector of the input at this place.
+pub fn vector(at: usize) -> Vec<u8> {
+    let elements = [f32::from(u8::try_from(at).unwrap()) + 0.5, -1.0];
+    elements.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+/// Takes a request for vectors of two elements, each input of `PROMPT` tokens, or refuses it; what
+/// is told with a grant. A first input of `hasty` is told without one, one of `few` and one of
+/// `many` with as many vectors as that says.
+fn compute(embed: &Embed, events: &mut Vec<EngineEvent>) -> Vec<EngineEvent> {
+    let request = embed.request;
+    let first = match &embed.inputs[0] {
+        Input::Text(text) => text.0.as_str(),
+        Input::Tokens(_) => "",
+    };
+    let refusal = match (first, embed.dimensions) {
+        ("too long", _) => Some(EngineRefusal::ContextTooLong),
+        ("in numbers only", _) => Some(EngineRefusal::InputToken),
+        ("a chat's", _) => Some(EngineRefusal::EmbedsNothing),
+        (_, None | Some(2)) => None,
+        (_, Some(_)) => Some(EngineRefusal::Dimensions),
+    };
+    if let Some(refusal) = refusal {
+        events.push(EngineEvent::Refused {
+            request,
+            refusal,
+            keyword: Content(String::new()),
+        });
+        return Vec::new();
+    }
+    let prompt_tokens = PROMPT * u32::try_from(embed.inputs.len()).unwrap();
+    events.push(EngineEvent::Admitted {
+        request,
+        prompt_tokens,
+        cached_tokens: 0,
+        calls: None,
+    });
+    events.push(EngineEvent::Prefilled {
+        request,
+        prompt_tokens,
+    });
+    let count = match first {
+        "few" => embed.inputs.len() - 1,
+        "many" => embed.inputs.len() + 1,
+        _ => embed.inputs.len(),
+    };
+    let mut told: Vec<_> = (0..count)
+        .map(|at| EngineEvent::Embedded {
+            request,
+            vector: Vector(vector(at)),
+        })
+        .collect();
+    told.push(EngineEvent::Finished {
+        request,
+        reason: FinishReason::Stop,
+        completion_tokens: 0,
+    });
+    if first == "hasty" {
+        events.append(&mut told);
+    }
+    told
+}
+
 /// One answer of the scripted engine.
 struct Running {
     granted: u32,
@@ -370,6 +434,7 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
     };
     write_frame(&mut socket, &loaded.encode());
     let mut running = std::collections::HashMap::new();
+    let mut computed = std::collections::HashMap::new();
     while let Some(frame) = read_frame(&mut socket) {
         let request = EngineRequest::decode(&frame).unwrap();
         seen.lock().unwrap().engine.push(request.clone());
@@ -384,9 +449,15 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
                 if let Some(answer) = running.get_mut(&request) {
                     answer.granted += tokens;
                 }
+                events.append(&mut computed.remove(&request).unwrap_or_default());
             }
             EngineRequest::Cancel { request } => {
                 running.remove(&request);
+                computed.remove(&request);
+            }
+            EngineRequest::Embed(embed) => {
+                let told = compute(&embed, &mut events);
+                computed.insert(embed.request, told);
             }
             EngineRequest::Forget { .. } => {}
         }

@@ -5,6 +5,7 @@
 
 mod candidate;
 mod client;
+mod embed;
 mod refusal;
 mod start;
 mod tool;
@@ -18,6 +19,7 @@ use protocol::receipt::FinishReason;
 
 pub use candidate::Candidate;
 pub use client::ClientKey;
+pub use embed::{Embed, Input, TokenIds, Vector};
 pub use refusal::EngineRefusal;
 pub use start::{ChatMessage, ChatRole, Form, Prompt, Start, TokenBias};
 pub use tool::{Call, CallSyntax, Tool, ToolName};
@@ -52,6 +54,13 @@ pub const MAX_KEYWORD_BYTES: usize = 64;
 pub const MAX_ALTERNATIVES: usize = 20;
 /// Bytes of a token that are told beside its probability; a longer one is cut.
 pub const MAX_CANDIDATE_BYTES: usize = 256;
+/// Inputs of one request for vectors. Their texts, and four bytes for each token, together are at
+/// most [`MAX_PROMPT_BYTES`].
+pub const MAX_INPUTS: usize = 2048;
+/// One vector, in bytes.
+pub const MAX_VECTOR_BYTES: usize = 256 * 1024;
+/// All vectors of one request together, in bytes.
+pub const MAX_VECTORS_BYTES: usize = 4 * 1024 * 1024;
 /// Descriptor under which serve inherits its end of this socket.
 pub const SERVE_FD: i32 = 6;
 /// Descriptor under which engine inherits its end of this socket.
@@ -91,6 +100,8 @@ pub enum EngineRequest {
         /// The client.
         client: ClientKey,
     },
+    /// Compute vectors; a grant of any size lets them be told.
+    Embed(Embed),
 }
 
 impl EngineRequest {
@@ -110,6 +121,7 @@ impl EngineRequest {
                 out.u8(3).u64(*request);
             }
             Self::Forget { client } => client.write(out.u8(4)),
+            Self::Embed(embed) => embed.write(out.u8(5)),
         }
         out.finish()
     }
@@ -132,6 +144,7 @@ impl EngineRequest {
             4 => Self::Forget {
                 client: ClientKey::read(&mut from)?,
             },
+            5 => Self::Embed(Embed::read(&mut from)?),
             _ => {
                 return Err(DecodeError::OutOfRange {
                     field: "engine request",
@@ -207,6 +220,13 @@ pub enum EngineEvent {
         /// The keyword of its schema that is at fault; empty where there is none.
         keyword: Content,
     },
+    /// The vector of the next input.
+    Embedded {
+        /// The request.
+        request: u64,
+        /// The vector.
+        vector: Vector,
+    },
 }
 
 impl EngineEvent {
@@ -260,6 +280,9 @@ impl EngineEvent {
                 out.u8(6).u64(*request).u8(refusal.wire());
                 out.blob(keyword.0.as_bytes());
             }
+            Self::Embedded { request, vector } => {
+                out.u8(7).u64(*request).blob(&vector.0);
+            }
         }
         out.finish()
     }
@@ -293,6 +316,10 @@ impl EngineEvent {
                 request: from.u64()?,
                 refusal: EngineRefusal::from_wire(from.u8()?)?,
                 keyword: read_text(&mut from, "keyword", MAX_KEYWORD_BYTES)?,
+            },
+            7 => Self::Embedded {
+                request: from.u64()?,
+                vector: Vector::read(&mut from)?,
             },
             _ => {
                 return Err(DecodeError::OutOfRange {

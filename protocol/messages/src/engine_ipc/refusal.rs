@@ -23,6 +23,16 @@ pub enum EngineRefusal {
     Tools,
     /// A function must be called whose parameters engine cannot lead an answer by.
     Parameters,
+    /// An answer is asked of a model that gives vectors only.
+    EmbedsOnly,
+    /// Vectors are asked of a model that gives none.
+    EmbedsNothing,
+    /// Vectors are asked for of another width than the model's.
+    Dimensions,
+    /// The vectors of so many inputs are more than one request may have.
+    Inputs,
+    /// An input has a token that the model does not have.
+    InputToken,
 }
 
 impl EngineRefusal {
@@ -37,6 +47,11 @@ impl EngineRefusal {
             Self::Form => 7,
             Self::Tools => 8,
             Self::Parameters => 9,
+            Self::EmbedsOnly => 10,
+            Self::EmbedsNothing => 11,
+            Self::Dimensions => 12,
+            Self::Inputs => 13,
+            Self::InputToken => 14,
         }
     }
 
@@ -51,6 +66,11 @@ impl EngineRefusal {
             7 => Ok(Self::Form),
             8 => Ok(Self::Tools),
             9 => Ok(Self::Parameters),
+            10 => Ok(Self::EmbedsOnly),
+            11 => Ok(Self::EmbedsNothing),
+            12 => Ok(Self::Dimensions),
+            13 => Ok(Self::Inputs),
+            14 => Ok(Self::InputToken),
             _ => Err(DecodeError::OutOfRange {
                 field: "engine refusal",
             }),
@@ -70,6 +90,11 @@ impl EngineRefusal {
             Self::Form => "engine_form",
             Self::Tools => "tools_not_supported",
             Self::Parameters => "tool_parameters_schema",
+            Self::EmbedsOnly => "model_embeds_only",
+            Self::EmbedsNothing => "embeddings_not_supported",
+            Self::Dimensions => "dimensions_not_supported",
+            Self::Inputs => "embedding_inputs_too_many",
+            Self::InputToken => "embedding_input_token",
         }
     }
 }

@@ -125,6 +125,12 @@ fn requests_round_trip_and_no_prefix_is_taken() {
         EngineRequest::Forget {
             client: ClientKey([0xc1; 16]),
         },
+        embed(std::vec![text("Once"), tokens(2)]),
+        EngineRequest::Embed(Embed {
+            request: 1,
+            inputs: std::vec![tokens(1)],
+            dimensions: Some(1024),
+        }),
     ] {
         let bytes = request.encode();
         assert_eq!(EngineRequest::decode(&bytes), Ok(request));
@@ -189,9 +195,80 @@ fn events_round_trip() {
             refusal: EngineRefusal::Schema,
             keyword: Content("pattern".to_string()),
         },
+        embedded(&[0.5, -1.0]),
     ] {
         assert_eq!(EngineEvent::decode(&event.encode()), Ok(event));
     }
+}
+
+fn embed(inputs: Vec<Input>) -> EngineRequest {
+    EngineRequest::Embed(Embed {
+        request: 1,
+        inputs,
+        dimensions: None,
+    })
+}
+
+fn text(text: &str) -> Input {
+    Input::Text(Content(text.to_string()))
+}
+
+fn tokens(count: u32) -> Input {
+    Input::Tokens(TokenIds((0..count).collect()))
+}
+
+fn embedded(elements: &[f32]) -> EngineEvent {
+    let bytes = elements.iter().flat_map(|element| element.to_le_bytes());
+    EngineEvent::Embedded {
+        request: 1,
+        vector: Vector(bytes.collect()),
+    }
+}
+
+#[test]
+fn refuses_no_input_an_empty_one_and_more_than_the_limits() {
+    let decoded = |inputs| EngineRequest::decode(&embed(inputs).encode());
+    let most = u32::try_from(MAX_PROMPT_BYTES / 4).unwrap();
+    for inputs in [
+        std::vec![text("a"); MAX_INPUTS],
+        std::vec![text(&"a".repeat(MAX_PROMPT_BYTES))],
+        std::vec![tokens(most)],
+        std::vec![text("aaaa"), tokens(most - 1)],
+    ] {
+        assert!(embed(inputs.clone()).encode().len() <= MAX_FRAME);
+        assert!(decoded(inputs).is_ok());
+    }
+    for inputs in [
+        Vec::new(),
+        std::vec![text("a"), text("")],
+        std::vec![tokens(0)],
+        std::vec![text("a"); MAX_INPUTS + 1],
+        std::vec![text("a"), text(&"a".repeat(MAX_PROMPT_BYTES))],
+        std::vec![tokens(most + 1)],
+        std::vec![text("a"), tokens(most)],
+    ] {
+        assert!(decoded(inputs).is_err());
+    }
+}
+
+#[test]
+fn refuses_a_vector_without_elements_with_part_of_one_or_with_none_that_is_a_number() {
+    let refused = Err(DecodeError::OutOfRange { field: "vector" });
+    let longest = std::vec![1.0; MAX_VECTOR_BYTES / 4];
+    assert!(EngineEvent::decode(&embedded(&longest).encode()).is_ok());
+    for bad in [&[][..], &[1.0, f32::NAN], &[f32::INFINITY]] {
+        assert_eq!(
+            EngineEvent::decode(&embedded(bad).encode()),
+            refused.clone()
+        );
+    }
+    let part = EngineEvent::Embedded {
+        request: 1,
+        vector: Vector(std::vec![0; 6]),
+    };
+    assert_eq!(EngineEvent::decode(&part.encode()), refused);
+    let longer = std::vec![1.0; MAX_VECTOR_BYTES / 4 + 1];
+    assert!(EngineEvent::decode(&embedded(&longer).encode()).is_err());
 }
 
 #[test]
@@ -349,6 +426,13 @@ fn content_never_prints() {
     let bytes = b"secret".to_vec();
     let printed = std::format!("{:?}", Candidate { micro: 0, bytes });
     assert_eq!(printed, "Candidate(6 bytes)");
+    let printed = std::format!(
+        "{:?}{:?}",
+        embed(std::vec![text("secret"), tokens(2)]),
+        embedded(&[2.5])
+    );
+    assert!(printed.contains("TokenIds(2)") && printed.contains("Vector(4 bytes)"));
+    assert!(!printed.contains("secret") && !printed.contains("2.5"));
     let printed = std::format!("{:?}", ClientKey([0xc1; 16]));
     assert_eq!(printed, "ClientKey");
 }

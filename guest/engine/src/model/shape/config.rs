@@ -172,6 +172,7 @@ impl Shape {
             experts,
             parts: family.parts(),
             tied: config.tie_word_embeddings,
+            pooling: None,
         };
         shape.check(|fault| member(name_of(fault)))?;
         Ok(shape)

@@ -5,6 +5,7 @@
 
 use super::{Activation, Experts, Fault, Pairing, Parts, Rope, Scaling, Shape, Window, root};
 use crate::gguf::ModelFile;
+use crate::model::pooling::{POOLING, Pooling};
 use crate::refusal::ModelError;
 
 /// The families of which GGUF files are taken.
@@ -93,6 +94,7 @@ const WINDOW: &str = "attention.sliding_window";
 const PATTERN: &str = "attention.sliding_window_pattern";
 const EXPERTS: &str = "expert_count";
 const EXPERTS_USED: &str = "expert_used_count";
+const CAUSAL: &str = "attention.causal";
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// What asks for something that is not computed here, in any family.
@@ -168,6 +170,7 @@ impl Shape {
             experts,
             parts: family.parts(),
             tied: None,
+            pooling: keys.pooling()?,
         };
         shape.check(|fault| key(name_of(fault)))?;
         Ok(shape)
@@ -268,6 +271,15 @@ impl Keys<'_> {
             positions,
             full_every,
         }))
+    }
+
+    /// A decoder that sees what is to come is another model.
+    fn pooling(&self) -> Result<Option<Pooling>, ModelError> {
+        if self.file.optional_flag(&self.full(CAUSAL), CAUSAL)? == Some(false) {
+            return Err(key(CAUSAL));
+        }
+        let number = self.optional_size(POOLING)?.unwrap_or(0);
+        Pooling::numbered(number).map_err(|_| key(POOLING))
     }
 
     fn experts(&self, family: Family) -> Result<Option<Experts>, ModelError> {
