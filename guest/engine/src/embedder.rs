@@ -199,7 +199,7 @@ impl<'a, 'w> Embedder<'a, 'w> {
         for offset in 0..jobs {
             let at = self.turn.wrapping_add(offset).checked_rem(jobs);
             let at = at.unwrap_or(0);
-            while rows.len() < PROMPT_ROWS_ALONE {
+            while self.has_room(at, rows.len()) {
                 match self.segment(at, &mut rows) {
                     Some(segment) => segments.push(segment),
                     None => break,
@@ -207,6 +207,16 @@ impl<'a, 'w> Embedder<'a, 'w> {
             }
         }
         (rows, segments)
+    }
+
+    /// Whether a step of so many rows may have more of a job. A text of an encoder is not cut: it
+    /// is in a step from its first position to its last, and the step as long as that takes.
+    fn has_room(&self, at: usize, rows: usize) -> bool {
+        if !self.model.weights.shape.parts.encoder || rows == 0 {
+            return rows < PROMPT_ROWS_ALONE;
+        }
+        let next = self.jobs.get(at).and_then(|job| job.inputs.front());
+        next.is_some_and(|tokens| rows.saturating_add(tokens.len()) <= PROMPT_ROWS_ALONE)
     }
 
     /// As many rows of a job's next input as there is room for; none where all are computed or in
@@ -219,7 +229,10 @@ impl<'a, 'w> Embedder<'a, 'w> {
             computed: 0,
             pooled: Pooled::default(),
         });
-        let room = PROMPT_ROWS_ALONE.saturating_sub(rows.len());
+        let room = match self.model.weights.shape.parts.encoder {
+            true => tokens.len(),
+            false => PROMPT_ROWS_ALONE.saturating_sub(rows.len()),
+        };
         let (first, positions) = (begun.computed, tokens.len());
         let mut counted = Vec::new();
         for (position, token) in tokens.iter().enumerate().skip(first).take(room) {

@@ -17,6 +17,13 @@ const MAX_FILES: usize = 512;
 /// Tensors of all files together.
 const MAX_TENSORS: usize = 1 << 18;
 
+/// What an encoder has for other tasks, and the numbers of its positions.
+const UNREAD: [&str; 3] = [
+    "pooler.dense.weight",
+    "pooler.dense.bias",
+    "embeddings.position_ids",
+];
+
 /// The weights of one model, their headers found sound.
 pub(crate) struct WeightFiles {
     files: Vec<File>,
@@ -70,6 +77,12 @@ fn headers(file: &mut File) -> Result<Vec<Tensor>, ModelError> {
 
 impl TensorSource for WeightFiles {
     fn naming(&self) -> Naming {
+        if self
+            .tensors
+            .contains_key("embeddings.word_embeddings.weight")
+        {
+            return Naming::Encoder;
+        }
         if self.tensors.contains_key("embed_tokens.weight") {
             return Naming::Headless;
         }
@@ -77,7 +90,9 @@ impl TensorSource for WeightFiles {
     }
 
     fn count(&self) -> usize {
-        self.tensors.len()
+        let unread = |name: &&&str| self.tensors.contains_key(**name);
+        let unread = UNREAD.iter().filter(unread).count();
+        self.tensors.len().saturating_sub(unread)
     }
 
     fn read(&mut self, name: &str) -> Result<Option<Stored>, ModelError> {

@@ -70,7 +70,7 @@ impl Forward<'_> {
             }
             ExpertTask::Within(expert) => {
                 let count = rows_of(&lane.chosen, self.used(), expert).count();
-                self.within_inner(first..first + count, shares, lane);
+                self.within_inner(None, first..first + count, shares, lane);
             }
             ExpertTask::Mix(expert) => {
                 let own = rows_of(&lane.chosen, self.used(), expert);

@@ -74,8 +74,11 @@ impl Work for Forward<'_> {
             Task::GateUp(at, expert) => {
                 if let Some(inner) = layer(at).and_then(|layer| layer.feed.inner(expert)) {
                     self.project(&[&inner.up], part, share);
+                    let Some(gate) = &inner.gate else {
+                        return;
+                    };
                     std::mem::swap(&mut share.out, &mut share.beside);
-                    self.project(&[&inner.gate], part, share);
+                    self.project(&[gate], part, share);
                     let (gate, up) = (&mut share.out, &share.beside);
                     match self.weights.shape.activation {
                         Activation::Silu => self.kernels.silu_times(gate, up),
@@ -160,7 +163,7 @@ impl Forward<'_> {
             let place = (layer, item.kv_head, item.span);
             let (keys, values) = cache.span(&self.geometry, place);
             let seen = |row: usize| {
-                let seen = item.block.position + row + 1;
+                let seen = item.block.seen(row);
                 seen.saturating_sub(item.span * SPAN).min(SPAN)
             };
             let seen: Vec<usize> = (0..item.block.rows).map(seen).collect();
@@ -235,7 +238,7 @@ impl Forward<'_> {
 
     pub(super) fn begin(&self, rows: &[Row]) {
         let state = &mut *self.write();
-        state.take_rows(rows, &self.cut);
+        state.take_rows(rows, &self.cut, self.weights.shape.parts.encoder);
         for row in rows {
             if let Some(Some(cache)) = state.caches.get_mut(row.slot.0) {
                 cache.reach(row.position, &self.geometry);

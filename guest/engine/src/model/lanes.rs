@@ -2,10 +2,12 @@
 
 use std::sync::RwLockReadGuard;
 
+use super::encoder::{After, add_and_norm};
 use super::experts::ExpertTask;
 use super::forward::{Forward, reading, writing};
 use super::rows::{Item, Lane, Row, Share, State, lane_rows};
 use super::team::Part;
+use super::weights::Layer;
 use crate::kernels::{SPAN, TILE, add, angle, merge_spans, span_floats};
 
 /// What is done to each row.
@@ -21,8 +23,8 @@ pub(super) enum RowTask {
     Mix,
     /// Adds to the stream, and from there to the input of the inner part.
     BeforeInner(usize),
-    /// From the inner products to the input of the last projection.
-    WithinInner,
+    /// From a layer's inner products to the input of the last projection.
+    WithinInner(usize),
     /// Adds to the stream.
     AfterInner(usize),
     /// What is done where a layer has experts.
@@ -49,7 +51,7 @@ impl Forward<'_> {
             RowTask::Embed => self.embed(&state.rows[rows], lane),
             RowTask::BeforeAttention(at) => {
                 if let Some(layer) = layer(at) {
-                    self.norm_to_input(lane, &layer.attention_norm);
+                    self.to_input(lane, layer, &layer.attention_norm);
                 }
             }
             RowTask::Turn(at) => {
@@ -61,15 +63,18 @@ impl Forward<'_> {
             RowTask::Mix => self.mix(state, rows, shares, lane),
             RowTask::BeforeInner(at) => {
                 if let Some(layer) = layer(at) {
-                    let norm = layer.norm_after_attention.as_deref();
-                    self.add_to_stream(norm, rows, shares, lane);
-                    self.norm_to_input(lane, &layer.inner_norm);
+                    self.add_to_stream(&layer.after_attention(), rows, shares, lane);
+                    self.to_input(lane, layer, &layer.inner_norm);
                 }
             }
-            RowTask::WithinInner => self.within_inner(rows, shares, lane),
+            RowTask::WithinInner(at) => {
+                let encoder = layer(at).and_then(|layer| layer.encoder.as_ref());
+                self.within_inner(encoder, rows, shares, lane);
+            }
             RowTask::AfterInner(at) => {
-                let norm = layer(at).and_then(|layer| layer.norm_after_inner.as_deref());
-                self.add_to_stream(norm, rows, shares, lane);
+                if let Some(layer) = layer(at) {
+                    self.add_to_stream(&layer.after_inner(), rows, shares, lane);
+                }
             }
             RowTask::Experts(task) => {
                 self.perform_experts(state, task, (part.index, rows), shares, lane);
@@ -88,6 +93,11 @@ impl Forward<'_> {
                 let embedded = &mut lane.stream[start..];
                 embedded.iter_mut().for_each(|value| *value *= scale);
             }
+            if let Some(encoder) = &self.weights.encoder {
+                let epsilon = self.weights.shape.epsilon;
+                let embedded = &mut lane.stream[start..];
+                encoder.apply(row.position, embedded, &mut lane.normed, epsilon);
+            }
             let position = f64::from(u32::try_from(row.position).unwrap_or(u32::MAX));
             let angles = self
                 .frequencies
@@ -97,10 +107,15 @@ impl Forward<'_> {
         }
     }
 
-    fn norm_to_input(&self, lane: &mut Lane, norm: &[f32]) {
+    fn to_input(&self, lane: &mut Lane, layer: &Layer, norm: &[f32]) {
         let shape = &self.weights.shape;
         lane.input.clear();
         for row in lane.stream.chunks_exact(shape.width) {
+            // The stream of an encoder is normed already.
+            if layer.encoder.is_some() {
+                lane.input.push(self.kernels, row);
+                continue;
+            }
             lane.normed.clear();
             self.kernels
                 .normalize(row, norm, shape.epsilon, &mut lane.normed);
@@ -122,7 +137,7 @@ impl Forward<'_> {
                 continue;
             };
             let within = row - block.row;
-            let spans = (block.position + within) / SPAN + 1;
+            let spans = block.seen(within).div_ceil(SPAN);
             lane.products.clear();
             for number in 0..self.cut.kv_heads * self.cut.group {
                 let (kv_head, query) = (number / self.cut.group, number % self.cut.group);
@@ -159,7 +174,7 @@ impl Forward<'_> {
     /// Adds the products, as wide as the stream, to the stream; first normed, if they are.
     fn add_to_stream(
         &self,
-        norm: Option<&[f32]>,
+        after: &After<'_>,
         rows: std::ops::Range<usize>,
         shares: &[RwLockReadGuard<'_, Share>],
         lane: &mut Lane,
@@ -167,15 +182,20 @@ impl Forward<'_> {
         let shape = &self.weights.shape;
         for (row, stream) in rows.zip(lane.stream.chunks_exact_mut(shape.width)) {
             gather(shares, row, shape.width.div_ceil(TILE), &mut lane.products);
-            let Some(norm) = norm else {
-                add(stream, &lane.products);
-                continue;
-            };
             let products = &lane.products[..shape.width];
-            lane.normed.clear();
-            self.kernels
-                .normalize(products, norm, shape.epsilon, &mut lane.normed);
-            add(stream, &lane.normed);
+            match after {
+                After::Added => add(stream, products),
+                After::Normed(norm) => {
+                    lane.normed.clear();
+                    let epsilon = shape.epsilon;
+                    self.kernels
+                        .normalize(products, norm, epsilon, &mut lane.normed);
+                    add(stream, &lane.normed);
+                }
+                After::Centered(offsets, norm) => {
+                    add_and_norm(stream, products, (offsets, norm, shape.epsilon));
+                }
+            }
         }
     }
 }

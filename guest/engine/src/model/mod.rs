@@ -4,6 +4,7 @@
 //! gets which row (`scheduler`).
 
 mod cache;
+mod encoder;
 mod experts;
 #[cfg(test)]
 mod families;

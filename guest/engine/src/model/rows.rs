@@ -42,6 +42,8 @@ pub(super) struct Block {
     pub(super) row: usize,
     pub(super) rows: usize,
     pub(super) position: usize,
+    /// Where a row sees its whole text: how many positions it has.
+    whole: Option<usize>,
     /// Spans that its last row reaches into.
     pub(super) spans: usize,
     first_item: usize,
@@ -117,8 +119,9 @@ pub(super) fn lane_rows(part: Part, rows: usize) -> std::ops::Range<usize> {
 }
 
 impl State {
-    /// Takes the rows of a step and cuts their attention.
-    pub(super) fn take_rows(&mut self, rows: &[Row], cut: &Cut) {
+    /// Takes the rows of a step and cuts their attention; of whole texts, perhaps, each of which
+    /// is in this step from its first position to its last.
+    pub(super) fn take_rows(&mut self, rows: &[Row], cut: &Cut, whole: bool) {
         self.rows.clear();
         self.rows.extend_from_slice(rows);
         self.blocks.clear();
@@ -131,12 +134,16 @@ impl State {
             };
             let beside = (1..most).zip(rest).take_while(follows).count();
             let last = first.position.saturating_add(beside);
+            let own = rest.iter().take_while(|row| row.slot == first.slot);
+            let end = own.last().map_or(first.position, |row| row.position);
+            let whole = whole.then(|| end.saturating_add(1));
             let block = Block {
+                whole,
                 slot: first.slot,
                 row: at,
                 rows: beside.saturating_add(1),
                 position: first.position,
-                spans: (last / SPAN).saturating_add(1),
+                spans: (whole.map_or(last, |_| end) / SPAN).saturating_add(1),
                 first_item: self.items.len(),
             };
             self.blocks.push(block);
@@ -178,6 +185,14 @@ impl Cut {
 }
 
 impl Block {
+    /// How many positions a row of it sees.
+    pub(super) const fn seen(&self, row: usize) -> usize {
+        match self.whole {
+            Some(whole) => whole,
+            None => self.position.saturating_add(row).saturating_add(1),
+        }
+    }
+
     /// Number of the item of a key head and a span.
     pub(super) const fn item(&self, kv_head: usize, span: usize) -> usize {
         let heads = kv_head.saturating_mul(self.spans);

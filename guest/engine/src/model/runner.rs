@@ -101,7 +101,7 @@ impl Runner<'_, '_> {
                 continue;
             }
             self.team.run(Task::GateUp(layer, 0));
-            rows(RowTask::WithinInner);
+            rows(RowTask::WithinInner(layer));
             self.team.run(Task::Down(layer, 0));
             rows(RowTask::AfterInner(layer));
         }
@@ -129,7 +129,12 @@ impl Runner<'_, '_> {
         let mut hidden = Zeroizing::new(Vec::with_capacity(weights.shape.width));
         self.forward.with_stream(row, |stream| {
             let kernels = self.forward.kernels;
-            kernels.normalize(stream, &weights.norm, weights.shape.epsilon, &mut hidden);
+            match &weights.norm {
+                Some(norm) => {
+                    kernels.normalize(stream, norm, weights.shape.epsilon, &mut hidden);
+                }
+                None => hidden.extend_from_slice(stream),
+            }
         });
         hidden
     }

@@ -107,6 +107,8 @@ pub(crate) struct Parts {
     pub(crate) fused: bool,
     /// Norms are stored less one.
     pub(crate) norms_less_one: bool,
+    /// Blocks are those of an encoder, and a row sees its whole text: see `encoder`.
+    pub(crate) encoder: bool,
 }
 
 /// Widths, counts and parts of a model.
@@ -190,7 +192,12 @@ impl Shape {
     fn check(&self, name: impl Fn(Fault) -> ModelError) -> Result<(), ModelError> {
         let within = |found: usize, limit: usize| (1..=limit).contains(&found);
         let blocks = |width: usize| within(width, MAX_WIDTH) && width.is_multiple_of(BLOCK);
-        let even = self.turned.is_multiple_of(2) && within(self.turned, self.head);
+        // Where positions are learned nothing is turned.
+        let turned = match self.parts.encoder {
+            true => self.turned == 0,
+            false => within(self.turned, self.head),
+        };
+        let even = self.turned.is_multiple_of(2) && turned;
         let window = self.window.is_none_or(|window| {
             within(window.positions, MAX_CONTEXT) && window.full_every != Some(0)
         });

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::RwLockReadGuard;
 
+use super::encoder::EncoderLayer;
 use super::forward::Forward;
 use super::lanes::gather;
 use super::rows::{Lane, Share};
@@ -73,6 +74,7 @@ impl Forward<'_> {
 
     pub(super) fn within_inner(
         &self,
+        encoder: Option<&EncoderLayer>,
         rows: Range<usize>,
         shares: &[RwLockReadGuard<'_, Share>],
         lane: &mut Lane,
@@ -81,6 +83,9 @@ impl Forward<'_> {
         lane.input.clear();
         for row in rows {
             gather(shares, row, inner.div_ceil(TILE), &mut lane.products);
+            if let Some(encoder) = encoder {
+                encoder.within_inner(&mut lane.products[..inner]);
+            }
             lane.input.push(self.kernels, &lane.products[..inner]);
         }
     }

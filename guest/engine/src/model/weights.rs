@@ -5,7 +5,10 @@
 //! model is refused. In GGUF files of the family `llama` the rows of query and key projections
 //! stand so that a head's rotation turns neighbouring pairs (`Pairing`); nothing is permuted here.
 
+mod encoder;
+
 use super::cache::Precision;
+use super::encoder::{EncoderEmbedding, EncoderLayer};
 use super::matrix::{Layout, Matrix};
 use super::names::{ExpertPart, Naming, Part};
 use super::shape::Shape;
@@ -35,7 +38,8 @@ pub(crate) trait TensorSource {
 /// Matrices of an inner part.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) gate: Matrix,
+    /// What the other is multiplied with; none in an encoder.
+    pub(crate) gate: Option<Matrix>,
     pub(crate) up: Matrix,
     pub(crate) down: Matrix,
 }
@@ -90,6 +94,7 @@ pub(crate) struct Layer {
     pub(crate) inner_norm: Vec<f32>,
     pub(crate) feed: Feed,
     pub(crate) norm_after_inner: Option<Vec<f32>>,
+    pub(super) encoder: Option<EncoderLayer>,
 }
 
 /// All weights of a model.
@@ -98,7 +103,9 @@ pub(crate) struct Weights {
     pub(crate) shape: Shape,
     pub(crate) embedding: Matrix,
     pub(crate) layers: Vec<Layer>,
-    pub(crate) norm: Vec<f32>,
+    /// None in an encoder.
+    pub(crate) norm: Option<Vec<f32>>,
+    pub(super) encoder: Option<EncoderEmbedding>,
     /// None when the head is the embedding.
     head: Option<Matrix>,
     /// What the file divides the angles of each pair by.
@@ -125,8 +132,14 @@ impl Weights {
         };
         let (vocabulary, width) = (shape.vocabulary, shape.width);
         let embedding = source.matrix(Part::Embedding, vocabulary, width)?;
-        let norm = source.vector(Part::Norm, width)?;
-        let head = source.optional_matrix(Part::Head, vocabulary, width)?;
+        let (norm, encoder) = match shape.parts.encoder {
+            true => (None, Some(source.encoder_embedding()?)),
+            false => (Some(source.vector(Part::Norm, width)?), None),
+        };
+        let head = match shape.parts.encoder {
+            true => None,
+            false => source.optional_matrix(Part::Head, vocabulary, width)?,
+        };
         let head = match (shape.tied, head) {
             (Some(true), _) => None,
             // Never asked for.
@@ -136,12 +149,15 @@ impl Weights {
         };
         let angle_factors = match naming {
             Naming::Gguf => source.floats(ANGLE_FACTORS, ANGLE_FACTORS, shape.turned / 2)?,
-            Naming::Transformers | Naming::Headless => None,
+            Naming::Transformers | Naming::Headless | Naming::Encoder => None,
         };
         let mut layers = Vec::with_capacity(shape.layers);
         for layer in 0..shape.layers {
             source.layer = Some(layer);
-            layers.push(source.layer()?);
+            layers.push(match shape.parts.encoder {
+                true => source.encoder_layer()?,
+                false => source.layer()?,
+            });
         }
         if source.read != found {
             let read = source.read;
@@ -152,6 +168,7 @@ impl Weights {
             embedding,
             layers,
             norm,
+            encoder,
             head,
             angle_factors,
         })
@@ -214,14 +231,7 @@ impl<S: TensorSource> Reading<'_, S> {
             query,
             key,
             value,
-            biases: match parts.bias {
-                true => Some(Biases {
-                    query: self.vector(Part::QueryBias, shape.query_width())?,
-                    key: self.vector(Part::KeyBias, shape.kv_width())?,
-                    value: self.vector(Part::ValueBias, shape.kv_width())?,
-                }),
-                false => None,
-            },
+            biases: self.biases()?,
             head_norms: match parts.head_norms {
                 true => Some([
                     self.vector(Part::QueryNorm, shape.head)?,
@@ -240,7 +250,20 @@ impl<S: TensorSource> Reading<'_, S> {
                 true => Some(self.vector(Part::NormAfterInner, width)?),
                 false => None,
             },
+            encoder: None,
         })
+    }
+
+    fn biases(&mut self) -> Result<Option<Biases>, ModelError> {
+        let shape = self.shape;
+        if !shape.parts.bias {
+            return Ok(None);
+        }
+        Ok(Some(Biases {
+            query: self.vector(Part::QueryBias, shape.query_width())?,
+            key: self.vector(Part::KeyBias, shape.kv_width())?,
+            value: self.vector(Part::ValueBias, shape.kv_width())?,
+        }))
     }
 
     fn query_key_value(&mut self) -> Result<[Matrix; 3], ModelError> {
@@ -268,7 +291,11 @@ impl<S: TensorSource> Reading<'_, S> {
             let mut ups = self.experts(ExpertPart::Up, experts.count, [inner, width])?;
             let mut downs = self.experts(ExpertPart::Down, experts.count, [width, inner])?;
             let matrices = gates.drain(..).zip(ups.drain(..)).zip(downs.drain(..));
-            let experts = matrices.map(|((gate, up), down)| Inner { gate, up, down });
+            let experts = matrices.map(|((gate, up), down)| Inner {
+                gate: Some(gate),
+                up,
+                down,
+            });
             let experts = experts.collect();
             return Ok(Feed::Experts { router, experts });
         }
@@ -282,6 +309,7 @@ impl<S: TensorSource> Reading<'_, S> {
             )
         };
         let down = self.matrix(Part::Down, width, inner)?;
+        let gate = Some(gate);
         Ok(Feed::Dense(Inner { gate, up, down }))
     }
 
@@ -306,7 +334,7 @@ impl<S: TensorSource> Reading<'_, S> {
                 let packed = packed.collect::<Result<Vec<_>, _>>();
                 packed.map_err(|_| wrong)
             }
-            Naming::Transformers | Naming::Headless => {
+            Naming::Transformers | Naming::Headless | Naming::Encoder => {
                 let mut matrices = Vec::with_capacity(count);
                 for expert in 0..count {
                     let full = format!("mlp.experts.{expert}.{name}");

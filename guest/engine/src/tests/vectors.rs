@@ -15,6 +15,7 @@ use crate::fixture::Tiny;
 use crate::gguf::ModelFile;
 use crate::model::{Naming, Shape, TensorSource as _, Weights, from_module};
 use crate::safetensors::WeightFiles;
+use crate::tokenizer::Piece;
 
 /// What `tests/fixtures/models/make.py` makes vectors of.
 const LENGTHS: [u32; 3] = [1, 7, 24];
@@ -51,7 +52,7 @@ fn from_safetensors(family: &str) -> Weights {
     let mut shape = Shape::from_config(&read(family, "config.json")).unwrap();
     shape.pooling = Some(from_module(&read(family, "1_Pooling/config.json")).unwrap());
     let mut files = WeightFiles::open(vec![fixture(family, "model.safetensors")]).unwrap();
-    assert_eq!(files.naming(), Naming::Headless);
+    assert_ne!(files.naming(), Naming::Transformers);
     Weights::read(&mut files, shape).unwrap()
 }
 
@@ -167,6 +168,53 @@ fn check(family: &str) {
 #[test]
 fn qwen3_embedding_has_the_vectors_of_transformers() {
     check("qwen3-embedding");
+}
+
+#[test]
+fn bert_has_the_vectors_of_transformers() {
+    check("bert");
+}
+
+#[test]
+fn an_encoders_vector_has_the_same_bits_alone_and_among_others_and_over_two_spans() {
+    let model = Model::read(fixture("bert", "model.gguf")).unwrap();
+    let lengths = [5, 300, 1, 40, 512];
+    let alone = |threads| {
+        let of = |length| {
+            vectors(&model, threads, vec![prompt(length)])
+                .unwrap()
+                .vectors
+        };
+        lengths.into_iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let together = vectors(&model, 2, lengths.map(prompt).to_vec()).unwrap();
+    assert_eq!(together.vectors, alone(1));
+    assert_eq!(together.vectors, alone(3));
+    let long = vectors(&model, 1, vec![prompt(513)]).map(|told| told.tokens);
+    assert_eq!(long, Err(EngineRefusal::ContextTooLong));
+}
+
+#[test]
+fn a_text_of_an_encoder_has_the_tokens_of_transformers() {
+    #[derive(serde::Deserialize)]
+    struct Split {
+        text: String,
+        tokens: Vec<u32>,
+    }
+    let model = Model::read(fixture("bert", "model.gguf")).unwrap();
+    let all: Vec<Split> = serde_json::from_slice(&read("bert", "texts.json")).unwrap();
+    assert_eq!(all.len(), 20);
+    for Split { text: one, tokens } in all {
+        let pieces = [
+            Piece::Skeleton(model.tokenizer.start().unwrap()),
+            Piece::Content(&one),
+            Piece::Skeleton(model.tokenizer.close().unwrap()),
+        ];
+        let found = model.tokenizer.encode(&pieces, 512).unwrap();
+        assert_eq!(found.to_vec(), tokens, "{one:?}");
+        let told = |input| vectors(&model, 1, vec![input]).unwrap().vectors;
+        assert_eq!(told(text(&one)), told(Input::Tokens(TokenIds(tokens))));
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod pieces;
 mod split;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::HashMap;
 
@@ -23,6 +24,7 @@ pub(crate) use bytes::name_of;
 use merge::Merges;
 use pieces::Pieces;
 use split::Splitter;
+use words::{GaveUp, Words};
 
 /// Longest token, in bytes.
 const MAX_TOKEN_BYTES: usize = 1024;
@@ -102,6 +104,8 @@ enum Letters {
     },
     /// Of each character of a text.
     Pieces(Pieces),
+    /// None: words are looked up, not joined.
+    Words(Words),
 }
 
 impl Tokenizer {
@@ -113,6 +117,7 @@ impl Tokenizer {
         let spelling = match file.text(MODEL)? {
             "gpt2" => Spelling::Letters,
             "llama" => Spelling::Pieces,
+            "bert" => Spelling::Words,
             _ => return Err(key(MODEL)),
         };
         let names = file.texts(TOKENS)?;
@@ -130,6 +135,7 @@ impl Tokenizer {
         let (letters, merges) = match spelling {
             Spelling::Letters => read_letters(file, &ids, &texts)?,
             Spelling::Pieces => read_pieces(file, &names, &kinds)?,
+            Spelling::Words => read_words(file, &names, &kinds)?,
         };
         let named = |key_name: &'static str| {
             let id = file.optional_number(key_name, key_name)?;
@@ -144,13 +150,26 @@ impl Tokenizer {
             specials,
             letters,
             merges,
-            ends: read_ends(file, &ids, &kinds)?,
-            frame: [named(START)?, named(END)?],
-            starts: match spelling {
-                Spelling::Pieces if !file.has(ADD_START) => true,
-                Spelling::Pieces | Spelling::Letters => file.is_set(ADD_START)?,
+            ends: match spelling {
+                // An encoder ends nothing.
+                Spelling::Words => Vec::new(),
+                Spelling::Letters | Spelling::Pieces => read_ends(file, &ids, &kinds)?,
             },
-            closes: file.is_set(ADD_END)?,
+            frame: match spelling {
+                Spelling::Words => [
+                    named(START)?.or(named(CLASS)?),
+                    named(END)?.or(named(SEPARATOR)?),
+                ],
+                Spelling::Letters | Spelling::Pieces => [named(START)?, named(END)?],
+            },
+            starts: match spelling {
+                Spelling::Pieces | Spelling::Words if !file.has(ADD_START) => true,
+                Spelling::Pieces | Spelling::Letters | Spelling::Words => file.is_set(ADD_START)?,
+            },
+            closes: match spelling {
+                Spelling::Words if !file.has(ADD_END) => true,
+                Spelling::Pieces | Spelling::Letters | Spelling::Words => file.is_set(ADD_END)?,
+            },
         })
     }
 
@@ -272,6 +291,9 @@ impl Tokenizer {
                     .iter()
                     .try_for_each(|token| push(tokens, *token, limit));
             }
+            Letters::Words(words) => {
+                return words.for_each(run, |token| push(tokens, token, limit));
+            }
         };
         splitter.for_each(run, |part| {
             if let Some(token) = whole.get(part.as_bytes()) {
@@ -296,6 +318,8 @@ enum Spelling {
     Letters,
     /// As it is, but for spaces; bytes by number.
     Pieces,
+    /// As it is, but for a mark where a word begins.
+    Words,
 }
 
 const START: &str = "tokenizer.ggml.bos_token_id";
@@ -358,6 +382,40 @@ fn read_pieces(
     Ok((Letters::Pieces(pieces), merges))
 }
 
+impl From<GaveUp> for EncodeError {
+    fn from(GaveUp: GaveUp) -> Self {
+        Self::Inexpressible
+    }
+}
+
+const CLASS: &str = "tokenizer.ggml.cls_token_id";
+const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
+const UNKNOWN_WORD: &str = "tokenizer.ggml.unknown_token_id";
+const LOWERS: &str = "tokenizer.ggml.normalizer.lowercase";
+const STRIPS: &str = "tokenizer.ggml.normalizer.strip_accents";
+
+/// Accents go with capitals, as in BERT's own vocabularies, or the model is refused.
+fn read_words(
+    file: &ModelFile,
+    names: &[&str],
+    kinds: &[i32],
+) -> Result<(Letters, Merges), ModelError> {
+    let unknown = file.optional_number(UNKNOWN_WORD, UNKNOWN_WORD)?;
+    let known = |unknown: &u32| usize::try_from(*unknown).is_ok_and(|at| at < names.len());
+    let unknown = unknown.filter(known).ok_or(key(UNKNOWN_WORD))?;
+    let lowers = file.optional_flag(LOWERS, LOWERS)?.unwrap_or(true);
+    if file.optional_flag(STRIPS, STRIPS)?.unwrap_or(lowers) != lowers {
+        return Err(key(STRIPS));
+    }
+    let words = (0_u32..).zip(names).zip(kinds);
+    let words = words.filter(|(_, kind)| matches!(**kind, NORMAL | UNUSED));
+    let words = Words::read(words.map(|((id, name), _)| (*name, id)), unknown, lowers);
+    Ok((
+        Letters::Words(words.ok_or(key(MODEL))?),
+        Merges::of(HashMap::new()),
+    ))
+}
+
 fn push(tokens: &mut Vec<u32>, token: u32, limit: usize) -> Result<(), EncodeError> {
     if tokens.len() >= limit {
         return Err(EncodeError::TooLong { limit });
@@ -384,6 +442,7 @@ fn read_tokens(
                 let byte = pieces::byte_of(name).ok_or(key(TOKENS))?;
                 texts.push(Some(Box::new([byte])));
             }
+            (NORMAL | UNUSED, Spelling::Words) => texts.push(Some(name.as_bytes().into())),
             (UNKNOWN, Spelling::Pieces) => texts.push(None),
             (NORMAL | UNUSED, Spelling::Letters) => {
                 let text = name

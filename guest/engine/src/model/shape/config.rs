@@ -25,7 +25,10 @@ struct Config {
     head_dim: Option<usize>,
     max_position_embeddings: usize,
     vocab_size: usize,
-    rms_norm_eps: f32,
+    rms_norm_eps: Option<f32>,
+    layer_norm_eps: Option<f32>,
+    position_embedding_type: Option<String>,
+    is_decoder: Option<bool>,
     rope_parameters: Option<RopeObject>,
     rope_theta: Option<f32>,
     rope_scaling: Option<RopeObject>,
@@ -78,6 +81,7 @@ enum Family {
     Qwen3Moe,
     Gemma3,
     Phi3,
+    Bert,
 }
 
 impl Family {
@@ -90,6 +94,7 @@ impl Family {
             "qwen3_moe" => Self::Qwen3Moe,
             "gemma3_text" => Self::Gemma3,
             "phi3" => Self::Phi3,
+            "bert" => Self::Bert,
             _ => return None,
         })
     }
@@ -111,6 +116,11 @@ impl Family {
             },
             Self::Phi3 => Parts {
                 fused: true,
+                ..none
+            },
+            Self::Bert => Parts {
+                bias: true,
+                encoder: true,
                 ..none
             },
         }
@@ -149,15 +159,23 @@ impl Shape {
             heads,
             kv_heads: config.num_key_value_heads.unwrap_or(heads),
             head,
-            turned: config.turned(head)?,
+            turned: if family == Family::Bert {
+                0
+            } else {
+                config.turned(head)?
+            },
             context: config.max_position_embeddings,
             vocabulary: config.vocab_size,
-            epsilon: config.rms_norm_eps,
+            epsilon: if family == Family::Bert {
+                config.layer_norm_eps.ok_or(member("layer_norm_eps"))?
+            } else {
+                config.rms_norm_eps.ok_or(member("rms_norm_eps"))?
+            },
             rope,
             window_rope,
             window: config.window(family)?,
             pairing: Pairing::Halves,
-            activation: config.activation()?,
+            activation: config.activation(family)?,
             embedding_scale: (family == Family::Gemma3).then(|| root(width)),
             score_scale: 1.0
                 / match family {
@@ -167,7 +185,8 @@ impl Shape {
                     | Family::Qwen2
                     | Family::Qwen3
                     | Family::Qwen3Moe
-                    | Family::Phi3 => root(head),
+                    | Family::Phi3
+                    | Family::Bert => root(head),
                 },
             experts,
             parts: family.parts(),
@@ -222,6 +241,13 @@ impl Config {
                 self.final_logit_softcapping.is_some(),
             ),
             ("quantization_config", self.quantization_config.is_some()),
+            ("is_decoder", self.is_decoder == Some(true)),
+            (
+                "position_embedding_type",
+                self.position_embedding_type
+                    .as_ref()
+                    .is_some_and(|kind| kind != "absolute"),
+            ),
             ("mlp_only_layers", dense),
             (
                 "decoder_sparse_step",
@@ -232,9 +258,12 @@ impl Config {
         asked.map_or(Ok(()), |(name, _)| Err(member(name)))
     }
 
-    fn activation(&self) -> Result<Activation, ModelError> {
+    fn activation(&self, family: Family) -> Result<Activation, ModelError> {
         let name = self.hidden_activation.as_ref().or(self.hidden_act.as_ref());
         match name.map(String::as_str) {
+            // Exact in an encoder, and nothing else there.
+            Some("gelu") if family == Family::Bert => Ok(Activation::Gelu),
+            _ if family == Family::Bert => Err(member("hidden_act")),
             Some("silu") => Ok(Activation::Silu),
             Some("gelu_pytorch_tanh") => Ok(Activation::Gelu),
             Some(_) | None => Err(member("hidden_act")),
@@ -300,7 +329,7 @@ impl Config {
         let full_every = match family {
             Family::Gemma3 => Some(self.sliding_window_pattern.unwrap_or(6)),
             Family::Mistral | Family::Phi3 => None,
-            Family::Llama | Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe => {
+            Family::Llama | Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Bert => {
                 let asked = self.use_sliding_window == Some(true);
                 return if asked { Err(wanted) } else { Ok(None) };
             }

@@ -18,6 +18,7 @@ enum Family {
     Qwen3Moe,
     Gemma3,
     Phi3,
+    Bert,
 }
 
 impl Family {
@@ -29,13 +30,14 @@ impl Family {
             "qwen3moe" => Self::Qwen3Moe,
             "gemma3" => Self::Gemma3,
             "phi3" => Self::Phi3,
+            "bert" => Self::Bert,
             _ => return None,
         })
     }
 
     const fn pairing(self) -> Pairing {
         match self {
-            Self::Llama => Pairing::Neighbours,
+            Self::Llama | Self::Bert => Pairing::Neighbours,
             Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe | Self::Gemma3 | Self::Phi3 => {
                 Pairing::Halves
             }
@@ -44,10 +46,22 @@ impl Family {
 
     const fn activation(self) -> Activation {
         match self {
-            Self::Gemma3 => Activation::Gelu,
+            Self::Gemma3 | Self::Bert => Activation::Gelu,
             Self::Llama | Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe | Self::Phi3 => {
                 Activation::Silu
             }
+        }
+    }
+
+    const fn epsilon(self) -> &'static str {
+        match self {
+            Self::Bert => CENTERED_EPSILON,
+            Self::Llama
+            | Self::Qwen2
+            | Self::Qwen3
+            | Self::Qwen3Moe
+            | Self::Gemma3
+            | Self::Phi3 => EPSILON,
         }
     }
 
@@ -70,6 +84,11 @@ impl Family {
                 fused: true,
                 ..none
             },
+            Self::Bert => Parts {
+                bias: true,
+                encoder: true,
+                ..none
+            },
         }
     }
 }
@@ -86,6 +105,7 @@ const VALUE_HEAD: &str = "attention.value_length";
 const TURNED: &str = "rope.dimension_count";
 const CONTEXT: &str = "context_length";
 const EPSILON: &str = "attention.layer_norm_rms_epsilon";
+const CENTERED_EPSILON: &str = "attention.layer_norm_epsilon";
 const BASE: &str = "rope.freq_base";
 const WINDOW_BASE: &str = "rope.freq_base_swa";
 const SCALING: &str = "rope.scaling.type";
@@ -151,10 +171,10 @@ impl Shape {
             heads,
             kv_heads: keys.optional_size(KV_HEADS)?.unwrap_or(heads),
             head,
-            turned: keys.optional_size(TURNED)?.unwrap_or(head),
+            turned: keys.turned(family, head)?,
             context: keys.size(CONTEXT)?,
             vocabulary: file.texts(TOKENS)?.len(),
-            epsilon: keys.float(EPSILON)?,
+            epsilon: keys.float(family.epsilon())?,
             rope: keys.rope()?,
             window_rope: keys.window_rope(family)?,
             window: keys.window(family)?,
@@ -170,7 +190,7 @@ impl Shape {
             experts,
             parts: family.parts(),
             tied: None,
-            pooling: keys.pooling()?,
+            pooling: keys.pooling(family)?,
         };
         shape.check(|fault| key(name_of(fault)))?;
         Ok(shape)
@@ -229,6 +249,14 @@ impl Keys<'_> {
         self.file.float(&self.full(name), name)
     }
 
+    /// Where positions are learned nothing is turned.
+    fn turned(&self, family: Family, head: usize) -> Result<usize, ModelError> {
+        if family == Family::Bert {
+            return Ok(0);
+        }
+        Ok(self.optional_size(TURNED)?.unwrap_or(head))
+    }
+
     fn rope(&self) -> Result<Rope, ModelError> {
         let scaling = match self.file.optional_text(&self.full(SCALING), SCALING)? {
             None | Some("none") => Scaling::None,
@@ -247,7 +275,12 @@ impl Keys<'_> {
         let base = match family {
             Family::Gemma3 if self.has(WINDOW_BASE) => self.float(WINDOW_BASE)?,
             Family::Gemma3 => GEMMA_WINDOW_BASE,
-            Family::Llama | Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Phi3 => {
+            Family::Llama
+            | Family::Qwen2
+            | Family::Qwen3
+            | Family::Qwen3Moe
+            | Family::Phi3
+            | Family::Bert => {
                 return Ok(None);
             }
         };
@@ -265,7 +298,9 @@ impl Keys<'_> {
         let full_every = match family {
             Family::Gemma3 => Some(self.optional_size(PATTERN)?.unwrap_or(GEMMA_FULL_EVERY)),
             Family::Llama | Family::Phi3 => None,
-            Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe => return Err(key(WINDOW)),
+            Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Bert => {
+                return Err(key(WINDOW));
+            }
         };
         Ok(Some(Window {
             positions,
@@ -273,13 +308,19 @@ impl Keys<'_> {
         }))
     }
 
-    /// A decoder that sees what is to come is another model.
-    fn pooling(&self) -> Result<Option<Pooling>, ModelError> {
-        if self.file.optional_flag(&self.full(CAUSAL), CAUSAL)? == Some(false) {
+    /// A decoder that sees what is to come is another model, and so is an encoder that does not;
+    /// and an encoder gives nothing but vectors.
+    fn pooling(&self, family: Family) -> Result<Option<Pooling>, ModelError> {
+        let causal = self.file.optional_flag(&self.full(CAUSAL), CAUSAL)?;
+        if causal.unwrap_or(true) == (family == Family::Bert) {
             return Err(key(CAUSAL));
         }
         let number = self.optional_size(POOLING)?.unwrap_or(0);
-        Pooling::numbered(number).map_err(|_| key(POOLING))
+        let pooling = Pooling::numbered(number).map_err(|_| key(POOLING))?;
+        if family == Family::Bert && pooling.is_none() {
+            return Err(key(POOLING));
+        }
+        Ok(pooling)
     }
 
     fn experts(&self, family: Family) -> Result<Option<Experts>, ModelError> {
