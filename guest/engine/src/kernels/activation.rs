@@ -16,7 +16,7 @@ const LANES: usize = 8;
 
 /// 1.5 * 2^23: adding it rounds a float of at most 2^22 to the nearest integer, ties to even, and
 /// leaves that integer in the low bits. Same result on every processor, without a library call.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// 2^112: what scales of weights are too small by (`packed::lowered`).
 pub(super) const RAISE: f32 = f32::from_bits((127 + 112) << 23);
@@ -32,14 +32,25 @@ pub(crate) struct ActivationBlock {
     pub(crate) factor: f32,
     /// The sum of all quants.
     pub(crate) total: i32,
+    /// The sum of the first sixteen.
+    pub(crate) first: i32,
     /// Quants from -127 to 127, four to a word, the first in the lowest byte.
     pub(crate) groups: [u32; GROUPS],
 }
+
+/// Of a block with a value that is not finite or too great.
+pub(super) const SPOILED: ActivationBlock = ActivationBlock {
+    factor: f32::NAN,
+    total: 0,
+    first: 0,
+    groups: [0; GROUPS],
+};
 
 impl Zeroize for ActivationBlock {
     fn zeroize(&mut self) {
         self.factor.zeroize();
         self.total.zeroize();
+        self.first.zeroize();
         self.groups.zeroize();
     }
 }
@@ -70,33 +81,27 @@ fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
         }
     }
     let greatest = lanes.iter().fold(0, |greatest, lane| greatest.max(*lane));
-    if greatest >= TOO_GREAT_BITS {
-        return ActivationBlock {
-            factor: f32::NAN,
-            total: 0,
-            groups: [0; GROUPS],
-        };
-    }
-    let scale = f32::from_bits(greatest) / 127.0;
-    let inverse = if scale > f32::MIN_POSITIVE {
-        1.0 / scale
-    } else {
-        0.0
+    let Some((scale, inverse)) = steps(greatest) else {
+        return SPOILED;
     };
     let mut quants = [0_i32; BLOCK];
     for (quant, value) in quants.iter_mut().zip(values) {
         let bits = (value * inverse + ROUND).to_bits().cast_signed();
         *quant = bits.wrapping_sub(ROUND.to_bits().cast_signed());
     }
-    let mut lanes = [0_i32; LANES];
-    for eight in quants.as_chunks::<LANES>().0 {
-        for (lane, quant) in lanes.iter_mut().zip(eight) {
-            *lane = lane.wrapping_add(*quant);
+    let sum = |quants: &[i32]| {
+        let mut lanes = [0_i32; LANES];
+        for eight in quants.as_chunks::<LANES>().0 {
+            for (lane, quant) in lanes.iter_mut().zip(eight) {
+                *lane = lane.wrapping_add(*quant);
+            }
         }
-    }
-    let total = lanes
-        .iter()
-        .fold(0_i32, |total, lane| total.wrapping_add(*lane));
+        let lanes = lanes.iter();
+        lanes.fold(0_i32, |total, lane| total.wrapping_add(*lane))
+    };
+    let (first, second) = quants.split_at(BLOCK / 2);
+    let first = sum(first);
+    let total = first.wrapping_add(sum(second));
     let mut groups = [0_u32; GROUPS];
     let (fours, _) = quants.as_chunks::<4>();
     for (group, [a, b, c, d]) in groups.iter_mut().zip(fours) {
@@ -109,8 +114,26 @@ fn quantize_block(values: &[f32; BLOCK]) -> ActivationBlock {
     ActivationBlock {
         factor: scale * RAISE,
         total,
+        first,
         groups,
     }
+}
+
+/// What a quant is worth and how many of them make one, from the bits of the greatest magnitude of
+/// a block; none when that is not finite or too great.
+#[allow(clippy::arithmetic_side_effects, reason = "float arithmetic")]
+#[inline(always)]
+pub(super) fn steps(greatest: u32) -> Option<(f32, f32)> {
+    if greatest >= TOO_GREAT_BITS {
+        return None;
+    }
+    let scale = f32::from_bits(greatest) / 127.0;
+    let inverse = if scale > f32::MIN_POSITIVE {
+        1.0 / scale
+    } else {
+        0.0
+    };
+    Some((scale, inverse))
 }
 
 #[cfg(test)]

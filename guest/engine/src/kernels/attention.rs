@@ -3,7 +3,8 @@
 //! Spans start at fixed positions, so what is added to what depends on a row's own position and
 //! on nothing else: not on other rows, threads or how a prompt was cut. Keys lie transposed, so
 //! that a vector holds one element of sixteen positions and no sum crosses lanes. Plain Rust
-//! that becomes vectors where `avx2` compiles it.
+//! that becomes vectors where `avx2` compiles it; `avx512` has its own two loops over a run.
+#![allow(unsafe_code, reason = "asking for memory ahead")]
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -26,7 +27,10 @@ pub(crate) const BESIDE: usize = 16;
 /// Positions of a run, the part of a page that belongs to one head of one layer.
 pub(crate) const RUN: usize = 32;
 
-/// Queries that a loop takes at once.
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Queries that a plain loop takes at once.
 const QUERIES: usize = 4;
 
 /// Keys or values of one head at 32 positions: keys `[position / 16][element][position % 16]`,
@@ -81,30 +85,133 @@ pub(crate) const fn span_floats(head: usize) -> usize {
     head.saturating_add(2)
 }
 
-/// For each query, writes [`span_floats`] to `out`.
+/// What the loops over a run know of all queries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AllQueries {
+    /// How many.
+    pub(super) count: usize,
+    /// Width of a head, and what it is padded to among values.
+    pub(super) head: usize,
+    pub(super) padded: usize,
+}
+
+/// A run of keys or of values, and what is read after it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunInHand<'a> {
+    pub(super) run: HeadRun<'a>,
+    pub(super) next: Ahead,
+}
+
+/// The two loops that take most of the time, over a run's 32 positions. A score is a chain of
+/// fused products in the order of elements, a mixed value one in the order of positions.
+pub(super) trait RunLoops: Copy {
+    /// Where an element of a query stands among what `scores` takes.
+    fn place(self, all: AllQueries, query: usize, element: usize) -> usize;
+
+    /// Writes the scores of query `n` from `n * SPAN` on; `floats` has room for the run.
+    fn scores(
+        self,
+        all: AllQueries,
+        keys: RunInHand<'_>,
+        floats: &mut [f32],
+        queries: &[f32],
+        scores: &mut [f32],
+    );
+
+    /// Adds values, weighted for query `n` by what stands from `n * SPAN` on, to
+    /// `[query][element, padded]`.
+    fn mix(
+        self,
+        all: AllQueries,
+        values: RunInHand<'_>,
+        floats: &mut [f32],
+        weights: &[f32],
+        sums: &mut [f32],
+    );
+}
+
+/// What is read after the run in hand: pages lie apart in memory, and a processor's own prefetching
+/// does not guess where the next one is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead(Option<*const u8>);
+
+impl Ahead {
+    #[inline(always)]
+    fn of(run: Option<&HeadRun<'_>>) -> Self {
+        Self(run.map(|run| match run {
+            HeadRun::Half(halves) => halves.as_ptr().cast(),
+            HeadRun::Single(floats) => floats.as_ptr().cast(),
+        }))
+    }
+
+    /// Nothing: it was asked for.
+    pub(super) const NOTHING: Self = Self(None);
+
+    /// Asks for so many bytes.
+    #[inline(always)]
+    fn ask_for(self, bytes: usize) {
+        (0..bytes).step_by(LINE).for_each(|at| self.ask(at));
+    }
+
+    /// Asks for what stands so many bytes behind its start.
+    #[inline(always)]
+    pub(super) fn ask(self, bytes: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(start) = self.0 {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = start.wrapping_add(bytes);
+            // SAFETY: every x86-64 processor has SSE. Any address will do: nothing is read, and one
+            // that is not mapped is passed over.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _nothing_to_ask = (self, bytes);
+    }
+}
+
+/// For each query, writes [`span_floats`] to `out`; in plain Rust.
 #[inline(always)]
 pub(super) fn span(task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f32]) {
+    span_by(PlainLoops, task, scratch, out);
+}
+
+/// The same with these loops.
+#[inline(always)]
+pub(super) fn span_by(
+    loops: impl RunLoops,
+    task: &SpanTask<'_>,
+    scratch: &mut SpanScratch,
+    out: &mut [f32],
+) {
     let head = task.head;
     let count = task.queries.len() / head;
     let group = count / task.seen.len().max(1);
     let padded = head.next_multiple_of(BESIDE);
+    let all = AllQueries {
+        count,
+        head,
+        padded,
+    };
     let raise = match task.keys.first() {
         Some(HeadRun::Half(_)) => RAISE,
         Some(HeadRun::Single(_)) | None => 1.0,
     };
     scratch.queries.clear();
-    for query in task.queries {
-        scratch.queries.push(query * task.scale * raise);
+    scratch.queries.resize(count * head, 0.0);
+    for (query, elements) in task.queries.chunks_exact(head).enumerate() {
+        for (element, value) in elements.iter().enumerate() {
+            scratch.queries[loops.place(all, query, element)] = value * task.scale * raise;
+        }
     }
     scratch.run.resize(padded * RUN, 0.0);
     scratch.scores.resize(count * SPAN, 0.0);
     scratch.sums.clear();
     scratch.sums.resize(count * padded, 0.0);
     for (at, keys) in task.keys.iter().enumerate() {
-        let run = &mut scratch.run[..head * RUN];
-        widen(*keys, run);
+        let next = Ahead::of(task.keys.get(at + 1).or(task.values.first()));
+        let keys = RunInHand { run: *keys, next };
         let scores = &mut scratch.scores[at * RUN..];
-        in_fours(count, scores, run, &scratch.queries, head);
+        loops.scores(all, keys, &mut scratch.run, &scratch.queries, scores);
     }
     let width = task.keys.len() * RUN;
     for query in 0..count {
@@ -116,15 +223,10 @@ pub(super) fn span(task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f3
         out[1] = sum;
     }
     for (at, values) in task.values.iter().enumerate() {
-        let run = &mut scratch.run[..];
-        widen(*values, run);
-        mix_in_fours(
-            count,
-            &scratch.scores[at * RUN..],
-            run,
-            &mut scratch.sums,
-            padded,
-        );
+        let next = Ahead::of(task.values.get(at + 1));
+        let values = RunInHand { run: *values, next };
+        let weights = &scratch.scores[at * RUN..];
+        loops.mix(all, values, &mut scratch.run, weights, &mut scratch.sums);
     }
     for query in 0..count {
         let out = &mut out[query * span_floats(head) + 2..][..head];
@@ -132,35 +234,79 @@ pub(super) fn span(task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f3
     }
 }
 
-/// Writes a run as floats, those of f16 2^112 times too small.
-#[inline(always)]
-fn widen(run: HeadRun<'_>, out: &mut [f32]) {
-    match run {
-        HeadRun::Half(halves) => {
-            for (out, half) in out.iter_mut().zip(halves) {
-                *out = lowered(*half);
+/// The loops in plain Rust.
+#[derive(Debug, Clone, Copy)]
+struct PlainLoops;
+
+impl RunLoops for PlainLoops {
+    #[inline(always)]
+    fn place(self, all: AllQueries, query: usize, element: usize) -> usize {
+        query * all.head + element
+    }
+
+    #[inline(always)]
+    fn scores(
+        self,
+        all: AllQueries,
+        keys: RunInHand<'_>,
+        floats: &mut [f32],
+        queries: &[f32],
+        scores: &mut [f32],
+    ) {
+        let keys = widen(keys, &mut floats[..all.head * RUN]);
+        let mut query = 0;
+        while query < all.count {
+            let (queries, scores) = (&queries[query * all.head..], &mut scores[query * SPAN..]);
+            match all.count - query {
+                1 => scores_of::<1>(scores, keys, queries, all.head),
+                2 => scores_of::<2>(scores, keys, queries, all.head),
+                3 => scores_of::<3>(scores, keys, queries, all.head),
+                _ => scores_of::<QUERIES>(scores, keys, queries, all.head),
             }
+            query += QUERIES;
         }
-        HeadRun::Single(floats) => {
-            for (out, float) in out.iter_mut().zip(floats) {
-                *out = *float;
+    }
+
+    #[inline(always)]
+    fn mix(
+        self,
+        all: AllQueries,
+        values: RunInHand<'_>,
+        floats: &mut [f32],
+        weights: &[f32],
+        sums: &mut [f32],
+    ) {
+        let padded = all.padded;
+        let values = widen(values, &mut floats[..padded * RUN]);
+        let mut query = 0;
+        while query < all.count {
+            let (weights, sums) = (&weights[query * SPAN..], &mut sums[query * padded..]);
+            match all.count - query {
+                1 => mix::<1>(weights, values, sums, padded),
+                2 => mix::<2>(weights, values, sums, padded),
+                3 => mix::<3>(weights, values, sums, padded),
+                _ => mix::<QUERIES>(weights, values, sums, padded),
             }
+            query += QUERIES;
         }
     }
 }
 
+/// A run as floats, those of f16 2^112 times too small. Asks for the next one first.
 #[inline(always)]
-fn in_fours(count: usize, scores: &mut [f32], keys: &[f32], queries: &[f32], head: usize) {
-    let mut query = 0;
-    while query < count {
-        let (queries, scores) = (&queries[query * head..], &mut scores[query * SPAN..]);
-        match count - query {
-            1 => scores_of::<1>(scores, keys, queries, head),
-            2 => scores_of::<2>(scores, keys, queries, head),
-            3 => scores_of::<3>(scores, keys, queries, head),
-            _ => scores_of::<QUERIES>(scores, keys, queries, head),
+fn widen<'a>(hand: RunInHand<'a>, out: &'a mut [f32]) -> &'a [f32] {
+    match hand.run {
+        HeadRun::Half(halves) => {
+            hand.next.ask_for(size_of_val(halves));
+            for (out, half) in out.iter_mut().zip(halves) {
+                *out = lowered(*half);
+            }
+            out
         }
-        query += QUERIES;
+        HeadRun::Single(floats) => {
+            hand.next.ask_for(size_of_val(floats));
+            &floats[..out.len()]
+        }
     }
 }
 
@@ -219,21 +365,6 @@ fn weights(scores: &mut [f32], passed: usize, seen: usize, raise: f32) -> (f32, 
         }
     }
     (greatest, reduce(sums))
-}
-
-#[inline(always)]
-fn mix_in_fours(count: usize, weights: &[f32], values: &[f32], sums: &mut [f32], padded: usize) {
-    let mut query = 0;
-    while query < count {
-        let (weights, sums) = (&weights[query * SPAN..], &mut sums[query * padded..]);
-        match count - query {
-            1 => mix::<1>(weights, values, sums, padded),
-            2 => mix::<2>(weights, values, sums, padded),
-            3 => mix::<3>(weights, values, sums, padded),
-            _ => mix::<QUERIES>(weights, values, sums, padded),
-        }
-        query += QUERIES;
-    }
 }
 
 /// Adds the values of a run, weighted, to the sums of N queries.

@@ -17,11 +17,11 @@ use super::{Kernels, in_groups};
 #[repr(C, align(32))]
 pub(crate) struct FineBlock {
     /// Of the first and of the second sixteen columns, per row.
-    scales: [[f32; TILE]; 2],
+    pub(super) scales: [[f32; TILE]; 2],
     /// Per row.
-    minimums: [f32; TILE],
+    pub(super) minimums: [f32; TILE],
     /// One chunk per group of four columns; bytes are signed.
-    chunks: [Chunk; 8],
+    pub(super) chunks: [Chunk; 8],
 }
 
 /// A matrix of fine blocks.
@@ -220,6 +220,11 @@ impl Kernels {
             .chunks_exact(width);
         for (tile, blocks) in tiles.zip(chunks) {
             let mut put = |row: usize, sums: &[f32; TILE]| put(row, tile, sums);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx512) = self.avx512 {
+                in_groups!(width, inputs, put, |rows| avx512.fine_tile(blocks, rows));
+                continue;
+            }
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = self.avx2 {
                 in_groups!(width, inputs, put, |rows| avx2.fine_tile(blocks, rows));

@@ -8,6 +8,8 @@ mod activation;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod fine;
 mod float;
 mod packed;
@@ -29,6 +31,8 @@ pub(crate) use float::{add, angle, exp};
 pub(crate) use packed::half_to_float;
 pub(crate) use packed::{Blocks, PackedMatrix, ShapeMismatch, StoredLayout, TILE};
 pub(crate) use superblock::SuperLayout;
+#[cfg(test)]
+pub(crate) use tests::vectors;
 pub(crate) use wide::{WideLayout, WideMatrix};
 
 /// Rows of activations that a call of a kernel takes at once, when there are so many.
@@ -38,6 +42,10 @@ pub(crate) const ROWS: usize = 4;
 macro_rules! with_vectors {
     ($self:ident, $module:ident, $name:ident($($argument:ident),*)) => {{
         #[cfg(target_arch = "x86_64")]
+        if let Some(avx512) = $self.avx512 {
+            return avx512.$name($($argument),*);
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = $self.avx2 {
             return avx2.$name($($argument),*);
         }
@@ -45,31 +53,36 @@ macro_rules! with_vectors {
     }};
 }
 
-/// Hands rows of `width` blocks to a kernel, four at a time and the rest of an input at once.
+/// Hands rows of `width` blocks to a kernel: four at a time, or eight where that is asked for, and
+/// then what is left.
 macro_rules! in_groups {
-    ($width:expr, $inputs:expr, $put:ident, |$rows:ident| $kernel:expr) => {{
+    ($width:expr, $inputs:expr, $put:ident, |$rows:ident| $kernel:expr) => {
+        in_groups!($width, $inputs, $put, |$rows| $kernel,)
+    };
+    ($width:expr, $inputs:expr, $put:ident, |$rows:ident| $kernel:expr, $($most:pat => 8)?) => {{
+        let width = $width;
+        let mut all = $inputs.iter().flat_map(|input| input.chunks_exact(width));
+        let count = $inputs.iter().map(|input| input.chunks_exact(width).len()).sum::<usize>();
         let mut row = 0_usize;
         let put = &mut $put;
-        for input in $inputs {
-            let mut rows = input.chunks_exact($width);
-            loop {
-                macro_rules! some {
-                    ($count:literal) => {{
-                        let $rows: [&[ActivationBlock]; $count] =
-                            std::array::from_fn(|_| rows.next().unwrap_or_default());
-                        for sums in $kernel {
-                            put(row, &sums);
-                            row = row.saturating_add(1);
-                        }
-                    }};
-                }
-                match rows.len() {
-                    0 => break,
-                    1 => some!(1),
-                    2 => some!(2),
-                    3 => some!(3),
-                    _ => some!(4),
-                }
+        loop {
+            macro_rules! some {
+                ($count:literal) => {{
+                    let $rows: [&[ActivationBlock]; $count] =
+                        std::array::from_fn(|_| all.next().unwrap_or_default());
+                    for sums in $kernel {
+                        put(row, &sums);
+                        row = row.saturating_add(1);
+                    }
+                }};
+            }
+            match count.saturating_sub(row) {
+                0 => break,
+                1 => some!(1),
+                2 => some!(2),
+                3 => some!(3),
+                $($most => some!(8),)?
+                _ => some!(4),
             }
         }
     }};
@@ -82,6 +95,8 @@ use in_groups;
 pub(crate) struct Kernels {
     #[cfg(target_arch = "x86_64")]
     avx2: Option<avx2::Avx2>,
+    #[cfg(target_arch = "x86_64")]
+    avx512: Option<avx512::Avx512>,
 }
 
 impl Kernels {
@@ -90,6 +105,8 @@ impl Kernels {
         Self {
             #[cfg(target_arch = "x86_64")]
             avx2: avx2::Avx2::detect(),
+            #[cfg(target_arch = "x86_64")]
+            avx512: avx512::Avx512::detect(),
         }
     }
 
@@ -99,7 +116,28 @@ impl Kernels {
         Self {
             #[cfg(target_arch = "x86_64")]
             avx2: None,
+            #[cfg(target_arch = "x86_64")]
+            avx512: None,
         }
+    }
+
+    /// With AVX2 at most, to compare with.
+    #[cfg(test)]
+    pub(crate) fn without_avx512() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            avx512: None,
+            ..Self::detect()
+        }
+    }
+
+    /// Whether AVX-512 is in use.
+    #[cfg(test)]
+    pub(crate) fn has_avx512(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.avx512.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
     }
 
     /// The products of some tiles of a matrix with rows of activations. Each of `inputs` holds
@@ -121,6 +159,13 @@ impl Kernels {
                 let chunks = $all.get(blocks).unwrap_or_default().chunks_exact(width);
                 for (tile, blocks) in tiles.zip(chunks) {
                     let mut put = |row: usize, sums: &[f32; TILE]| put(row, tile, sums);
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(avx512) = self.avx512 {
+                        in_groups!(
+                            width, inputs, put, |rows| avx512.$kernel(blocks, rows), 8.. => 8
+                        );
+                        continue;
+                    }
                     #[cfg(target_arch = "x86_64")]
                     if let Some(avx2) = self.avx2 {
                         in_groups!(width, inputs, put, |rows| avx2.$kernel(blocks, rows));
@@ -152,7 +197,11 @@ impl Kernels {
         epsilon: f32,
         out: &mut Vec<f32>,
     ) {
-        with_vectors!(self, float, normalize(values, weights, epsilon, out));
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2 {
+            return avx2.normalize(values, weights, epsilon, out);
+        }
+        float::normalize(values, weights, epsilon, out);
     }
 
     /// `gate = gelu(gate) * up`, with the usual approximation by tanh.

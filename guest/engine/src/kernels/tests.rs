@@ -8,11 +8,21 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
     reason = "tests state claims; a panic is the failure"
 )]
 
 use super::*;
 use proptest::prelude::*;
+
+/// The vectors of this processor, and those of one without AVX-512; says what it does not have.
+pub(crate) fn vectors() -> [Kernels; 2] {
+    let detected = Kernels::detect();
+    if !detected.has_avx512() {
+        eprintln!("this processor has no AVX-512 with VNNI: these kernels were not run");
+    }
+    [detected, Kernels::without_avx512()]
+}
 
 /// Stored bytes of a random matrix with moderate scales.
 fn stored(layout: StoredLayout, rows: usize, columns: usize, seed: u64) -> Vec<u8> {
@@ -50,10 +60,12 @@ fn inputs(rows: usize, columns: usize, seed: u64) -> (Vec<f32>, Vec<ActivationBl
 fn products(kernels: Kernels, matrix: &PackedMatrix, inputs: &[ActivationBlock]) -> Vec<Vec<f32>> {
     let rows = inputs.len() / matrix.blocks_per_row;
     let mut out = vec![vec![0.0; matrix.rows.div_ceil(TILE) * TILE]; rows];
+    // As two lanes give them: rows go on from one to the other.
+    let (first, second) = inputs.split_at(rows / 2 * matrix.blocks_per_row);
     kernels.multiply(
         matrix,
         0..matrix.rows.div_ceil(TILE),
-        &[inputs],
+        &[first, second],
         |row, tile, sums| {
             out[row][tile * TILE..][..TILE].copy_from_slice(sums);
         },
@@ -66,18 +78,120 @@ const LAYOUTS: [StoredLayout; 3] = [StoredLayout::Q4_0, StoredLayout::Q4_1, Stor
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn the_detected_kernels_equal_plain_rust_bit_for_bit(
+    fn every_set_of_vectors_equals_plain_rust_bit_for_bit(
         layout in 0..3_usize, rows in 1..40_usize, blocks in 1..7_usize,
-        batch in 1..11_usize, seed: u64,
+        batch in 1..21_usize, seed: u64,
     ) {
         let (layout, columns) = (LAYOUTS[layout], blocks * BLOCK);
         let bytes = stored(layout, rows, columns, seed);
         let matrix = PackedMatrix::pack(layout, &bytes, rows, columns).unwrap();
         let (_, input) = inputs(batch, columns, seed % 1000);
-        let fast = products(Kernels::detect(), &matrix, &input);
-        let plain = products(Kernels::portable(), &matrix, &input);
-        let bits = |all: &[Vec<f32>]| all.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        prop_assert_eq!(bits(&fast), bits(&plain));
+        let plain = products(Kernels::portable(), &matrix, &input).concat();
+        for kernels in vectors() {
+            let fast = products(kernels, &matrix, &input).concat();
+            prop_assert_eq!(bits(&fast), bits(&plain));
+        }
+    }
+
+    #[test]
+    fn attention_over_a_span_has_the_same_bits_with_all_vectors(
+        head in 1..5_usize, group in 1..4_usize, rows in 1..9_usize, runs in 1..9_usize,
+        halves: bool, seed: u64,
+    ) {
+        // The widths that are no multiple of sixteen are padded among values.
+        let head = head * 20;
+        let padded = head.next_multiple_of(BESIDE);
+        let keys = Held::new(floats(runs * RUN * head, seed ^ 1), halves);
+        let values = Held::new(floats(runs * RUN * padded, seed ^ 2), halves);
+        let queries = floats(rows * group * head, seed);
+        let seen: Vec<usize> = (0..rows).map(|row| (runs * RUN).saturating_sub(row)).collect();
+        let passed: Vec<usize> = (0..rows).map(|row| row * 3).collect();
+        let task = SpanTask {
+            queries: &queries,
+            head,
+            seen: &seen,
+            passed: &passed,
+            scale: 0.125,
+            keys: &keys.runs(head),
+            values: &values.runs(padded),
+        };
+        let spans = |kernels: Kernels| {
+            let mut out = vec![0.0; rows * group * span_floats(head)];
+            kernels.span(&task, &mut SpanScratch::default(), &mut out);
+            bits(&out)
+        };
+        let plain = spans(Kernels::portable());
+        for kernels in vectors() {
+            prop_assert_eq!(spans(kernels), plain.clone());
+        }
+    }
+
+    #[test]
+    fn float_work_has_the_same_bits_with_all_vectors(
+        blocks in 1..5_usize, seed: u64, odd in 0..8_usize,
+    ) {
+        let mut values = floats(blocks * BLOCK, seed);
+        let odds = [0.0, -0.0, f32::NAN, f32::INFINITY, -1e7, 1e-42, -3e-38, 7.9e6];
+        values[seed as usize % (blocks * BLOCK)] = odds[odd];
+        let weights = floats(values.len(), seed ^ 1);
+        let all = |kernels: Kernels| {
+            let mut found = Vec::new();
+            kernels.normalize(&values, &weights, 1e-5, &mut found);
+            let mut gates = [values.clone(), values.clone()];
+            kernels.silu_times(&mut gates[0], &weights);
+            kernels.gelu_times(&mut gates[1], &weights);
+            found.extend(gates.concat());
+            let mut rounded = Vec::new();
+            kernels.quantize(&values, &mut rounded);
+            let rounded = rounded.iter().map(|block| {
+                (block.factor.to_bits(), [block.total, block.first], block.groups)
+            });
+            (numbers(&found), rounded.collect::<Vec<_>>())
+        };
+        let plain = all(Kernels::portable());
+        for kernels in vectors() {
+            prop_assert_eq!(all(kernels), plain.clone());
+        }
+    }
+}
+
+fn bits(floats: &[f32]) -> Vec<u32> {
+    floats.iter().map(|float| float.to_bits()).collect()
+}
+
+/// Bits, with one NaN for all: which of two NaNs a sum becomes is not laid down.
+fn numbers(floats: &[f32]) -> Vec<u32> {
+    let one = |float: &f32| if float.is_nan() { f32::NAN } else { *float };
+    bits(&floats.iter().map(one).collect::<Vec<_>>())
+}
+
+fn floats(count: usize, seed: u64) -> Vec<f32> {
+    let start = (seed % 1000) as f32;
+    (0..count)
+        .map(|at| ((at as f32 + start) * 0.7).sin() * 3.0)
+        .collect()
+}
+
+/// What a cache holds of so many runs: keys of a head, or values, as f16 or as floats.
+enum Held {
+    Half(Vec<u16>),
+    Single(Vec<f32>),
+}
+
+impl Held {
+    fn new(floats: Vec<f32>, halves: bool) -> Self {
+        if halves {
+            Self::Half(floats.into_iter().map(to_half).collect())
+        } else {
+            Self::Single(floats)
+        }
+    }
+
+    fn runs(&self, width: usize) -> Vec<HeadRun<'_>> {
+        match self {
+            Self::Half(all) => all.chunks(width * RUN).map(HeadRun::Half).collect(),
+            Self::Single(all) => all.chunks(width * RUN).map(HeadRun::Single).collect(),
+        }
     }
 }
 
@@ -135,8 +249,10 @@ fn the_extremes_do_not_saturate() {
                 (_, 0x80) => -128.0,
                 (_, _) => 127.0,
             };
-            let found = products(Kernels::detect(), &matrix, &input);
-            assert_eq!(found, vec![vec![weight * 127.0 * 32.0 * sign; TILE]]);
+            for kernels in vectors() {
+                let found = products(kernels, &matrix, &input);
+                assert_eq!(found, vec![vec![weight * 127.0 * 32.0 * sign; TILE]]);
+            }
         }
     }
 }

@@ -7,6 +7,9 @@
 use super::packed::{ShapeMismatch, TILE, half_to_float};
 use super::{Kernels, ROWS};
 
+/// Columns that become floats at once in plain Rust.
+const WIDENED: usize = 32;
+
 /// Element types of a stored matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WideLayout {
@@ -148,6 +151,13 @@ impl Kernels {
                 for (tile, columns) in tiles.zip(chunks) {
                     let mut put = |row: usize, sums: &[f32; TILE]| put(row, tile, sums);
                     #[cfg(target_arch = "x86_64")]
+                    if let Some(avx512) = self.avx512 {
+                        in_rows(width, inputs, &mut put, |rows, sums| {
+                            avx512.$kernel(columns, rows, sums)
+                        });
+                        continue;
+                    }
+                    #[cfg(target_arch = "x86_64")]
                     if let Some(avx2) = self.avx2 {
                         in_rows(width, inputs, &mut put, |rows, sums| {
                             avx2.$kernel(columns, rows, sums)
@@ -222,11 +232,19 @@ fn chain<const N: usize, T: Copy>(
 ) {
     let rows = rows.map(|row| &row[..columns.len()]);
     let mut sums = [[0.0_f32; TILE]; N];
-    for (at, column) in columns.iter().enumerate() {
-        for row in 0..N {
-            let value = rows[row][at];
-            for lane in 0..TILE {
-                sums[row][lane] = widen(column[lane]).mul_add(value, sums[row][lane]);
+    // As floats some columns at a time: the loop over all their elements becomes vectors.
+    let mut floats = [[0.0_f32; TILE]; WIDENED];
+    for (part, columns) in columns.chunks(WIDENED).enumerate() {
+        let all = columns.as_flattened().iter();
+        for (float, element) in floats.as_flattened_mut().iter_mut().zip(all) {
+            *float = widen(*element);
+        }
+        for (at, weights) in floats[..columns.len()].iter().enumerate() {
+            for row in 0..N {
+                let value = rows[row][part * WIDENED + at];
+                for lane in 0..TILE {
+                    sums[row][lane] = weights[lane].mul_add(value, sums[row][lane]);
+                }
             }
         }
     }

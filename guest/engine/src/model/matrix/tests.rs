@@ -1,4 +1,4 @@
-//! Each format's weights and products against candle-core's, and plain Rust against AVX2.
+//! Each format's weights and products against candle-core's, and plain Rust against vectors.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +16,7 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::fixture::Seeded;
+use crate::kernels::vectors;
 
 const FORMATS: [(GgmlDType, Layout); 11] = [
     (GgmlDType::Q5_0, Layout::Superblocks(SuperLayout::Q5_0)),
@@ -119,17 +120,19 @@ fn products_are_within_half_a_step_of_each_activation_of_candles() {
 }
 
 #[test]
-fn plain_rust_has_the_bits_of_the_detected_kernels() {
+fn plain_rust_has_the_bits_of_all_vectors() {
     for (format, layout) in FORMATS {
         let (bytes, _) = stored(format, 21);
         let matrix = Matrix::pack(layout, &bytes, 21, COLUMNS).unwrap();
-        for count in [1, 2, 3, 4, 7] {
+        for count in [1, 2, 3, 4, 7, 9] {
             let rows = inputs(count);
             let bits =
                 |all: Vec<Vec<f32>>| all.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            let fast = bits(products(Kernels::detect(), &matrix, &rows));
             let plain = bits(products(Kernels::portable(), &matrix, &rows));
-            assert_eq!(fast, plain, "{format:?}");
+            for kernels in vectors() {
+                let fast = bits(products(kernels, &matrix, &rows));
+                assert_eq!(fast, plain, "{format:?} {kernels:?}");
+            }
         }
     }
 }
