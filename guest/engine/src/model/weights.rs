@@ -121,6 +121,11 @@ impl Weights {
     /// # Errors
     /// A [`ModelError`].
     pub(crate) fn read(source: &mut impl TensorSource, shape: Shape) -> Result<Self, ModelError> {
+        // An encoder gives vectors or nothing: whoever described it must say how.
+        if shape.parts.encoder && shape.pooling.is_none() {
+            let member = "pooling_mode";
+            return Err(ModelError::Config { member });
+        }
         let found = source.count();
         let naming = source.naming();
         let mut source = Reading {

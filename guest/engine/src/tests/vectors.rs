@@ -14,6 +14,7 @@ use super::{Model, Serve, start, user, with_engine};
 use crate::fixture::Tiny;
 use crate::gguf::ModelFile;
 use crate::model::{Naming, Shape, TensorSource as _, Weights, from_module};
+use crate::refusal::ModelError;
 use crate::safetensors::WeightFiles;
 use crate::tokenizer::Piece;
 
@@ -173,6 +174,15 @@ fn qwen3_embedding_has_the_vectors_of_transformers() {
 #[test]
 fn bert_has_the_vectors_of_transformers() {
     check("bert");
+}
+
+#[test]
+fn an_encoder_that_nobody_says_the_pooling_of_is_refused() {
+    let shape = Shape::from_config(&read("bert", "config.json")).unwrap();
+    let mut files = WeightFiles::open(vec![fixture("bert", "model.safetensors")]).unwrap();
+    let refused = Weights::read(&mut files, shape).err();
+    let member = "pooling_mode";
+    assert_eq!(refused, Some(ModelError::Config { member }));
 }
 
 #[test]
