@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::rows::Rows;
 use super::{JournalError, batch};
+use schema::Missing;
 use session::Session;
 
 pub use address::{LedgerAddress, LedgerOptions};
@@ -73,6 +74,9 @@ pub enum LedgerError {
         schema::VERSION
     )]
     Foreign,
+    /// The ledger is no longer where it was.
+    #[error("the ledger is gone from its database: what was answered for stood there")]
+    Gone,
     /// The database would lose what it answered.
     #[error("the ledger's database runs with `{setting} = off`: it could lose what it answered")]
     NotDurable {
@@ -105,7 +109,7 @@ impl Postgres {
     /// Connects, makes the tables of a new ledger, and compares every row with its voucher.
     pub(super) fn open(options: LedgerOptions) -> Result<Self, JournalError> {
         let session = Session::start(&options)?;
-        schema::prepare(&session)?;
+        schema::prepare(&session, Missing::Make)?;
         if !session.read(batch::rows_agree)? {
             return Err(JournalError::Damaged {
                 what: "a voucher's row",
@@ -159,7 +163,9 @@ impl Postgres {
         pause: Duration,
     ) -> Result<&'l mut Session, JournalError> {
         let started = Session::start(&self.options).and_then(|session| {
-            schema::prepare(&session)?;
+            // A database that lost the ledger, or another one at its address: with an empty ledger
+            // this agent would take vouchers below those that it answered for.
+            schema::prepare(&session, Missing::Refuse)?;
             Ok(session)
         });
         match started {

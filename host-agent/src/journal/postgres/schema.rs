@@ -105,15 +105,26 @@ CREATE TRIGGER events_never_change BEFORE UPDATE OR TRUNCATE ON events
 FOR EACH STATEMENT EXECUTE FUNCTION refuse('an event never changes');
 ";
 
-/// Refuses a server that could lose what it answered, and a schema of something else; makes the
-/// tables where there is none.
-pub(super) fn prepare(session: &Session) -> Result<(), JournalError> {
+/// What to do where there is no ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Make one: the operator starts.
+    Make,
+    /// Refuse: there was one, and what was answered out of it stood there.
+    Refuse,
+}
+
+/// Refuses a server that could lose what it answered, and a schema of something else.
+pub(super) fn prepare(session: &Session, missing: Missing) -> Result<(), JournalError> {
     let setting = session.ask_once("SHOW fsync")?;
     let on: Option<String> = setting.first().map(|row| row.try_get(0)).transpose()?;
     if on.as_deref() != Some("on") {
         return Err(LedgerError::NotDurable { setting: "fsync" }.into());
     }
     if !is_there(session)? {
+        if missing == Missing::Refuse {
+            return Err(LedgerError::Gone.into());
+        }
         session.run(BEGIN)?;
         let made = make(session);
         session.run(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })?;

@@ -391,6 +391,37 @@ fn refuses_a_later_version_a_foreign_schema_and_a_server_that_does_not_synchroni
     ));
 }
 
+#[test]
+#[ignore = "needs a PostgreSQL: ci/ledger"]
+fn an_agent_that_lost_its_connection_begins_no_ledger_of_its_own() {
+    let server = Server::start(&[]);
+    let mut journal = share(&server);
+    journal.append_voucher(&samples::voucher(10), NOW).unwrap();
+    server
+        .run(
+            "DROP SCHEMA cocoon_ledger CASCADE;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = 'host-agent'",
+        )
+        .unwrap();
+    // The first answers that the connection is lost, later ones that it is too early, or why not.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) {
+        let refused = journal.append_voucher(&samples::voucher(1), NOW);
+        if let Err(JournalError::Ledger(LedgerError::Gone)) = refused {
+            let there = server.run("SELECT count(*) FROM cocoon_ledger.vouchers");
+            assert!(there.is_err(), "a ledger was made");
+            return;
+        }
+        assert!(
+            refused.is_err(),
+            "a voucher below the answered one was taken"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the agent never said that the ledger is gone");
+}
+
 fn openssl(place: &Path, arguments: &str) {
     let mut command = Command::new("openssl");
     let done = command
