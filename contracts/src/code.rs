@@ -25,6 +25,11 @@ pub(crate) const REGISTRY: Code = Code {
     bag: include_bytes!("../compiled/registry.boc"),
     hash: include_str!("../compiled/registry.hash"),
 };
+/// `tolk/stake.tolk`, compiled.
+pub(crate) const STAKE: Code = Code {
+    bag: include_bytes!("../compiled/stake.boc"),
+    hash: include_str!("../compiled/stake.hash"),
+};
 /// The standard wallet v4r2.
 pub(crate) const WALLET_V4R2: Code = Code {
     bag: include_bytes!("../compiled/wallet-v4r2.boc"),
@@ -59,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_embedded_code_has_the_committed_hash() {
-        for code in [CHANNEL, JETTON_CHANNEL, REGISTRY, WALLET_V4R2, WALLET_V5R1] {
+        let contracts = [CHANNEL, JETTON_CHANNEL, REGISTRY, STAKE];
+        for code in contracts.into_iter().chain([WALLET_V4R2, WALLET_V5R1]) {
             assert!(code.cell().is_ok(), "{}", code.hash);
         }
     }

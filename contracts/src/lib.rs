@@ -20,6 +20,7 @@ pub mod lite;
 pub mod message;
 pub mod proof;
 pub mod registry;
+pub mod stake;
 pub mod toncenter;
 pub mod transaction;
 pub mod wallet;

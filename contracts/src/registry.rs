@@ -16,6 +16,7 @@ use crate::toncenter::ChainError;
 
 const OP_ADD: u32 = 0x5247_0001;
 const OP_REVOKE: u32 = 0x5247_0002;
+const OP_TELL: u32 = 0x5247_0007;
 /// Lists of the contract: measurements, models, releases, providers.
 const LISTS: u16 = 4;
 /// Least and most for prompt, cached and completion tokens, those that count and the next ones.
@@ -336,6 +337,30 @@ pub fn add(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError
 pub fn revoke(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
     let body = body(OP_REVOKE, listed)?.build();
     Ok(change(registry, body.map_err(CellError::building)?))
+}
+
+/// Has the registry tell another contract what it lists, with the asker's own words; anyone may
+/// ask. What is left of the value goes on with it.
+///
+/// # Errors
+/// `CellError` never in practice.
+pub fn tell(
+    registry: &TonAddress,
+    listed: &Listed,
+    to: &TonAddress,
+    payload: Option<Cell>,
+) -> Result<Transfer, CellError> {
+    let mut body = body(OP_TELL, listed)?;
+    cells::store_address(&mut body, to)?;
+    match payload {
+        Some(payload) => body
+            .store_bit_one()
+            .and_then(|()| body.store_reference(payload)),
+        None => body.store_bit_zero(),
+    }
+    .map_err(CellError::building)?;
+    let body = body.build().map_err(CellError::building)?;
+    Ok(change(registry, body))
 }
 
 /// The body of [`add`]'s message as a bag of cells, for a wallet that is not ours.

@@ -7,7 +7,8 @@ use protocol::ton::NetworkId;
 use tycho_types::cell::{Cell, CellSlice, CellType, Load as _};
 use tycho_types::models::CurrencyCollection;
 
-use super::merkle::{finish, ordinary, reading};
+use super::chain::TrustedBlock;
+use super::merkle::{finish, ordinary, reading, tree};
 use super::{BlockId, Part, ProofError, RootHash};
 
 const BLOCK: u32 = 0x11ef_55aa;
@@ -132,6 +133,35 @@ fn skip_shards_and_fees(slice: &mut CellSlice<'_>) -> Result<(), tycho_types::er
         let _sum = CurrencyCollection::load_from(slice)?;
     }
     Ok(())
+}
+
+/// The header of a block, with what its root has beside it.
+#[derive(Debug)]
+pub(crate) struct ShownHeader {
+    pub(crate) time: u32,
+    /// Nothing of it is pruned.
+    pub(crate) header: Cell,
+    /// Value flow, state update, extra; pruned or not.
+    pub(crate) others: Vec<Cell>,
+}
+
+impl ShownHeader {
+    /// Reads a proof of this very masterchain block of this network.
+    pub(crate) fn read(network: NetworkId, id: &BlockId, proof: &[u8]) -> Result<Self, ProofError> {
+        let block = TrustedBlock::pin(network, *id)?;
+        let tree = tree(proof, &id.root, Part::Block)?;
+        let shown = block.shown_by(&tree)?;
+        let mut references = (0..REFERENCES).filter_map(|at| tree.reference_cloned(at));
+        let header = references.next().ok_or(ProofError::Layout(Part::Block))?;
+        if !header.level_mask().is_empty() {
+            return Err(ProofError::Withheld(Part::Header));
+        }
+        Ok(Self {
+            time: shown.time,
+            header,
+            others: references.collect(),
+        })
+    }
 }
 
 struct Header {

@@ -20,6 +20,7 @@ mod validators;
 pub use account::{AccountProof, ProvenAccount};
 pub use block_id::{BlockId, BlockIdError, FileHash, RootHash};
 pub use chain::{Followed, Link, MAX_LINKS, TrustedBlock};
+pub(crate) use header::ShownHeader;
 pub use merkle::MAX_BAG_BYTES;
 pub use validators::{MAX_VALIDATORS, Signature, SignatureSet};
 
