@@ -8,7 +8,9 @@
 mod answer;
 pub mod bench;
 mod calls;
+pub mod door;
 mod embedder;
+mod files;
 #[cfg(test)]
 mod fixture;
 mod form;
@@ -22,13 +24,6 @@ mod prefix;
 #[cfg(test)]
 mod published;
 mod refusal;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "safetensors are not served before tokenizer.json is read"
-    )
-)]
 mod safetensors;
 mod scheduler;
 mod stream;
@@ -81,13 +76,14 @@ impl RunError {
     }
 }
 
-/// Reads the model, closes its file, says so, and answers until serve closes the socket.
+/// Reads the model's files, each with its name, closes them, says so, and answers until serve
+/// closes the socket.
 ///
 /// # Errors
 /// A [`RunError`].
-pub fn run(ipc: UnixStream, model: File) -> Result<(), RunError> {
+pub fn run(ipc: UnixStream, model: Vec<(String, File)>) -> Result<(), RunError> {
     let threads = available_processors().ok_or(RunError::Processors)?;
-    let model = Model::read(model)?;
+    let model = Model::open(model)?;
     Ok(answer(&model, ipc, threads)?)
 }
 

@@ -1,4 +1,4 @@
-//! A model ready to answer: weights, vocabulary and template of one file.
+//! A model ready to answer: weights, vocabulary and template of its files.
 
 use std::fs::File;
 use std::sync::OnceLock;
@@ -6,13 +6,15 @@ use std::sync::OnceLock;
 use messages::engine_ipc::CallSyntax;
 
 use crate::calls;
+use crate::files::{self, ModelFiles};
 use crate::format::Vocabulary;
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
 use crate::model::{Pooling, Shape, Weights};
 use crate::refusal::ModelError;
+use crate::safetensors::WeightFiles;
 use crate::template::Template;
-use crate::tokenizer::{ADD_END, Tokenizer};
+use crate::tokenizer::{ADD_END, Described, Settings, Tokenizer, ends_of};
 
 /// A model in anonymous memory.
 pub struct Model {
@@ -42,6 +44,58 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
+    /// Reads a model's files, each with its name, into anonymous memory and closes them:
+    /// `model.gguf`, or weights in safetensors with what stands beside them.
+    ///
+    /// # Errors
+    /// A [`ModelError`]; nothing of the files' text is in it.
+    pub fn open(named: Vec<(String, File)>) -> Result<Self, ModelError> {
+        match ModelFiles::sorted(named)? {
+            ModelFiles::Gguf(file) => Self::read(file),
+            ModelFiles::Safetensors(files) => Self::described(*files),
+        }
+    }
+
+    fn described(files: files::Described) -> Result<Self, ModelError> {
+        let shape = Shape::from_config(&files.config)?;
+        let settings = Settings::read(&files.tokenizer_config)?;
+        let mut ends = ends_of(&files.config)?;
+        if let Some(generation) = &files.generation_config {
+            ends.extend(ends_of(generation)?);
+        }
+        let tokenizer = Tokenizer::from_json(&Described {
+            tokenizer: &files.tokenizer,
+            frame: settings.frame(),
+            ends,
+        })?;
+        // Every token of a prompt has a row of the embedding.
+        if tokenizer.count() > shape.vocabulary {
+            return Err(ModelError::Tokenizer { part: "vocab" });
+        }
+        let named = ModelError::Tokenizer {
+            part: "chat_template",
+        };
+        // As in transformers, the file goes before the member.
+        let source = match &files.chat_template {
+            Some(text) => str::from_utf8(text).ok(),
+            None => settings.template(),
+        };
+        let template = Template::compile(source.ok_or(named)?, tokenizer.frame());
+        let template = template.map_err(|_| named)?;
+        let weights = Weights::read(&mut WeightFiles::open(files.weights)?, shape)?;
+        Ok(Self::of(weights, tokenizer, template))
+    }
+
+    fn of(weights: Weights, tokenizer: Tokenizer, template: Template) -> Self {
+        Self {
+            weights,
+            tokenizer,
+            template,
+            kernels: Kernels::detect(),
+            vocabulary: OnceLock::new(),
+        }
+    }
+
     /// Reads a GGUF file into anonymous memory and closes it.
     ///
     /// # Errors
@@ -58,13 +112,7 @@ impl Model {
         check_close(&tokenizer, shape.pooling)?;
         let template = Template::compile(source, tokenizer.frame())?;
         let weights = Weights::read(&mut file, shape)?;
-        Ok(Self {
-            weights,
-            tokenizer,
-            template,
-            kernels: Kernels::detect(),
-            vocabulary: OnceLock::new(),
-        })
+        Ok(Self::of(weights, tokenizer, template))
     }
 
     /// The tokens in the order of their bytes.

@@ -2,9 +2,10 @@
 //! client that begin with the same tokens.
 //!
 //! A page is found by its client alone, and only by the very tokens that made it: neither results
-//! nor counts nor look-ups of one client depend on what another wrote. Pages are wiped when they
-//! are dropped: to make room, or when serve says that the client is gone. What is deliberately not
-//! here: who a client is (serve), and what live answers hold (`scheduler`).
+//! nor look-ups of one client depend on what another wrote. How long a page stays depends on how
+//! many others need: of the machine's load a client learns that much from its own counts. Pages are
+//! wiped when they are dropped: to make room, or when serve says that the client is gone. What is
+//! deliberately not here: who a client is (serve), and what live answers hold (`scheduler`).
 
 use std::cmp::Reverse;
 

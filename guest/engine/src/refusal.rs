@@ -29,6 +29,12 @@ pub enum ModelError {
         /// The part.
         part: &'static str,
     },
+    /// A file of the model is missing, unknown, too long or there twice.
+    #[error("model lacks a usable file `{name}`")]
+    Files {
+        /// Its name or the end of it, or what is wrong.
+        name: &'static str,
+    },
     /// A tensor is missing or has another shape or type.
     #[error("model file lacks a usable tensor `{name}`")]
     Tensor {
@@ -61,6 +67,7 @@ impl ModelError {
             Self::Key { .. } => "gguf-key",
             Self::Config { .. } => "model-config",
             Self::Tokenizer { .. } => "model-tokenizer",
+            Self::Files { .. } => "model-files",
             Self::Tensor { .. } => "gguf-tensor",
             Self::TensorsLeft { .. } => "model-tensors-left",
             Self::Read => "gguf-read",

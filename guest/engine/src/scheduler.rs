@@ -21,7 +21,7 @@ use crate::load::Model;
 use crate::model::{Geometry, PAGE, Row, Runner, pages_for};
 use crate::prefix::{PrefixCache, Quotas};
 use crate::stream::{Next, Outcome, Stream};
-use crate::tokenizer::{EncodeError, Piece};
+use crate::tokenizer::EncodeError;
 
 /// Answers at once.
 pub(crate) const MAX_STREAMS: usize = 32;
@@ -128,11 +128,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     fn prompt(&self, start: &Start, room: usize) -> Result<Zeroizing<Vec<u32>>, EngineRefusal> {
         let tokens = match &start.prompt {
             Prompt::Chat { messages, tools } => self.chat((messages, tools), &start.form, room)?,
-            Prompt::Text(text) => {
-                let start = self.model.tokenizer.start().unwrap_or_default();
-                let pieces = [Piece::Skeleton(start), Piece::Content(&text.0)];
-                self.model.tokenizer.encode(&pieces, room)
-            }
+            Prompt::Text(text) => self.model.tokenizer.encode_text(&text.0, room),
         };
         let tokens = tokens.map_err(|error| match error {
             EncodeError::TooLong { .. } => EngineRefusal::ContextTooLong,

@@ -1,4 +1,5 @@
-//! The program as init starts it: two descriptors, no environment, no output, a status at the end.
+//! The program as init starts it: descriptors and the names of files, no environment, no output, a
+//! status at the end. Models in safetensors, in one file and in two, from their files to tokens.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,40 +12,71 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
-/// Starts the engine on a file of these bytes and hangs up after what it said first.
-fn run(model: &[u8]) -> (Output, Vec<u8>) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(model).unwrap();
-    let (mut near, far) = UnixStream::pair().unwrap();
-    let child = Command::new("sh")
+use messages::engine_ipc::{
+    ClientKey, Content, EngineEvent, EngineRequest, Form, MAX_FRAME, Prompt, Start,
+};
+use messages::framing::{frame, payload_length};
+use protocol::receipt::Sampling;
+use serde_json::{Value, json};
+
+/// Starts the engine on these files of a directory.
+fn start(directory: &Path, names: &[&str]) -> (Child, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let files: String = (4..)
+        .zip(names)
+        .map(|(fd, name)| format!(" {fd}<'{name}'"))
+        .collect();
+    let child = Command::new("bash")
+        // A socket as its standard input would have it read a file of the user's.
         .args([
+            "--norc",
             "-c",
-            "exec \"$0\" 3<&0 4<\"$1\" </dev/null",
-            env!("CARGO_BIN_EXE_engine"),
+            &format!("exec \"$0\" \"$@\" 3<&0{files} </dev/null"),
         ])
-        .arg(file.path())
+        .arg(env!("CARGO_BIN_EXE_engine"))
+        .args(names)
+        .current_dir(directory)
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(far)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    (child, near)
+}
+
+/// What the engine says of these files before it ends by itself.
+fn refused(files: &[(&str, &[u8])]) -> (Output, Vec<u8>) {
+    let place = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(place.path().join(name), bytes).unwrap();
+    }
+    let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    let (child, mut near) = start(place.path(), &names);
     let mut said = Vec::new();
     let _ended = near.read_to_end(&mut said);
-    drop(near);
     (child.wait_with_output().unwrap(), said)
 }
 
 #[test]
-fn a_file_that_is_no_model_ends_the_program_with_a_status_and_silence() {
+fn files_that_are_no_model_end_the_program_with_a_status_and_silence() {
     let truncated = b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".as_slice();
-    for model in [b"".as_slice(), b"not a model at all", truncated] {
-        let (output, said) = run(model);
+    let files: [&[(&str, &[u8])]; 5] = [
+        &[("model.gguf", b"")],
+        &[("model.gguf", b"not a model at all")],
+        &[("model.gguf", truncated)],
+        &[("weights", truncated)],
+        &[("config.json", b"{}"), ("tokenizer.json", b"{}")],
+    ];
+    for files in files {
+        let (output, said) = refused(files);
         assert_eq!(output.status.code(), Some(10));
         assert!(output.stdout.is_empty() && output.stderr.is_empty() && said.is_empty());
     }
@@ -52,10 +84,244 @@ fn a_file_that_is_no_model_ends_the_program_with_a_status_and_silence() {
 
 #[test]
 fn without_its_descriptors_the_program_ends_with_its_own_status() {
-    let output = Command::new(env!("CARGO_BIN_EXE_engine"))
-        .env_clear()
-        .output()
+    for names in [[].as_slice(), &["model.gguf"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_engine"))
+            .args(names)
+            .env_clear()
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(9));
+        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+/// Tokens of the seeded models, and of the prompt whose logits are known (`tests/fixtures/models`).
+const TOKENS: usize = 260;
+const PROMPT: usize = 24;
+const TEMPLATE: &str = "{% for m in messages %}{{ '<|a|>' + m.content }}{% endfor %}";
+
+fn fixture(family: &str, file: &str) -> PathBuf {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
+    models.join(family).join(file)
+}
+
+fn prompt_token(position: usize) -> usize {
+    (position * 37 + 3) % TOKENS
+}
+
+/// The byte of each number below 256: capitals for the prompt's tokens, in its order.
+fn bytes() -> Vec<u8> {
+    let capitals = b'A'..b'A' + PROMPT as u8;
+    let of_prompt: BTreeMap<usize, u8> = capitals
+        .clone()
+        .enumerate()
+        .map(|(at, byte)| (prompt_token(at), byte))
+        .collect();
+    let mut others = (0..=u8::MAX).filter(|byte| !capitals.contains(byte));
+    let byte = |id| {
+        of_prompt
+            .get(&id)
+            .copied()
+            .unwrap_or_else(|| others.next().unwrap())
+    };
+    (0..256).map(byte).collect()
+}
+
+/// GPT-2's letter for a byte: itself where it prints, else the next one from U+0100 on.
+fn letter(byte: u8) -> char {
+    let prints = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    match prints(&byte) {
+        true => char::from(byte),
+        false => {
+            let before = (0..byte).filter(|byte| !prints(byte)).count();
+            char::from_u32(0x100 + before as u32).unwrap()
+        }
+    }
+}
+
+fn tokenizer() -> Value {
+    let mut vocab = serde_json::Map::new();
+    for (id, byte) in bytes().into_iter().enumerate() {
+        vocab.insert(letter(byte).to_string(), id.into());
+    }
+    vocab.insert("ab".into(), 256.into());
+    vocab.insert("abc".into(), 257.into());
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true});
+    let added = |id: usize, content: &str| json!({"id": id, "content": content, "special": true});
+    json!({
+        "added_tokens": [added(258, "<|a|>"), added(259, "<|e|>")],
+        "normalizer": null, "pre_tokenizer": bytes, "post_processor": null, "decoder": bytes,
+        "model": {"type": "BPE", "vocab": vocab, "merges": ["a b", "ab c"]},
+    })
+}
+
+/// Cuts a file of weights in two by its tensors.
+fn halves(file: &[u8]) -> [Vec<u8>; 2] {
+    let (length, rest) = file.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: BTreeMap<String, Value> = serde_json::from_slice(header).unwrap();
+    let tensors: Vec<_> = header
+        .iter()
+        .filter(|(name, _)| *name != "__metadata__")
+        .collect();
+    [0, 1].map(|half| {
+        let (mut header, mut bytes) = (serde_json::Map::new(), Vec::new());
+        for (name, tensor) in tensors.iter().skip(half).step_by(2) {
+            let place = |at: usize| tensor["data_offsets"][at].as_u64().unwrap() as usize;
+            let begin = bytes.len();
+            bytes.extend_from_slice(&data[place(0)..place(1)]);
+            let mut tensor = (*tensor).clone();
+            tensor["data_offsets"] = json!([begin, bytes.len()]);
+            header.insert((*name).clone(), tensor);
+        }
+        let mut header = serde_json::to_vec(&header).unwrap();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let length = (header.len() as u64).to_le_bytes();
+        [length.as_slice(), &header, &bytes].concat()
+    })
+}
+
+/// Puts a family's model into a directory; returns the names of its files.
+fn lay_out(family: &str, in_two: bool, directory: &Path) -> Vec<&'static str> {
+    let put = |name: &str, bytes: &[u8]| std::fs::write(directory.join(name), bytes).unwrap();
+    put(
+        "config.json",
+        &std::fs::read(fixture(family, "config.json")).unwrap(),
+    );
+    put("tokenizer.json", tokenizer().to_string().as_bytes());
+    let mut settings = json!({"bos_token": null, "eos_token": {"content": "<|e|>"}});
+    let mut names = vec!["config.json", "tokenizer.json", "tokenizer_config.json"];
+    let weights = std::fs::read(fixture(family, "model.safetensors")).unwrap();
+    if in_two {
+        let [first, second] = halves(&weights);
+        put("model-00001-of-00002.safetensors", &first);
+        put("model-00002-of-00002.safetensors", &second);
+        put("model.safetensors.index.json", b"{}");
+        put("chat_template.jinja", TEMPLATE.as_bytes());
+        put("generation_config.json", br#"{"eos_token_id": [259]}"#);
+        names.extend([
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+        ]);
+        names.extend(["model.safetensors.index.json", "chat_template.jinja"]);
+        names.push("generation_config.json");
+    } else {
+        put("model.safetensors", &weights);
+        settings["chat_template"] = TEMPLATE.into();
+        names.push("model.safetensors");
+    }
+    put("tokenizer_config.json", settings.to_string().as_bytes());
+    names
+}
+
+fn event(serve: &mut UnixStream) -> EngineEvent {
+    let mut header = [0; 4];
+    serve.read_exact(&mut header).unwrap();
+    let mut payload = vec![0; payload_length(header, MAX_FRAME).unwrap()];
+    serve.read_exact(&mut payload).unwrap();
+    EngineEvent::decode(&payload).unwrap()
+}
+
+/// The likeliest token after the known prompt, given as a text, and the prompt's length.
+fn first_token(serve: &mut UnixStream) -> (Vec<u8>, u32) {
+    let text = (b'A'..).take(PROMPT).map(char::from).collect();
+    let request = EngineRequest::Start(Start {
+        request: 1,
+        client: ClientKey([7; 16]),
+        sampling: Sampling {
+            temperature_milli: 0,
+            top_p_milli: 1000,
+            seed: 1,
+            top_k: 0,
+            min_p_milli: 0,
+            presence_milli: 0,
+            frequency_milli: 0,
+            max_tokens: 1,
+        },
+        grant: 1,
+        prompt: Prompt::Text(Content(text)),
+        stops: Vec::new(),
+        biases: Vec::new(),
+        alternatives: Some(0),
+        form: Form::Free,
+    });
+    serve.write_all(&frame(&request.encode())).unwrap();
+    let (mut bytes, mut prompt) = (Vec::new(), 0);
+    loop {
+        match event(serve) {
+            EngineEvent::Admitted { prompt_tokens, .. } => prompt = prompt_tokens,
+            EngineEvent::Token { candidates, .. } => bytes = candidates[0].bytes.clone(),
+            EngineEvent::Prefilled { .. } => {}
+            EngineEvent::Finished { .. } => return (bytes, prompt),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The likeliest token as `transformers` has it.
+fn likeliest(family: &str) -> usize {
+    let logits = std::fs::read(fixture(family, "logits.f32")).unwrap();
+    let (logits, _) = logits.as_chunks::<4>();
+    let last = logits[(PROMPT - 1) * TOKENS..]
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes));
+    let (token, _) = last
+        .enumerate()
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))
         .unwrap();
-    assert_eq!(output.status.code(), Some(9));
-    assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    token
+}
+
+fn serves_from_its_files(in_two: bool) {
+    for family in [
+        "llama",
+        "smollm",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "qwen3-moe",
+        "gemma3",
+        "phi3",
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let names = lay_out(family, in_two, place.path());
+        let (child, mut serve) = start(place.path(), &names);
+        assert!(
+            matches!(event(&mut serve), EngineEvent::Loaded { .. }),
+            "{family}"
+        );
+        let expected = bytes()[likeliest(family)];
+        let found = first_token(&mut serve);
+        assert_eq!(found, (vec![expected], PROMPT as u32), "{family}");
+        drop(serve);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{family}");
+        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_model_in_one_file_of_weights_answers_as_transformers_does() {
+    serves_from_its_files(false);
+}
+
+#[test]
+fn a_model_in_two_files_of_weights_answers_as_transformers_does() {
+    serves_from_its_files(true);
+}
+
+#[test]
+fn a_vocabulary_with_more_tokens_than_its_model_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let names = lay_out("llama", false, place.path());
+    for (more, expected) in [(0, 0), (1, 10)] {
+        let mut tokenizer = tokenizer();
+        let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+        added.extend((260..260 + more).map(|id| json!({"id": id, "content": "<|x|>"})));
+        std::fs::write(place.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        let (child, serve) = start(place.path(), &names);
+        serve.shutdown(std::net::Shutdown::Write).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{more} more");
+    }
 }

@@ -21,6 +21,7 @@ use crate::confinement::{self, Role};
 use crate::control::{self, Control};
 use crate::failure::BootError;
 use crate::image::{OpenImage, ensure_directory};
+use crate::model::ModelFiles;
 use crate::quote::QuoteServer;
 use crate::watch::Watch;
 use crate::{Progress, Variant, command_line, disk, modules, pseudo};
@@ -34,8 +35,6 @@ const ENGINE: &str = "/engine";
 const ROOT_SERIAL: &str = "root";
 const MODEL_SERIAL: &str = "model-0";
 const MODEL_MOUNT_POINT: &str = "/run/model-0";
-/// The one file of a model image.
-const MODEL_FILE: &str = "/run/model-0/model.gguf";
 /// How long serve may take to make and register its keys.
 const REGISTRATION: Duration = Duration::from_secs(120);
 /// How long engine may take to load its weights.
@@ -299,17 +298,14 @@ fn serve(machine: &mut Machine) -> Result<(), BootError> {
 fn engine(machine: &mut Machine) -> Result<(), BootError> {
     let ipc = machine.engine_ipc.take();
     let ipc = ipc.ok_or(BootError::OutOfOrder { missing: "serve" })?;
-    let model = File::open(MODEL_FILE).map_err(BootError::file("open the model"))?;
+    let ModelFiles { names, files } = ModelFiles::open(Path::new(MODEL_MOUNT_POINT))?;
     let null = null()?;
-    let descriptors = [
-        null.as_fd(),
-        null.as_fd(),
-        null.as_fd(),
-        ipc.as_fd(),
-        model.as_fd(),
-    ];
+    let mut descriptors = vec![null.as_fd(), null.as_fd(), null.as_fd(), ipc.as_fd()];
+    descriptors.extend(files.iter().map(File::as_fd));
+    let mut arguments = vec![c"engine".into()];
+    arguments.extend(names);
     let program = Path::new(ENGINE);
-    let child = confinement::start(Role::Engine, program, &[c"engine".into()], &descriptors)?;
+    let child = confinement::start(Role::Engine, program, &arguments, &descriptors)?;
     machine.watch()?.add_engine(child);
     Ok(())
 }

@@ -33,6 +33,12 @@ pub enum BootError {
         /// How many it names.
         found: usize,
     },
+    /// The model image has no files, or more than engine takes.
+    #[error("model image has {found} files")]
+    ModelFiles {
+        /// How many it has, or the first number that is too great.
+        found: usize,
+    },
     /// The launch configuration is not the one in the machine's register.
     #[error("launch configuration is not the one that the machine was launched with")]
     ForeignConfiguration,
@@ -145,6 +151,7 @@ impl BootError {
             Self::ModuleRefused { .. } | Self::Modules { .. } => BootFailure::Modules,
             Self::NoRegister(_)
             | Self::Entropy(_)
+            | Self::ModelFiles { .. }
             | Self::File { .. }
             | Self::Call(_)
             | Self::OutOfOrder { .. } => BootFailure::System,

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod failure;
 pub mod gpu;
 pub mod image;
+pub mod model;
 pub mod modules;
 pub mod pseudo;
 pub mod quote;

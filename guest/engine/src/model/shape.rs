@@ -4,13 +4,6 @@
 //! of a GGUF file (`gguf`) and a `config.json` (`config`). A model that asks for something that is
 //! not computed here is refused, not approximated.
 
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "safetensors are not served before tokenizer.json is read"
-    )
-)]
 mod config;
 mod gguf;
 

@@ -31,10 +31,18 @@ impl Merges {
 
     /// Reads rules of the form `left right`; none when one of them makes no token.
     pub(super) fn read(merges: &[&str], ids: &HashMap<&str, u32>) -> Option<Self> {
-        let mut rules = HashMap::with_capacity(merges.len());
+        Self::pairs(merges.iter().map(|merge| merge.split_once(' ')), ids)
+    }
+
+    /// Rules that join these pairs; none when one of them makes no token.
+    pub(super) fn pairs<'a>(
+        pairs: impl Iterator<Item = Option<(&'a str, &'a str)>>,
+        ids: &HashMap<&str, u32>,
+    ) -> Option<Self> {
+        let mut rules = HashMap::with_capacity(pairs.size_hint().0);
         let mut joined = String::new();
-        for (rank, merge) in (0_u32..).zip(merges) {
-            let (left, right) = merge.split_once(' ')?;
+        for (rank, pair) in (0_u32..).zip(pairs) {
+            let (left, right) = pair?;
             joined.clear();
             joined.push_str(left);
             joined.push_str(right);

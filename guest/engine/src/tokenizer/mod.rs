@@ -1,4 +1,5 @@
-//! Text to tokens and back: byte-level BPE from the keys of the model file.
+//! Text to tokens and back: byte-level BPE and pieces, from the keys of a GGUF file (here) or from
+//! a `tokenizer.json` (`json`).
 //!
 //! Special tokens exist only where the template's own text names them: [`Tokenizer::encode`] gets
 //! the text in pieces and looks for them in [`Piece::Skeleton`] alone, so no content can forge a
@@ -6,23 +7,29 @@
 //! tokenizers guesses and is not used. What is deliberately not here: the template.
 
 mod bytes;
+mod encode;
+mod json;
 mod merge;
 mod pieces;
+mod settings;
 mod split;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 mod words;
 
 use std::collections::HashMap;
-
-use zeroize::Zeroizing;
 
 use crate::gguf::ModelFile;
 use crate::refusal::ModelError;
 #[cfg(test)]
 pub(crate) use bytes::name_of;
+pub(crate) use encode::{EncodeError, Piece};
+pub(crate) use json::Described;
 use merge::Merges;
-use pieces::Pieces;
+use pieces::{Pieces, Prefix};
+pub(crate) use settings::{Settings, ends_of};
 use split::Splitter;
 use words::{GaveUp, Words};
 
@@ -54,34 +61,16 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MODEL: &str = "tokenizer.ggml.model";
 
-/// A piece of a prompt.
-pub(crate) enum Piece<'a> {
-    /// From the template: special tokens are recognised.
-    Skeleton(&'a str),
-    /// From a message: nothing is special.
-    Content(&'a str),
-}
-
-/// Why a text has no tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EncodeError {
-    /// More tokens than the limit.
-    #[error("more than {limit} tokens")]
-    TooLong {
-        /// The limit.
-        limit: usize,
-    },
-    /// The splitting expression gave up, or a byte has no token.
-    #[error("text that this vocabulary cannot express")]
-    Inexpressible,
-}
-
 /// The vocabulary and its rules.
 pub(crate) struct Tokenizer {
     /// Bytes of each token; none for special ones.
     texts: Vec<Option<Box<[u8]>>>,
     /// Special tokens by the first byte of their text, longest first.
-    specials: HashMap<u8, Vec<(Box<str>, u32)>>,
+    specials: HashMap<u8, Vec<Special>>,
+    /// Runs of spaces and line ends with tokens of their own, longest first.
+    blanks: Vec<Special>,
+    /// Whether texts are brought into Unicode's form NFC.
+    composes: bool,
     letters: Letters,
     merges: Merges,
     ends: Vec<u32>,
@@ -91,6 +80,16 @@ pub(crate) struct Tokenizer {
     starts: bool,
     /// Whether it ends with the second.
     closes: bool,
+}
+
+/// A token that is recognised by its text.
+struct Special {
+    name: Box<str>,
+    token: u32,
+    /// Whether spaces before it belong to it.
+    strips_before: bool,
+    /// Whether spaces behind it do.
+    strips_behind: bool,
 }
 
 /// Tokens before any are joined.
@@ -108,8 +107,36 @@ enum Letters {
     Words(Words),
 }
 
+impl Letters {
+    fn of_bytes(splitter: Splitter, ids: &HashMap<&str, u32>, texts: &Texts) -> Self {
+        let mut single = [None; 256];
+        for (byte, slot) in (0..=u8::MAX).zip(&mut single) {
+            let name = bytes::name_of(byte);
+            *slot = ids.get(&*name.encode_utf8(&mut [0; 4])).copied();
+        }
+        let mut whole = HashMap::new();
+        if splitter.keeps_words {
+            let named = texts.iter().zip(0_u32..);
+            whole.extend(named.filter_map(|(text, id)| Some((text.clone()?, id))));
+        }
+        Self::Bytes {
+            single,
+            splitter,
+            whole,
+        }
+    }
+
+    /// Whether the makers of a splitting rule bring texts into the form NFC first.
+    const fn composes(&self) -> bool {
+        match self {
+            Self::Bytes { splitter, .. } => splitter.composes,
+            Self::Pieces(_) | Self::Words(_) => false,
+        }
+    }
+}
+
 impl Tokenizer {
-    /// Reads the vocabulary.
+    /// Reads the vocabulary of a GGUF file.
     ///
     /// # Errors
     /// `Key` for a key that is missing, contradicts another, or names an unknown rule.
@@ -132,6 +159,7 @@ impl Tokenizer {
             return Err(key(KINDS));
         }
         let (texts, specials) = read_tokens(&names, &kinds, spelling)?;
+        let (specials, blanks) = sorted(specials).ok_or(key(KINDS))?;
         let (letters, merges) = match spelling {
             Spelling::Letters => read_letters(file, &ids, &texts)?,
             Spelling::Pieces => read_pieces(file, &names, &kinds)?,
@@ -148,6 +176,8 @@ impl Tokenizer {
         Ok(Self {
             texts,
             specials,
+            blanks,
+            composes: letters.composes(),
             letters,
             merges,
             ends: match spelling {
@@ -200,8 +230,13 @@ impl Tokenizer {
 
     /// The special token of this name.
     pub(crate) fn special(&self, name: &str) -> Option<u32> {
-        let (found, token) = self.special_at(name)?;
-        (found == name).then_some(token)
+        let found = self.special_at(name)?;
+        (&*found.name == name).then_some(found.token)
+    }
+
+    /// How many numbers tokens have.
+    pub(crate) const fn count(&self) -> usize {
+        self.texts.len()
     }
 
     /// Whether a token ends an answer.
@@ -214,99 +249,24 @@ impl Tokenizer {
         &self.ends
     }
 
-    /// The tokens of a prompt, at most `limit`. Text between two special tokens is split as one,
-    /// whichever pieces it comes from.
-    ///
-    /// # Errors
-    /// See [`EncodeError`].
-    pub(crate) fn encode(
-        &self,
-        pieces: &[Piece<'_>],
-        limit: usize,
-    ) -> Result<Zeroizing<Vec<u32>>, EncodeError> {
-        let length = pieces.iter().map(|piece| match piece {
-            Piece::Skeleton(text) | Piece::Content(text) => text.len(),
-        });
-        let length = length.sum();
-        // Neither grows, so no copy is left behind: a token has at least one byte.
-        let mut run = Zeroizing::new(String::with_capacity(length));
-        let mut tokens = Zeroizing::new(Vec::with_capacity(limit.min(length)));
-        for piece in pieces {
-            match piece {
-                Piece::Content(text) => run.push_str(text),
-                Piece::Skeleton(text) => {
-                    self.encode_skeleton(text, &mut run, &mut tokens, limit)?
-                }
-            }
-        }
-        self.encode_run(&run, &mut tokens, limit)?;
-        Ok(tokens)
-    }
-
-    fn encode_skeleton(
-        &self,
-        mut text: &str,
-        run: &mut String,
-        tokens: &mut Vec<u32>,
-        limit: usize,
-    ) -> Result<(), EncodeError> {
-        while let Some(character) = text.chars().next() {
-            if let Some((name, token)) = self.special_at(text) {
-                self.encode_run(run, tokens, limit)?;
-                run.clear();
-                push(tokens, token, limit)?;
-                text = text.get(name.len()..).unwrap_or_default();
-            } else {
-                run.push(character);
-                text = text.get(character.len_utf8()..).unwrap_or_default();
-            }
-        }
-        Ok(())
-    }
-
-    fn special_at(&self, text: &str) -> Option<(&str, u32)> {
+    fn special_at(&self, text: &str) -> Option<&Special> {
         let named = self.specials.get(text.as_bytes().first()?)?;
-        let found = named.iter().find(|(name, _)| text.starts_with(&**name))?;
-        Some((&found.0, found.1))
+        named
+            .iter()
+            .find(|special| text.starts_with(&*special.name))
     }
 
-    fn encode_run(
-        &self,
-        run: &str,
-        tokens: &mut Vec<u32>,
-        limit: usize,
-    ) -> Result<(), EncodeError> {
-        let mut word = Zeroizing::new(Vec::new());
-        let (single, splitter, whole) = match &self.letters {
-            Letters::Bytes {
-                single,
-                splitter,
-                whole,
-            } => (single, splitter, whole),
-            Letters::Pieces(pieces) => {
-                let letters = pieces.letters(run, &mut word);
-                letters.map_err(|_| EncodeError::Inexpressible)?;
-                self.merges.apply(&mut word);
-                return word
-                    .iter()
-                    .try_for_each(|token| push(tokens, *token, limit));
-            }
-            Letters::Words(words) => {
-                return words.for_each(run, |token| push(tokens, token, limit));
-            }
-        };
-        splitter.for_each(run, |part| {
-            if let Some(token) = whole.get(part.as_bytes()) {
-                return push(tokens, *token, limit);
-            }
-            word.clear();
-            for byte in part.bytes() {
-                let single = single.get(usize::from(byte)).copied().flatten();
-                word.push(single.ok_or(EncodeError::Inexpressible)?);
-            }
-            self.merges.apply(&mut word);
-            word.iter()
-                .try_for_each(|token| push(tokens, *token, limit))
+    /// The first run of spaces in a text that a token of its own stands for.
+    fn blank_in(&self, text: &str) -> Option<(usize, &Special)> {
+        if self.blanks.is_empty() {
+            return None;
+        }
+        let mut places = text.char_indices().filter(|(_, letter)| is_blank(*letter));
+        places.find_map(|(at, _)| {
+            let rest = text.get(at..)?;
+            let mut named = self.blanks.iter();
+            let found = named.find(|blank| rest.starts_with(&*blank.name))?;
+            Some((at, found))
         })
     }
 }
@@ -335,23 +295,8 @@ fn read_letters(
 ) -> Result<(Letters, Merges), ModelError> {
     let pre = "tokenizer.ggml.pre";
     let splitter = Splitter::named(file.text(pre)?).ok_or(key(pre))?;
-    let mut single = [None; 256];
-    for (byte, slot) in (0..=u8::MAX).zip(&mut single) {
-        let name = bytes::name_of(byte);
-        *slot = ids.get(&*name.encode_utf8(&mut [0; 4])).copied();
-    }
     let merges = Merges::read(&file.texts(MERGES)?, ids).ok_or(key(MERGES))?;
-    let mut whole = HashMap::new();
-    if splitter.keeps_words {
-        let named = texts.iter().zip(0_u32..);
-        whole.extend(named.filter_map(|(text, id)| Some((text.clone()?, id))));
-    }
-    let letters = Letters::Bytes {
-        single,
-        splitter,
-        whole,
-    };
-    Ok((letters, merges))
+    Ok((Letters::of_bytes(splitter, ids, texts), merges))
 }
 
 fn read_pieces(
@@ -377,7 +322,10 @@ fn read_pieces(
             _ => {}
         }
     }
-    let prefix = !file.has(PREFIX) || file.is_set(PREFIX)?;
+    let prefix = match !file.has(PREFIX) || file.is_set(PREFIX)? {
+        true => Prefix::Always,
+        false => Prefix::Never,
+    };
     let (pieces, merges) = Pieces::read(&words, bytes, prefix);
     Ok((Letters::Pieces(pieces), merges))
 }
@@ -416,25 +364,16 @@ fn read_words(
     ))
 }
 
-fn push(tokens: &mut Vec<u32>, token: u32, limit: usize) -> Result<(), EncodeError> {
-    if tokens.len() >= limit {
-        return Err(EncodeError::TooLong { limit });
-    }
-    tokens.push(token);
-    Ok(())
-}
-
 type Texts = Vec<Option<Box<[u8]>>>;
-type Specials = HashMap<u8, Vec<(Box<str>, u32)>>;
+type Specials = HashMap<u8, Vec<Special>>;
 
 fn read_tokens(
     names: &[&str],
     kinds: &[i32],
     spelling: Spelling,
-) -> Result<(Texts, Specials), ModelError> {
+) -> Result<(Texts, Vec<Special>), ModelError> {
     let mut texts = Vec::with_capacity(names.len());
-    let mut specials: Specials = HashMap::new();
-    let mut count = 0_usize;
+    let mut specials = Vec::new();
     for ((id, name), kind) in (0_u32..).zip(names).zip(kinds) {
         match (*kind, spelling) {
             (NORMAL | UNUSED, Spelling::Pieces) => texts.push(Some(pieces::text_of(name))),
@@ -452,26 +391,47 @@ fn read_tokens(
                 texts.push(Some(text.ok_or(key(TOKENS))?.into_boxed_slice()));
             }
             (CONTROL | USER_DEFINED, _) => {
-                count = count.saturating_add(1);
-                let first = name.bytes().next().ok_or(key(TOKENS))?;
-                specials
-                    .entry(first)
-                    .or_default()
-                    .push(((*name).into(), id));
+                specials.push(Special {
+                    name: (*name).into(),
+                    token: id,
+                    strips_before: false,
+                    strips_behind: false,
+                });
                 // What a control token says is not text; a user-defined one is written as it is.
-                let text = (*kind == USER_DEFINED).then(|| name.as_bytes().into());
-                texts.push(text);
+                texts.push(match (*kind, spelling) {
+                    (USER_DEFINED, Spelling::Pieces) => Some(pieces::text_of(name)),
+                    (USER_DEFINED, Spelling::Letters | Spelling::Words) => Some(name.as_bytes().into()),
+                    (_, _) => None,
+                });
             }
             (_, _) => return Err(key(KINDS)),
         }
     }
-    if count > MAX_SPECIALS {
-        return Err(key(KINDS));
-    }
-    for named in specials.values_mut() {
-        named.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-    }
     Ok((texts, specials))
+}
+
+/// Those by whose first byte texts are looked at, and those that say spaces and nothing else, which
+/// forge nothing in a message either. None where there are too many, or one has no name.
+fn sorted(mut all: Vec<Special>) -> Option<(Specials, Vec<Special>)> {
+    if all.len() > MAX_SPECIALS {
+        return None;
+    }
+    all.sort_by_key(|special| std::cmp::Reverse(special.name.len()));
+    let (mut specials, mut blanks): (Specials, _) = (HashMap::new(), Vec::new());
+    for special in all {
+        let first = *special.name.as_bytes().first()?;
+        if special.name.chars().all(is_blank) {
+            blanks.push(special);
+        } else {
+            specials.entry(first).or_default().push(special);
+        }
+    }
+    Some((specials, blanks))
+}
+
+/// What Gemma's runs are made of.
+const fn is_blank(letter: char) -> bool {
+    matches!(letter, ' ' | '\n' | '\t' | '\r')
 }
 
 fn read_ends(

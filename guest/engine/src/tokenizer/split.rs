@@ -28,6 +28,18 @@ pub(super) struct Splitter {
     digits: Digits,
     /// Whether a word that is a token is never split further.
     pub(super) keeps_words: bool,
+    /// Whether texts are brought into Unicode's form NFC first.
+    pub(super) composes: bool,
+}
+
+/// The rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    Gpt2,
+    /// The same, and each numeral stands alone.
+    SmolLm,
+    Llama3,
+    Qwen2,
 }
 
 /// What happens to numerals before words are looked for.
@@ -40,14 +52,29 @@ enum Digits {
 }
 
 impl Splitter {
-    /// The rule of that name; none for unknown ones.
+    /// The rule of that name in a GGUF file; none for unknown ones.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let (expression, digits) = match name {
-            "gpt-2" => (GPT2, Digits::InWords),
-            "smollm" => (GPT2, Digits::Single),
-            "llama-bpe" => (LLAMA3, Digits::InWords),
-            "qwen2" => (QWEN2, Digits::InWords),
+        let rule = match name {
+            "gpt-2" => Rule::Gpt2,
+            "smollm" => Rule::SmolLm,
+            "llama-bpe" => Rule::Llama3,
+            "qwen2" => Rule::Qwen2,
             _ => return None,
+        };
+        Some(Self {
+            keeps_words: rule == Rule::Llama3,
+            composes: rule == Rule::Qwen2,
+            ..Self::of(rule)?
+        })
+    }
+
+    /// The rule, without what is done before and after it.
+    pub(super) fn of(rule: Rule) -> Option<Self> {
+        let (expression, digits) = match rule {
+            Rule::Gpt2 => (GPT2, Digits::InWords),
+            Rule::SmolLm => (GPT2, Digits::Single),
+            Rule::Llama3 => (LLAMA3, Digits::InWords),
+            Rule::Qwen2 => (QWEN2, Digits::InWords),
         };
         let words = RegexBuilder::new(expression)
             .backtrack_limit(BACKTRACK_LIMIT)
@@ -56,8 +83,26 @@ impl Splitter {
         Some(Self {
             words,
             digits,
-            keeps_words: name == "llama-bpe",
+            keeps_words: false,
+            composes: false,
         })
+    }
+
+    /// The same, which splits no word that is a token, or does.
+    pub(super) fn keeping(self, keeps_words: bool) -> Self {
+        Self {
+            keeps_words,
+            ..self
+        }
+    }
+
+    /// The rule whose expression a `tokenizer.json` spells out; none for unknown ones.
+    pub(super) fn spelled(expression: &str) -> Option<Rule> {
+        match expression {
+            LLAMA3 => Some(Rule::Llama3),
+            QWEN2 => Some(Rule::Qwen2),
+            _ => None,
+        }
     }
 
     /// Calls `take` with each word in order; together they are the text.

@@ -65,8 +65,11 @@ pub const MAX_VECTORS_BYTES: usize = 4 * 1024 * 1024;
 pub const SERVE_FD: i32 = 6;
 /// Descriptor under which engine inherits its end of this socket.
 pub const ENGINE_FD: i32 = 3;
-/// Descriptor under which engine inherits the model file, read-only.
+/// Descriptor under which engine inherits the first file of the model, read-only; the others
+/// follow, and engine's arguments are their names.
 pub const ENGINE_MODEL_FD: i32 = 4;
+/// Files of a model, at most.
+pub const MAX_MODEL_FILES: usize = 56;
 
 /// Text of a prompt or an answer: prints its length only.
 #[derive(Clone, PartialEq, Eq)]

@@ -132,7 +132,7 @@ fn start_serve(
         control.as_fd(),
         ipc_of_serve.as_fd(),
     ];
-    let serve = start(&arguments.serve, c"serve".into(), &of_serve)?;
+    let serve = start(&arguments.serve, &[c"serve".into()], &of_serve)?;
     drop((listener, control, quote_of_serve, ipc_of_serve));
     let mut watch = Watch::new(server, quote, serve, host_time)?;
     watch.until_registered(REGISTRATION)?;
@@ -140,13 +140,19 @@ fn start_serve(
     let model = arguments.model.as_path();
     let model = File::open(model).with_context(|| format!("cannot open `{}`", model.display()))?;
     let of_engine = [ipc.as_fd(), model.as_fd()];
-    watch.add_engine(start(&arguments.engine, c"engine".into(), &of_engine)?);
+    // The name that a GGUF file has in the image of a model.
+    let words = [c"engine".into(), c"model.gguf".into()];
+    watch.add_engine(start(&arguments.engine, &words, &of_engine)?);
     phases.passed(BootPhase::Engine);
     Ok(watch)
 }
 
 /// Starts a program with null streams and `descriptors` from 3 on.
-fn start(program: &Path, name: CString, descriptors: &[BorrowedFd<'_>]) -> anyhow::Result<Child> {
+fn start(
+    program: &Path,
+    arguments: &[CString],
+    descriptors: &[BorrowedFd<'_>],
+) -> anyhow::Result<Child> {
     let file = File::open(program);
     let file = file.with_context(|| format!("cannot open `{}`", program.display()))?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
@@ -157,7 +163,7 @@ fn start(program: &Path, name: CString, descriptors: &[BorrowedFd<'_>]) -> anyho
     all.extend_from_slice(descriptors);
     let launch = Launch {
         program: file.as_fd(),
-        arguments: &[name],
+        arguments,
         descriptors: &all,
     };
     let started = spawn(&launch, || Ok(()), || Ok(()));

@@ -1,0 +1,45 @@
+//! A door for tests of other rooms: parsers of what makers of models wrote, for hostile bytes. What
+//! comes out says that something was taken, and what it promises; nobody can compute with it.
+
+use crate::model::Shape;
+use crate::refusal::ModelError;
+
+/// What the shape of a `config.json` promises to whoever computes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promised {
+    /// Transformer blocks.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Width of the inner part, or of one expert.
+    pub inner: usize,
+    /// Query heads, key and value heads, and the width of one.
+    pub heads: [usize; 3],
+    /// Elements of a head that are turned.
+    pub turned: usize,
+    /// Tokens of a context, and of the vocabulary.
+    pub tokens: [usize; 2],
+    /// Experts, and those that a row takes.
+    pub experts: Option<[usize; 2]>,
+    /// Whether every angle is finite.
+    pub finite: bool,
+}
+
+/// Reads a `config.json` as the engine does.
+///
+/// # Errors
+/// `Config`, as the engine refuses it.
+pub fn config(text: &[u8]) -> Result<Promised, ModelError> {
+    let shape = Shape::from_config(text)?;
+    let experts = shape.experts;
+    Ok(Promised {
+        layers: shape.layers,
+        width: shape.width,
+        inner: shape.inner,
+        heads: [shape.heads, shape.kv_heads, shape.head],
+        turned: shape.turned,
+        tokens: [shape.context, shape.vocabulary],
+        experts: experts.map(|experts| [experts.count, experts.used]),
+        finite: shape.frequencies().iter().all(|angle| angle.is_finite()),
+    })
+}
