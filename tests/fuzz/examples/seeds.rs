@@ -229,6 +229,25 @@ fn models(seeds: &mut Seeds) {
         &b,
     ];
     seeds.put("model_directory", "sharded", &join(&sharded));
+    for family in [
+        "gemma3",
+        "llama",
+        "mistral",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "qwen3-moe",
+        "smollm",
+    ] {
+        let config = fixture(&format!("models/{family}/config.json"));
+        seeds.put("model_config", family, &config);
+    }
+    // Angles as transformers wrote them before version 5.
+    let older = br#"{"model_type":"llama","hidden_size":64,"intermediate_size":128,
+"num_hidden_layers":2,"num_attention_heads":4,"max_position_embeddings":4096,"vocab_size":260,
+"rms_norm_eps":1e-5,"hidden_act":"silu","rope_theta":10000.0,
+"rope_scaling":{"type":"linear","factor":2.0}}"#;
+    seeds.put("model_config", "older", older);
 }
 
 fn documents(seeds: &mut Seeds) {

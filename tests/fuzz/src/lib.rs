@@ -74,6 +74,7 @@ pub const TARGETS: &[Target] = &[
     target("gguf", models::gguf),
     target("safetensors", models::safetensors),
     target("model_directory", models::directory),
+    target("model_config", models::config),
     target("documents", releases::documents),
     target("transparency", releases::transparency),
     target("evidence", evidence::wire),

@@ -50,6 +50,35 @@ pub fn safetensors(input: &[u8]) -> Outcome {
     Outcome::of(&checked)
 }
 
+/// A `config.json`, as the engine reads it.
+pub fn config(input: &[u8]) -> Outcome {
+    let read = engine::door::config(input);
+    if let Ok(promised) = &read {
+        // No product of two of these overflows, and each divides what it must.
+        let widths = [promised.width, promised.inner];
+        let [heads, kv_heads, head] = promised.heads;
+        assert!((1..=512).contains(&promised.layers));
+        assert!(
+            widths
+                .iter()
+                .all(|width| (1..=1 << 18).contains(width) && width % 32 == 0)
+        );
+        assert!(heads <= 1024 && head <= 1024 && heads * head % 32 == 0);
+        assert!((1..=heads).contains(&kv_heads) && heads % kv_heads == 0);
+        assert!((1..=head).contains(&promised.turned) && promised.turned % 2 == 0);
+        assert!(
+            promised
+                .tokens
+                .iter()
+                .all(|tokens| (1..=1 << 20).contains(tokens))
+        );
+        let [count, used] = promised.experts.unwrap_or([1, 1]);
+        assert!(count <= 1024 && (1..=count).contains(&used));
+        assert!(promised.finite, "an angle is not finite");
+    }
+    Outcome::of(&read)
+}
+
 /// The files that an input's parts are written to; an empty part is no file.
 pub const FILES: [&str; 8] = [
     "model.gguf",

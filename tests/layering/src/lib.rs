@@ -75,6 +75,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
             "model-format",
             "verifier",
             "measurements",
+            "engine",
             "mock-tee",
             "research-anchors",
         ],

@@ -2,7 +2,7 @@
 
 use super::{Hostile, filled, nested, refused, taken};
 use crate::logs::event_log;
-use crate::models::{gguf, gguf_alone, index, safetensors, tokenizer};
+use crate::models::{config, gguf, gguf_alone, index, safetensors, tokenizer};
 
 const MIB: usize = 1 << 20;
 /// As long as an event log may be.
@@ -11,6 +11,8 @@ const LOG: usize = 4 * MIB;
 const GGUF: usize = 32 * MIB;
 /// As long as a safetensors header may be.
 const HEADER: usize = 16 * MIB;
+/// As long as a `config.json` may be.
+const CONFIG: usize = MIB;
 
 pub(super) const ALL: &[Hostile] = &[
     refused("gguf", "2^64 keys", || gguf_head(1, u64::MAX), gguf),
@@ -102,6 +104,59 @@ pub(super) const ALL: &[Hostile] = &[
         "an index of a million tensors",
         long_index,
         index,
+    ),
+    refused(
+        "model_config",
+        "a million layers of one kind",
+        || llama("1000000", "\"head_dim\":16"),
+        config,
+    ),
+    refused(
+        "model_config",
+        "widths whose product is 2^64",
+        || llama("2", "\"head_dim\":4294967296"),
+        config,
+    ),
+    refused(
+        "model_config",
+        "angles in angles, as deep as they are long",
+        deep_angles,
+        config,
+    ),
+    refused(
+        "model_config",
+        "an angle whose factor is too great for a float",
+        || {
+            llama(
+                "2",
+                "\"rope_scaling\":{\"type\":\"linear\",\"factor\":1e300}",
+            )
+        },
+        config,
+    ),
+    refused(
+        "model_config",
+        "1 MiB of kinds of layers",
+        || filled(&front("2", "\"layer_types\":[\"\""), ",\"\"", "]}", CONFIG),
+        config,
+    ),
+    refused(
+        "model_config",
+        "1 MiB of lists in lists",
+        || nested(CONFIG),
+        config,
+    ),
+    refused(
+        "model_config",
+        "one byte longer than is read",
+        || vec![b' '; CONFIG + 1],
+        config,
+    ),
+    taken(
+        "model_config",
+        "1 MiB of members that nobody asked for",
+        || filled(&front("2", "\"x\":[0"), ",0", "]}", CONFIG),
+        config,
     ),
     refused(
         "event_log",
@@ -274,6 +329,24 @@ fn empty_tensors() -> Vec<u8> {
         |number: u32| format!(r#""{number}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#);
     let tensors: Vec<String> = (0..65_536).map(tensor).collect();
     whole(format!("{{{}}}", tensors.join(",")).as_bytes())
+}
+
+/// A `config.json` of a small model, up to a member more.
+fn front(layers: &str, more: &str) -> String {
+    format!(
+        "{{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":128,\
+         \"num_hidden_layers\":{layers},\"num_attention_heads\":4,\"max_position_embeddings\":64,\
+         \"vocab_size\":260,\"rms_norm_eps\":1e-5,\"hidden_act\":\"silu\",{more}"
+    )
+}
+
+fn llama(layers: &str, more: &str) -> Vec<u8> {
+    format!("{}}}", front(layers, more)).into_bytes()
+}
+
+fn deep_angles() -> Vec<u8> {
+    let angles = "{\"full_attention\":".repeat(CONFIG / 32);
+    front("2", &format!("\"rope_parameters\":{angles}")).into_bytes()
 }
 
 fn words(behind: &str) -> Vec<u8> {
