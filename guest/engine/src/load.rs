@@ -58,6 +58,12 @@ impl Model {
 
     fn described(files: files::Described) -> Result<Self, ModelError> {
         let shape = Shape::from_config(&files.config)?;
+        // Models that give vectors are taken from GGUF files alone.
+        if shape.parts.encoder || shape.pooling.is_some() {
+            return Err(ModelError::Config {
+                member: "model_type",
+            });
+        }
         let settings = Settings::read(&files.tokenizer_config)?;
         let mut ends = ends_of(&files.config)?;
         if let Some(generation) = &files.generation_config {

@@ -83,7 +83,13 @@ impl Tokenizer {
         let named = read_tokens(&table.names, &table.kinds, spelling);
         let (texts, specials) = named.map_err(|_| part("vocab"))?;
         let specials = flagged(specials, &file.added_tokens.0);
+        let strip = |special: &Special| special.strips_before || special.strips_behind;
+        let strips = specials.iter().any(strip);
         let (specials, blanks) = sorted(specials).ok_or(part("added_tokens"))?;
+        // Where both meet the library tells spaces twice; no family has both.
+        if strips && !blanks.is_empty() {
+            return Err(part("added_tokens"));
+        }
         let pairs = file.model.merges.0.iter().map(Pairs::halves);
         let merges = Merges::pairs(pairs, &table.ids).ok_or(part("merges"))?;
         let letters = match expected.joining {

@@ -128,15 +128,22 @@ fn of_pieces() -> Value {
     file["model"]["fuse_unk"] = true.into();
     file["model"]["byte_fallback"] = true.into();
     file["added_tokens"] = added_from(vocab.len());
-    // As Gemma has it: runs that rules would make, too.
-    let run = |name: &str| {
-        let id = vocab[name].as_u64().unwrap();
-        added(id.try_into().unwrap(), name, false, false)
-    };
-    let runs = [run("\n\n"), run("▁▁")];
-    file["added_tokens"].as_array_mut().unwrap().extend(runs);
     file["model"]["vocab"] = vocab.into();
     file["model"]["merges"] = json!(merges);
+    file
+}
+
+/// The same with tokens of runs, which rules would make too, as Gemma has it; nothing strips.
+fn of_gemma() -> Value {
+    let mut file = of_pieces();
+    for name in ["lstrip", "rstrip"] {
+        file["added_tokens"][2][name] = false.into();
+    }
+    let runs = ["\n\n", "▁▁"].map(|name| {
+        let id = file["model"]["vocab"][name].as_u64().unwrap();
+        added(id.try_into().unwrap(), name, false, false)
+    });
+    file["added_tokens"].as_array_mut().unwrap().extend(runs);
     file
 }
 
@@ -199,7 +206,7 @@ fn known() -> Vec<(&'static str, Value)> {
                 ],
             ),
         ),
-        ("Gemma", pieces.clone()),
+        ("Gemma", of_gemma()),
         ("Llama 2", with(&pieces, &legacy)),
         ("Mistral", with(&pieces, &first)),
         ("always", with(&pieces, &always)),
@@ -305,7 +312,7 @@ fn texts_without_a_template_start_where_the_file_says_so() {
 
 #[test]
 fn runs_of_line_ends_are_tokens_of_their_own_in_a_content_too() {
-    let file = of_pieces();
+    let file = of_gemma();
     let (ours, theirs) = (read(&file).unwrap(), library(&file));
     for text in ["\n\n", "a\n\n\nb", "\n\n\n\n", " \n\n  a", "a   b"] {
         let found = ours.encode(&[Piece::Content(text)], 99).unwrap();
@@ -432,6 +439,9 @@ fn what_is_not_known_is_refused_by_its_part() {
     other["model"]["vocab"]["\u{3b1}"] = 265.into();
     other["added_tokens"] = added_from(266);
     refused(&other, "vocab");
+    let mut both = of_gemma();
+    both["added_tokens"][2]["rstrip"] = true.into();
+    refused(&both, "added_tokens");
     let mut legacy = known().remove(5).1;
     legacy["added_tokens"][0]["normalized"] = true.into();
     refused(&legacy, "added_tokens");

@@ -400,7 +400,9 @@ fn read_tokens(
                 // What a control token says is not text; a user-defined one is written as it is.
                 texts.push(match (*kind, spelling) {
                     (USER_DEFINED, Spelling::Pieces) => Some(pieces::text_of(name)),
-                    (USER_DEFINED, Spelling::Letters | Spelling::Words) => Some(name.as_bytes().into()),
+                    (USER_DEFINED, Spelling::Letters | Spelling::Words) => {
+                        Some(name.as_bytes().into())
+                    }
                     (_, _) => None,
                 });
             }
