@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use init::{Variant, boot};
+use verifier::TrustAnchors;
 
 #[allow(
     clippy::disallowed_methods,
@@ -16,7 +17,13 @@ fn host_time() -> u64 {
 }
 
 fn main() -> ExitCode {
-    match init::run(Variant::release(boot::GPU, host_time)) {
+    let variant = Variant {
+        devices: Some(|evidence, question| {
+            init_gpu::appraise(&TrustAnchors::PRODUCTION, evidence, question)
+        }),
+        ..Variant::release(boot::GPU, host_time)
+    };
+    match init::run(variant) {
         Ok(never) => match never {},
         Err(_) => ExitCode::FAILURE,
     }

@@ -16,10 +16,13 @@ use messages::host_control::{GuestMessage, TLS_PORT};
 use protocol::digest::BootId;
 use protocol::launch_configuration::{DISK_SERIAL, LaunchConfiguration, config_digest};
 use protocol::statement::models_digest;
+use sys::process::Child;
 
 use crate::confinement::{self, Role};
 use crate::control::{self, Control};
 use crate::failure::BootError;
+use crate::gpu::client::{GpuClient, PATIENCE};
+use crate::gpu::{self, Devices, DevicesError, Question};
 use crate::image::{OpenImage, ensure_directory};
 use crate::model::ModelFiles;
 use crate::quote::QuoteServer;
@@ -32,6 +35,8 @@ const COMMAND_LINE: &str = "/proc/cmdline";
 /// Where the root image is mounted until it becomes the root directory.
 const NEW_ROOT: &str = "/root";
 const ENGINE: &str = "/engine";
+const GPU_EVIDENCE: &str = "/gpu-evidence";
+const BUS: &str = "/sys/bus/pci/devices";
 const ROOT_SERIAL: &str = "root";
 const MODEL_SERIAL: &str = "model-0";
 const MODEL_MOUNT_POINT: &str = "/run/model-0";
@@ -66,7 +71,8 @@ pub const CPU: &[Phase] = &[
 ];
 
 /// Every step of an image for GPUs, in order. Modules come right after the root that holds them:
-/// nothing but init has run yet, and nothing can be loaded afterwards.
+/// nothing but init has run yet, and nothing can be loaded afterwards. GPUs come next: they are
+/// ready only once their evidence was appraised, before there is anything that could use them.
 pub const GPU: &[Phase] = &[
     step(
         BootPhase::PseudoFileSystems,
@@ -77,6 +83,7 @@ pub const GPU: &[Phase] = &[
     step(BootPhase::LaunchConfiguration, launch_configuration),
     step(BootPhase::Root, root),
     step(BootPhase::Modules, gpu_modules),
+    step(BootPhase::Gpus, gpus),
     step(BootPhase::Models, models),
     step(BootPhase::Serve, serve),
     step(BootPhase::Engine, engine),
@@ -93,6 +100,8 @@ struct Machine {
     configuration: Option<(Vec<u8>, LaunchConfiguration)>,
     root: Option<OpenImage>,
     model: Option<OpenImage>,
+    boot_id: Option<BootId>,
+    devices: Option<(Devices, Child)>,
     engine_ipc: Option<OwnedFd>,
     watch: Option<Watch>,
 }
@@ -119,6 +128,8 @@ pub fn run(variant: Variant) -> Result<Infallible, NotFirst> {
         configuration: None,
         root: None,
         model: None,
+        boot_id: None,
+        devices: None,
         engine_ipc: None,
         watch: None,
     };
@@ -172,6 +183,16 @@ impl Machine {
             Some(Err(corrupt)) => BootError::Image(corrupt),
             Some(Ok(())) | None => error,
         }
+    }
+
+    /// Drawn when it is first needed, and once.
+    fn boot_id(&mut self) -> Result<BootId, BootError> {
+        let boot_id = match self.boot_id {
+            Some(boot_id) => boot_id,
+            None => BootId(sys::entropy::draw()?),
+        };
+        self.boot_id = Some(boot_id);
+        Ok(boot_id)
     }
 
     fn watch(&mut self) -> Result<&mut Watch, BootError> {
@@ -245,6 +266,32 @@ fn gpu_modules(_: &mut Machine) -> Result<(), BootError> {
     pseudo::lock_modules()
 }
 
+fn gpus(machine: &mut Machine) -> Result<(), BootError> {
+    let missing = "appraiser of devices";
+    let appraise = machine.variant.devices;
+    let appraise = appraise.ok_or(BootError::OutOfOrder { missing })?;
+    let count = gpu::count::count(Path::new(BUS))?;
+    let (bus, driver) = (count.gpus, modules::count_gpus()?);
+    if u32::from(bus) != driver {
+        return Err(DevicesError::Counted { bus, driver }.into());
+    }
+    let question = Question {
+        boot_id: machine.boot_id()?,
+        count,
+        host_time: (machine.variant.host_time)(),
+    };
+    let (socket, of_program) = sys::socket::pair()?;
+    let null = null()?;
+    let descriptors = [null.as_fd(), null.as_fd(), null.as_fd(), of_program.as_fd()];
+    let (role, program) = (Role::GpuEvidence, Path::new(GPU_EVIDENCE));
+    let child = confinement::start(role, program, &[c"gpu-evidence".into()], &descriptors)?;
+    drop(of_program);
+    let client = GpuClient::new(socket, PATIENCE);
+    let devices = Devices::bring_up(client, appraise, &question)?;
+    machine.devices = Some((devices, child));
+    Ok(())
+}
+
 fn models(machine: &mut Machine) -> Result<(), BootError> {
     let missing = BootError::OutOfOrder {
         missing: "launch configuration",
@@ -270,7 +317,7 @@ fn serve(machine: &mut Machine) -> Result<(), BootError> {
     let configuration = machine.configuration.take();
     let (bytes, parsed) = configuration.ok_or(out_of_order("launch configuration"))?;
     let models = models_digest(&parsed.model_digests());
-    let boot_id = BootId(sys::entropy::draw()?);
+    let boot_id = machine.boot_id()?;
     let server = QuoteServer::new(source, boot_id, bytes, models);
 
     let listener = sys::socket::vsock_listen(TLS_PORT)?;
@@ -291,7 +338,10 @@ fn serve(machine: &mut Machine) -> Result<(), BootError> {
     let child = confinement::start(Role::Serve, program, &[c"serve".into()], &descriptors)?;
     machine.engine_ipc = Some(engine_ipc);
     drop((listener, control, quote_of_serve, engine_of_serve));
-    let watch = Watch::new(server, quote, child, machine.variant.host_time)?;
+    let mut watch = Watch::new(server, quote, child, machine.variant.host_time)?;
+    if let Some((devices, program)) = machine.devices.take() {
+        watch.add_devices(devices, program);
+    }
     machine.watch.insert(watch).until_registered(REGISTRATION)
 }
 
@@ -338,8 +388,9 @@ mod tests {
         let phases = |table: &[Phase]| table.iter().map(|step| step.phase).collect::<Vec<_>>();
         assert_eq!(phases(GPU), BootPhase::ALL);
         let all = BootPhase::ALL.into_iter();
-        let without_modules: Vec<_> = all.filter(|phase| *phase != BootPhase::Modules).collect();
-        assert_eq!(phases(CPU), without_modules);
+        let of_gpus = [BootPhase::Modules, BootPhase::Gpus];
+        let others: Vec<_> = all.filter(|phase| !of_gpus.contains(phase)).collect();
+        assert_eq!(phases(CPU), others);
     }
 
     #[test]
@@ -348,6 +399,14 @@ mod tests {
         assert!(at(BootPhase::Root) < at(BootPhase::Modules));
         assert!(at(BootPhase::Modules) < at(BootPhase::Serve));
         assert!(at(BootPhase::Modules) < at(BootPhase::Engine));
+        assert!(at(BootPhase::Modules) < at(BootPhase::Gpus));
+    }
+
+    #[test]
+    fn gpus_are_appraised_before_any_program_that_could_use_them() {
+        let at = |phase| GPU.iter().position(|step| step.phase == phase);
+        assert!(at(BootPhase::Gpus) < at(BootPhase::Serve));
+        assert!(at(BootPhase::Gpus) < at(BootPhase::Engine));
     }
 
     #[test]
@@ -358,6 +417,7 @@ mod tests {
         let variant = Variant {
             boot: GPU,
             report_source: || panic!("a phase ran"),
+            devices: None,
             serve: "/serve",
             host_time: || 0,
             before_programs: unreachable,

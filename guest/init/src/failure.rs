@@ -12,6 +12,8 @@ use sys::process::Ended;
 use crate::command_line::CommandLineError;
 use crate::confinement::{ConfinementError, Role};
 use crate::disk::DiskError;
+use crate::gpu::DevicesError;
+use crate::gpu::client::GpuSocketError;
 use crate::image::ImageError;
 use crate::quote::ExchangeError;
 
@@ -82,6 +84,9 @@ pub enum BootError {
     /// A program did not come as far as it must before the deadline.
     #[error("no progress before the deadline")]
     TimedOut,
+    /// The GPUs may not be used, or not any longer.
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
     /// The driver found no GPU.
     #[error("no GPU that the driver takes")]
     GpuAbsent,
@@ -146,6 +151,11 @@ impl BootError {
             Self::ProgramEnded {
                 role: Role::Engine, ..
             } => BootFailure::EngineEnded,
+            Self::ProgramEnded {
+                role: Role::GpuEvidence,
+                ..
+            } => BootFailure::GpuEvidenceEnded,
+            Self::Devices(error) => of_devices(*error),
             Self::Exchange(_) | Self::MalformedRequest | Self::TimedOut => BootFailure::Protocol,
             Self::GpuAbsent => BootFailure::GpuAbsent,
             Self::ModuleRefused { .. } | Self::Modules { .. } => BootFailure::Modules,
@@ -156,5 +166,25 @@ impl BootError {
             | Self::Call(_)
             | Self::OutOfOrder { .. } => BootFailure::System,
         }
+    }
+}
+
+const fn of_devices(error: DevicesError) -> BootFailure {
+    match error {
+        DevicesError::Socket(GpuSocketError::Ended) => BootFailure::GpuEvidenceEnded,
+        DevicesError::Socket(GpuSocketError::Refused(_))
+        | DevicesError::Changed
+        | DevicesError::Counted { .. }
+        | DevicesError::Rejected(_)
+        | DevicesError::Rounds => BootFailure::GpuEvidence,
+        DevicesError::Socket(
+            GpuSocketError::OutOfTurn
+            | GpuSocketError::OutOfStep
+            | GpuSocketError::Malformed
+            | GpuSocketError::TooLong
+            | GpuSocketError::Silent
+            | GpuSocketError::Socket(_),
+        )
+        | DevicesError::Foreign => BootFailure::Protocol,
     }
 }

@@ -41,6 +41,8 @@ pub struct Variant {
     pub boot: &'static [boot::Phase],
     /// Opens the source of reports.
     pub report_source: fn() -> Result<Box<dyn ReportSource>, ReportError>,
+    /// Judges what GPUs say, for a table with a phase for them.
+    pub devices: Option<gpu::Appraiser>,
     /// The serve program in the root image.
     pub serve: &'static str,
     /// Seconds since 1970 as the machine's clock has them, which the host sets.
@@ -58,6 +60,7 @@ impl Variant {
         Self {
             boot,
             report_source: || Ok(Box::new(Tsm::open(Places::default())?)),
+            devices: None,
             serve: "/serve",
             host_time,
             before_programs: || Ok(()),

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use sys::CallFailed;
 
-use crate::confinement::Role;
+use crate::confinement::{Role, view};
 use crate::failure::BootError;
+use crate::image::ensure_directory;
 
 /// In this order: the second uses symbols of the first.
 const MODULES: [&str; 2] = ["/modules/nvidia.ko", "/modules/nvidia-uvm.ko"];
@@ -51,22 +52,32 @@ fn refused(path: &'static str, cause: CallFailed) -> BootError {
     }
 }
 
-/// Makes the nodes of the driver and of every GPU, for engine alone.
+/// Makes the nodes of the driver and of every GPU, for engine alone, and those without unified
+/// memory once more for gpu-evidence alone.
 ///
 /// # Errors
 /// `GpuAbsent` when there is none; `Modules` when the kernel's list is not of its form.
 pub fn make_nodes() -> Result<(), BootError> {
-    let owner = Role::Engine.id();
-    let node = |name: &str, major, minor| {
+    let engine = |name: &str, major, minor| {
         let path = Path::new("/dev").join(name);
-        sys::module::node(&path, major, minor, owner).map_err(BootError::from)
+        sys::module::node(&path, major, minor, Role::Engine.id()).map_err(BootError::from)
     };
+    let gpu_evidence = |name: &str, minor| {
+        let path = Path::new(view::NODES).join(name);
+        sys::module::node(&path, NVIDIA, minor, Role::GpuEvidence.id()).map_err(BootError::from)
+    };
+    ensure_directory(Path::new(view::NODES)).map_err(BootError::file("make a directory"))?;
     let uvm = major_number(&devices()?, UVM).ok_or(BootError::Modules {
         action: "find the major number of unified memory",
     })?;
-    node("nvidiactl", NVIDIA, CONTROL)?;
-    node("nvidia-uvm", uvm, 0)?;
-    (0..count_gpus()?).try_for_each(|minor| node(&format!("nvidia{minor}"), NVIDIA, minor))
+    engine("nvidiactl", NVIDIA, CONTROL)?;
+    gpu_evidence("nvidiactl", CONTROL)?;
+    engine("nvidia-uvm", uvm, 0)?;
+    (0..count_gpus()?).try_for_each(|minor| {
+        let name = format!("nvidia{minor}");
+        engine(&name, NVIDIA, minor)?;
+        gpu_evidence(&name, minor)
+    })
 }
 
 fn devices() -> Result<String, BootError> {
@@ -87,7 +98,10 @@ fn major_number(devices: &str, name: &str) -> Option<u32> {
 }
 
 /// How many GPUs the driver has taken.
-fn count_gpus() -> Result<u32, BootError> {
+///
+/// # Errors
+/// `GpuAbsent` for none, `Modules` for too many.
+pub fn count_gpus() -> Result<u32, BootError> {
     let mut count: u32 = 0;
     for entry in fs::read_dir(GPUS).map_err(BootError::file("count the GPUs"))? {
         entry.map_err(BootError::file("count the GPUs"))?;

@@ -9,8 +9,8 @@ use attest::{Report, ReportSource};
 use messages::framing::{self, HEADER_BYTES};
 use messages::quote_socket::{MAX_FRAME, QuoteAnswer, QuoteRefusal, QuoteRequest};
 use protocol::digest::{
-    BootId, ConfigDigest, EpochKey, EventLogDigest, Exporter, Freshness, GpuEvidenceDigest,
-    HpkeConfigDigest, ModelsDigest, Nonce, ReceiptKey, SpkiDigest,
+    BootId, ConfigDigest, EpochKey, EventLogDigest, Exporter, Freshness, HpkeConfigDigest,
+    ModelsDigest, Nonce, ReceiptKey, SpkiDigest,
 };
 use protocol::evidence::{MAX_EVENT_LOG_BYTES, MAX_REPORT_BYTES, freshness_leaf};
 use protocol::launch_configuration::config_digest;
@@ -18,6 +18,8 @@ use protocol::merkle;
 use protocol::statement::{Role, Statement};
 use protocol::tee::EvidenceClass;
 use sha2::{Digest as _, Sha256};
+
+use crate::gpu::evidence_digest;
 
 /// Answers serve for one boot.
 pub struct QuoteServer {
@@ -27,6 +29,8 @@ pub struct QuoteServer {
     digest: ConfigDigest,
     models: ModelsDigest,
     keys: Option<(SpkiDigest, ReceiptKey)>,
+    /// Encoded, at most as long as evidence may be; empty without GPUs.
+    gpu_evidence: Vec<u8>,
 }
 
 impl std::fmt::Debug for QuoteServer {
@@ -55,7 +59,13 @@ impl QuoteServer {
             configuration,
             models,
             keys: None,
+            gpu_evidence: Vec::new(),
         }
+    }
+
+    /// Statements from now on speak of these bytes, which were appraised.
+    pub fn set_gpu_evidence(&mut self, evidence: Vec<u8>) {
+        self.gpu_evidence = evidence;
     }
 
     /// Whether serve has registered its keys.
@@ -126,7 +136,7 @@ impl QuoteServer {
             configuration: self.digest,
             models: self.models,
             event_log: event_log_digest(&event_log),
-            gpu_evidence: GpuEvidenceDigest::ZERO,
+            gpu_evidence: evidence_digest(&self.gpu_evidence),
             host_time,
         };
         let Report(report) = self.source.report(&statement.report_data()).ok()?;
@@ -135,7 +145,7 @@ impl QuoteServer {
             statement: Box::new(statement),
             report,
             event_log,
-            gpu_evidence: Vec::new(),
+            gpu_evidence: self.gpu_evidence.clone(),
         })
     }
 }
@@ -198,7 +208,7 @@ pub fn write_answer(stream: &mut impl Write, answer: &QuoteAnswer) -> Result<(),
 mod tests {
     use super::*;
     use attest::{ConfigRegister, ReportError};
-    use protocol::digest::{HostData, ReportData};
+    use protocol::digest::{GpuEvidenceDigest, HostData, ReportData};
     use protocol::evidence::FreshnessProof;
     use protocol::tee::TeeKind;
 
@@ -358,6 +368,28 @@ mod tests {
             statement.event_log.0,
             <[u8; 32]>::from(Sha256::digest(b"log"))
         );
+    }
+
+    #[test]
+    fn the_report_covers_the_evidence_of_gpus_that_comes_with_it() {
+        let mut server = registered(TeeKind::SevSnp, b"");
+        for evidence in [&b"first"[..], b"second"] {
+            server.set_gpu_evidence(evidence.to_vec());
+            let answer = server.answer(quote_of(&ONE), 0);
+            let QuoteAnswer::Quoted {
+                statement,
+                report,
+                gpu_evidence,
+                ..
+            } = answer
+            else {
+                panic!("no quote")
+            };
+            assert_eq!(gpu_evidence, evidence);
+            let digest = <[u8; 32]>::from(Sha256::digest(evidence));
+            assert_eq!(statement.gpu_evidence, GpuEvidenceDigest(digest));
+            assert_eq!(report, statement.report_data().0);
+        }
     }
 
     #[test]

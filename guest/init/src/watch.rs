@@ -1,4 +1,5 @@
-//! Watching both programs and answering serve, from registration to the machine's end.
+//! Watching all programs, answering serve and looking after the GPUs, from registration to the
+//! machine's end.
 //!
 //! Any end of a program ends the machine; nothing is started again in this version.
 
@@ -11,6 +12,7 @@ use sys::process::Child;
 
 use crate::confinement::Role;
 use crate::failure::BootError;
+use crate::gpu::Devices;
 use crate::quote::{ExchangeError, QuoteServer, read_payload, write_answer};
 
 /// How long one frame may take, once it has begun.
@@ -25,6 +27,8 @@ pub struct Watch {
     socket: UnixStream,
     serve: Child,
     engine: Option<Child>,
+    /// The GPUs and the program that speaks for them.
+    devices: Option<(Devices, Child)>,
     host_time: fn() -> u64,
 }
 
@@ -45,6 +49,7 @@ impl Watch {
             socket: socket.into(),
             serve,
             engine: None,
+            devices: None,
             host_time,
         })
     }
@@ -52,6 +57,12 @@ impl Watch {
     /// Watches engine as well.
     pub fn add_engine(&mut self, engine: Child) {
         self.engine = Some(engine);
+    }
+
+    /// Watches the GPUs as well, and has Statements speak of their evidence.
+    pub fn add_devices(&mut self, devices: Devices, program: Child) {
+        self.server.set_gpu_evidence(devices.evidence().to_vec());
+        self.devices = Some((devices, program));
     }
 
     /// Answers until serve has registered its keys.
@@ -126,6 +137,7 @@ impl Watch {
         };
         let [request, _, _] = ready;
         self.refuse_ends()?;
+        self.look_after_devices()?;
         if patience.is_some_and(|patience| start.elapsed() >= patience) {
             return Err(BootError::TimedOut);
         }
@@ -138,6 +150,17 @@ impl Watch {
         }
     }
 
+    /// Evidence that does not hold any longer ends the machine before another answer.
+    fn look_after_devices(&mut self) -> Result<(), BootError> {
+        let Some((devices, _)) = &mut self.devices else {
+            return Ok(());
+        };
+        if devices.look(Instant::now(), (self.host_time)())? {
+            self.server.set_gpu_evidence(devices.evidence().to_vec());
+        }
+        Ok(())
+    }
+
     fn refuse_ends(&mut self) -> Result<(), BootError> {
         if let Some(ended) = self.serve.ended()? {
             let role = Role::Serve;
@@ -146,6 +169,12 @@ impl Watch {
         let engine = self.engine.as_mut().map(Child::ended).transpose()?;
         if let Some(ended) = engine.flatten() {
             let role = Role::Engine;
+            return Err(BootError::ProgramEnded { role, ended });
+        }
+        let devices = self.devices.as_mut();
+        let ended = devices.map(|(_, program)| program.ended()).transpose()?;
+        if let Some(ended) = ended.flatten() {
+            let role = Role::GpuEvidence;
             return Err(BootError::ProgramEnded { role, ended });
         }
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! Each function states what it mounts with; no flag is the caller's choice.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -90,14 +91,59 @@ pub fn enter_root(root: &Path) -> Result<()> {
 /// # Errors
 /// That of the failing call.
 pub fn leave_everything(mount_point: &Path) -> Result<()> {
-    let namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
-    unshare(namespaces).map_err(CallFailed::of("unshare"))?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(NONE, "/", NONE, private, NONE).map_err(CallFailed::of("mount"))?;
+    part()?;
     let kind = Some("tmpfs");
     let options = Some("mode=0555,size=4k,nr_inodes=2");
     mount(kind, mount_point, kind, INERT | MsFlags::MS_RDONLY, options)
         .map_err(CallFailed::of("mount"))?;
+    enter(mount_point)
+}
+
+/// As [`leave_everything`], but files and directories stay in sight: each at the place beside it,
+/// an absolute path, in the otherwise empty read-only directory.
+///
+/// # Errors
+/// That of the failing call.
+pub fn leave_all_but(mount_point: &Path, seen: &[(PathBuf, PathBuf)]) -> Result<()> {
+    part()?;
+    let kind = Some("tmpfs");
+    let options = Some("mode=0755,size=64k,nr_inodes=256");
+    mount(kind, mount_point, kind, INERT, options).map_err(CallFailed::of("mount"))?;
+    for (from, at) in seen {
+        let target = mount_point.join(at.strip_prefix("/").unwrap_or(at));
+        make_place(from, &target)?;
+        mount(Some(from), &target, NONE, MsFlags::MS_BIND, NONE)
+            .map_err(CallFailed::of("mount"))?;
+    }
+    let sealed = INERT | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(NONE, mount_point, NONE, sealed, NONE).map_err(CallFailed::of("mount"))?;
+    enter(mount_point)
+}
+
+/// A directory or an empty file on which `from` can be mounted.
+fn make_place(from: &Path, target: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| CallFailed {
+        call: "open",
+        errno: error.raw_os_error().unwrap_or(0),
+    };
+    if fs::metadata(from).map_err(failed)?.is_dir() {
+        return fs::create_dir_all(target).map_err(failed);
+    }
+    let directory = target.parent().unwrap_or(target);
+    fs::create_dir_all(directory).map_err(failed)?;
+    File::create(target).map(drop).map_err(failed)
+}
+
+/// Namespaces of its own, from which nothing comes back.
+fn part() -> Result<()> {
+    let namespaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
+    unshare(namespaces).map_err(CallFailed::of("unshare"))?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(NONE, "/", NONE, private, NONE).map_err(CallFailed::of("mount"))
+}
+
+/// Makes the mount at `mount_point` the root, and leaves the old one.
+fn enter(mount_point: &Path) -> Result<()> {
     chdir(mount_point).map_err(CallFailed::of("chdir"))?;
     // The old root comes to lie on the new one and is detached with all that is mounted below it.
     pivot_root(".", ".").map_err(CallFailed::of("pivot_root"))?;

@@ -19,6 +19,8 @@ pub enum BootPhase {
     Root,
     /// Kernel modules from the root, and then no more of them; images for GPUs only.
     Modules,
+    /// The GPUs' evidence is appraised, then they are set ready; images for GPUs only.
+    Gpus,
     /// The model images through dm-verity.
     Models,
     /// The boot id is drawn, serve is started and registers its keys.
@@ -31,13 +33,14 @@ pub enum BootPhase {
 
 impl BootPhase {
     /// Every phase, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PseudoFileSystems,
         Self::HostControl,
         Self::ReportSource,
         Self::LaunchConfiguration,
         Self::Root,
         Self::Modules,
+        Self::Gpus,
         Self::Models,
         Self::Serve,
         Self::Engine,
@@ -58,6 +61,7 @@ impl BootPhase {
             Self::Engine => 8,
             Self::Ready => 9,
             Self::Modules => 10,
+            Self::Gpus => 11,
         }
     }
 
@@ -71,6 +75,7 @@ impl BootPhase {
             Self::LaunchConfiguration => "launch-configuration",
             Self::Root => "root",
             Self::Modules => "modules",
+            Self::Gpus => "gpus",
             Self::Models => "models",
             Self::Serve => "serve",
             Self::Engine => "engine",
@@ -123,11 +128,15 @@ pub enum BootFailure {
     GpuAbsent,
     /// A kernel module was refused, or loading modules could not be ended.
     Modules,
+    /// The GPUs gave no evidence, or it was refused, at whatever time.
+    GpuEvidence,
+    /// gpu-evidence ended.
+    GpuEvidenceEnded,
 }
 
 impl BootFailure {
     /// Every failure.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NoTee,
         Self::ConfigurationMalformed,
         Self::ConfigurationMismatch,
@@ -142,6 +151,8 @@ impl BootFailure {
         Self::System,
         Self::GpuAbsent,
         Self::Modules,
+        Self::GpuEvidence,
+        Self::GpuEvidenceEnded,
     ];
 
     /// The number that stands for it on the control port.
@@ -162,6 +173,8 @@ impl BootFailure {
             Self::System => 12,
             Self::GpuAbsent => 13,
             Self::Modules => 14,
+            Self::GpuEvidence => 15,
+            Self::GpuEvidenceEnded => 16,
         }
     }
 
@@ -183,6 +196,8 @@ impl BootFailure {
             Self::System => "boot-system",
             Self::GpuAbsent => "boot-gpu-absent",
             Self::Modules => "boot-modules",
+            Self::GpuEvidence => "boot-gpu-evidence",
+            Self::GpuEvidenceEnded => "boot-gpu-evidence-ended",
         }
     }
 

@@ -45,10 +45,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ),
     ("sys", &["protocol"]),
     ("attest", &["protocol", "messages", "sys"]),
-    (
-        "init",
-        &["protocol", "messages", "verifier", "sys", "attest"],
-    ),
+    ("init", &["protocol", "messages", "sys", "attest"]),
     ("gpu-evidence", &["protocol", "messages", "sys"]),
     ("init-gpu", &["protocol", "verifier", "init"]),
     (
@@ -104,7 +101,10 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "gpu-evidence-research",
         &["protocol", "messages", "gpu-evidence", "mock-tee"],
     ),
-    ("init-gpu-research", &["init", "init-research"]),
+    (
+        "init-gpu-research",
+        &["init", "init-gpu", "init-research", "research-anchors"],
+    ),
     (
         "serve-research",
         &["protocol", "serve", "sys", "research-anchors"],
@@ -146,7 +146,7 @@ pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("mock-tee", &["verifier", "research-anchors"]),
     (
         "gpu-evidence-research",
-        &["init", "init-gpu", "verifier", "research-anchors"],
+        &["init", "init-gpu", "sys", "verifier", "research-anchors"],
     ),
     ("research-anchors", &["mock-tee"]),
     ("cocoon-research", &["mock-tee"]),

@@ -5,6 +5,8 @@
 //! that leave it its own program file and nothing else; its descriptors; limits; and two system
 //! call filters. The lists are data (`start`, `serve`, `engine`), each call with its reason.
 //!
+//! gpu-evidence, which is not static, sees a loader, libraries and its nodes as well (`view`).
+//!
 //! **One exec.** Filters are installed before the program starts, so they must let one `execveat`
 //! through. It is allowed on one descriptor number only, which exec closes and which lies at the
 //! limit of open files, so that no descriptor can have that number ever again
@@ -13,8 +15,10 @@
 
 mod engine;
 mod filter;
+mod gpu_evidence;
 mod serve;
 mod start;
+pub mod view;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -27,6 +31,7 @@ use landlock::{
 };
 use sys::CallFailed;
 use sys::process::{Child, Launch, LaunchError};
+use view::Seen;
 
 pub use filter::{Answer, Call, Condition, FilterError};
 
@@ -46,11 +51,16 @@ pub enum Role {
     Serve,
     /// Models.
     Engine,
+    /// What GPUs say of themselves; images for GPUs only.
+    GpuEvidence,
 }
 
 impl Role {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Serve, Self::Engine];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Serve, Self::Engine, Self::GpuEvidence];
+
+    /// Those that see nothing but themselves.
+    pub const BLIND: [Self; 2] = [Self::Serve, Self::Engine];
 
     /// The stable name.
     #[must_use]
@@ -58,6 +68,7 @@ impl Role {
         match self {
             Self::Serve => "serve",
             Self::Engine => "engine",
+            Self::GpuEvidence => "gpu-evidence",
         }
     }
 
@@ -67,16 +78,20 @@ impl Role {
         match self {
             Self::Serve => 1001,
             Self::Engine => 1002,
+            Self::GpuEvidence => 1003,
         }
     }
 
-    /// The system calls that it may use, with what it needs to start.
+    /// The system calls that it may use, with what it needs to start; what it has of its own takes
+    /// the place of the same call there.
     pub fn calls(self) -> impl Iterator<Item = &'static Call> {
         let own = match self {
             Self::Serve => serve::CALLS,
             Self::Engine => engine::CALLS,
+            Self::GpuEvidence => gpu_evidence::CALLS,
         };
-        start::CALLS.iter().chain(own)
+        let remaining = move |call: &&Call| !own.iter().any(|other| other.number == call.number);
+        start::CALLS.iter().filter(remaining).chain(own)
     }
 }
 
@@ -86,6 +101,14 @@ pub enum ConfinementError {
     /// The program's file cannot be opened.
     #[error("cannot open the program of {} (errno {errno})", .role.name())]
     NoProgram {
+        /// Whose.
+        role: Role,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// What the program must see cannot be opened.
+    #[error("cannot open what {} must see (errno {errno})", .role.name())]
+    NoView {
         /// Whose.
         role: Role,
         /// The kernel's error number.
@@ -120,11 +143,30 @@ pub fn start(
     arguments: &[CString],
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Child, ConfinementError> {
+    let seen = view::of(role)?;
+    start_seeing(role, program, arguments, descriptors, &seen)
+}
+
+/// As [`start`], with another view than the role has in an image.
+///
+/// # Errors
+/// A [`ConfinementError`]; nothing runs then.
+pub fn start_seeing(
+    role: Role,
+    program: &Path,
+    arguments: &[CString],
+    descriptors: &[BorrowedFd<'_>],
+    seen: &[Seen],
+) -> Result<Child, ConfinementError> {
     let file = File::open(program).map_err(|error| ConfinementError::NoProgram {
         role,
         errno: error.raw_os_error().unwrap_or(0),
     })?;
-    let rules = rules(&file).map_err(|_| ConfinementError::NoLandlock)?;
+    let rules = rules(role, &file, seen)?;
+    let places: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.from.clone(), seen.at.clone()))
+        .collect();
     let calls = role.calls();
     let filters = filter::compile(calls).map_err(|_| ConfinementError::Filter { role })?;
     let launch = Launch {
@@ -133,7 +175,11 @@ pub fn start(
         descriptors,
     };
     let confine = move || {
-        sys::mount::leave_everything(Path::new(MOUNT_POINT))?;
+        if places.is_empty() {
+            sys::mount::leave_everything(Path::new(MOUNT_POINT))?;
+        } else {
+            sys::mount::leave_all_but(Path::new(MOUNT_POINT), &places)?;
+        }
         sys::credentials::drop_to(role.id())?;
         restrict(rules)
     };
@@ -141,8 +187,19 @@ pub fn start(
         .map_err(|cause| ConfinementError::Launch { role, cause })
 }
 
+/// The rules of a program and of what it sees.
+fn rules(role: Role, program: &File, seen: &[Seen]) -> Result<RulesetCreated, ConfinementError> {
+    let failed = |_: RulesetError| ConfinementError::NoLandlock;
+    let mut rules = own_rules(program).map_err(failed)?;
+    for part in seen {
+        let rule = PathBeneath::new(part.open(role)?, part.used.access());
+        rules = rules.add_rule(rule).map_err(failed)?;
+    }
+    Ok(rules)
+}
+
 /// Rules under which every kind of access is refused but reading and starting `program`.
-fn rules(program: &File) -> Result<RulesetCreated, RulesetError> {
+fn own_rules(program: &File) -> Result<RulesetCreated, RulesetError> {
     let own = AccessFs::Execute | AccessFs::ReadFile;
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -207,6 +264,18 @@ mod tests {
         let accepts = |role: Role| role.calls().any(|call| call.number == libc::SYS_accept4);
         assert!(accepts(Role::Serve));
         assert!(!accepts(Role::Engine));
+        assert!(!accepts(Role::GpuEvidence));
+    }
+
+    #[test]
+    fn only_gpu_evidence_opens_files_and_every_program_has_a_user_of_its_own() {
+        let answer = |role: Role, number| {
+            let listed = role.calls().find(|call| call.number == number);
+            listed.map(|call| call.answer)
+        };
+        let opens = |role| answer(role, libc::SYS_openat) == Some(Answer::Allow);
+        assert_eq!(Role::ALL.map(opens), [false, false, true]);
+        assert_eq!(Role::ALL.map(Role::id), [1001, 1002, 1003]);
     }
 
     #[test]

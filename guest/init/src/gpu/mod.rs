@@ -56,6 +56,14 @@ pub enum DevicesError {
     /// The evidence is of another round, or of devices of other number or kind.
     #[error("gpu-evidence answered another question")]
     Foreign,
+    /// The driver has taken another number of GPUs than there are on the bus.
+    #[error("{bus} GPUs on the bus, {driver} with the driver")]
+    Counted {
+        /// GPUs on the bus.
+        bus: u8,
+        /// GPUs that the driver has taken.
+        driver: u32,
+    },
     /// A GPU is there twice, or is another one than at boot.
     #[error("the GPUs are not those of this boot")]
     Changed,

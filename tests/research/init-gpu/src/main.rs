@@ -5,8 +5,9 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use init::boot;
+use init::{Variant, boot};
 use init_research::research;
+use research_anchors::research_anchors;
 
 #[allow(
     clippy::disallowed_methods,
@@ -18,7 +19,13 @@ fn host_time() -> u64 {
 }
 
 fn main() -> ExitCode {
-    match init::run(research(boot::GPU, host_time)) {
+    let variant = Variant {
+        devices: Some(|evidence, question| {
+            init_gpu::appraise(&research_anchors(), evidence, question)
+        }),
+        ..research(boot::GPU, host_time)
+    };
+    match init::run(variant) {
         Ok(never) => match never {},
         Err(_) => ExitCode::FAILURE,
     }

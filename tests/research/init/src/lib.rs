@@ -9,5 +9,5 @@ mod rehearsal;
 mod variant;
 
 pub use mock_tee::{MOCK_TEE_PORT, MockTee};
-pub use rehearsal::{RehearsalError, rehearse};
+pub use rehearsal::{RehearsalError, rehearse, rehearse_seeing};
 pub use variant::research;

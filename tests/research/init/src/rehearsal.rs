@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use init::BootError;
+use init::confinement::view::Seen;
 use init::confinement::{self, Role};
 use probe::Attempt;
 use sys::process::Ended;
@@ -77,8 +78,16 @@ fn number(attempt: Attempt) -> u8 {
 /// # Errors
 /// A [`RehearsalError`] at the first attempt that was not refused.
 pub fn rehearse(role: Role, probe: &Path) -> Result<usize, RehearsalError> {
+    rehearse_seeing(role, probe, &[])
+}
+
+/// As [`rehearse`], where the probe sees more than itself.
+///
+/// # Errors
+/// As there.
+pub fn rehearse_seeing(role: Role, probe: &Path, seen: &[Seen]) -> Result<usize, RehearsalError> {
     for attempt in Attempt::ALL {
-        match make(role, probe, attempt).map_err(RehearsalError::Start)? {
+        match make(role, probe, attempt, seen).map_err(RehearsalError::Start)? {
             Outcome::Refused => {}
             Outcome::Succeeded => return Err(RehearsalError::Leak { role, attempt }),
             Outcome::NotMade(ended) => {
@@ -93,13 +102,13 @@ pub fn rehearse(role: Role, probe: &Path) -> Result<usize, RehearsalError> {
     Ok(Attempt::ALL.len())
 }
 
-fn make(role: Role, probe: &Path, attempt: Attempt) -> Result<Outcome, BootError> {
+fn make(role: Role, probe: &Path, attempt: Attempt, seen: &[Seen]) -> Result<Outcome, BootError> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = null.map_err(BootError::file("open the null device"))?;
     let (begun, pipe) = sys::socket::pair()?;
     let descriptors = [null.as_fd(), null.as_fd(), null.as_fd(), pipe.as_fd()];
     let arguments = [c"probe".into(), decimal(number(attempt))];
-    let mut child = confinement::start(role, probe, &arguments, &descriptors)?;
+    let mut child = confinement::start_seeing(role, probe, &arguments, &descriptors, seen)?;
     drop(pipe);
     let ended = child.wait()?;
     let mut mark = Vec::new();

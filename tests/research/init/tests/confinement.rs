@@ -13,8 +13,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use init::confinement::Role;
-use init_research::rehearse;
+use init::confinement::{Role, view};
+use init_research::{rehearse, rehearse_seeing};
 use probe::Attempt;
 
 /// The probe, linked without a loader as the programs of the image are, in a file that its user
@@ -54,11 +54,21 @@ fn static_probe() -> (tempfile::TempDir, PathBuf) {
 fn everything_beyond_its_descriptors_is_refused_to_a_confined_program() {
     let _alone = alone();
     let (_directory, probe) = static_probe();
-    for role in Role::ALL {
+    for role in Role::BLIND {
         match rehearse(role, &probe) {
             Ok(refused) => assert_eq!(refused, Attempt::ALL.len()),
             Err(error) => panic!("{error} (the test needs root, seccomp and landlock 6)"),
         }
+    }
+}
+
+#[test]
+fn a_program_that_sees_a_loader_and_libraries_can_attempt_no_more() {
+    let _alone = alone();
+    let (_directory, probe) = static_probe();
+    match rehearse_seeing(Role::GpuEvidence, &probe, &view::libraries()) {
+        Ok(refused) => assert_eq!(refused, Attempt::ALL.len()),
+        Err(error) => panic!("{error} (the test needs root, seccomp and landlock 6)"),
     }
 }
 
