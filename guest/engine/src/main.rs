@@ -29,10 +29,14 @@ fn main() -> ExitCode {
 /// The model's files, which lie in the order of their names; none unless each is there.
 fn files() -> Option<Vec<(String, File)>> {
     let named = (ENGINE_MODEL_FD..).zip(std::env::args_os().skip(1));
-    let files = named.take(MAX_MODEL_FILES.saturating_add(1)).map(|(fd, name)| {
-        let file = sys::adopt(fd).ok()?;
-        Some((name.into_string().ok()?, File::from(file)))
-    });
+    let files = named
+        .take(MAX_MODEL_FILES.saturating_add(1))
+        .map(|(fd, name)| {
+            let file = sys::adopt(fd).ok()?;
+            Some((name.into_string().ok()?, File::from(file)))
+        });
     let files: Vec<_> = files.collect::<Option<_>>()?;
-    (1..=MAX_MODEL_FILES).contains(&files.len()).then_some(files)
+    (1..=MAX_MODEL_FILES)
+        .contains(&files.len())
+        .then_some(files)
 }
