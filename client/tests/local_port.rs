@@ -870,7 +870,7 @@ async fn every_refusal_has_openais_shape_and_a_stable_code() {
         assert_eq!((status.as_u16(), code(&text).as_str()), expected);
     }
     let (status, text) = port
-        .send(port.request(Method::POST, "/v1/embeddings", &json!({})))
+        .send(port.request(Method::POST, "/v1/audio/speech", &json!({})))
         .await;
     assert_eq!(
         (status.as_u16(), code(&text).as_str()),
