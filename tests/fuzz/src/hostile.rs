@@ -3,6 +3,7 @@
 //! keeps. Each is refused, unless the row says that it is taken; all within their bounds
 //! (`tests/bounds.rs` for memory, `benches/bounds.rs` for time).
 
+mod chain;
 mod evidence;
 mod images;
 mod models;
@@ -28,7 +29,13 @@ pub struct Hostile {
 /// Every one.
 #[must_use]
 pub fn all() -> Vec<Hostile> {
-    let tables = [images::ALL, models::ALL, releases::ALL, evidence::ALL];
+    let tables = [
+        images::ALL,
+        models::ALL,
+        releases::ALL,
+        evidence::ALL,
+        chain::ALL,
+    ];
     tables.concat()
 }
 

@@ -15,6 +15,7 @@
     reason = "a panic is what a fuzzer and a test look for; no program is made of this"
 )]
 
+pub mod chain;
 pub mod devices;
 pub mod evidence;
 pub mod honest;
@@ -64,7 +65,8 @@ pub struct Target {
     pub run: fn(&[u8]) -> Outcome,
 }
 
-/// Every target: first what an image and a release are made of, then what a verifier is handed.
+/// Every target: first what an image and a release are made of, then what a verifier is handed,
+/// then what a server of the chain says.
 /// A new one is a row here, a program beside the others, and a folder of seeds.
 pub const TARGETS: &[Target] = &[
     target("firmware", images::firmware),
@@ -87,6 +89,8 @@ pub const TARGETS: &[Target] = &[
     target("tdx_collateral", evidence::tdx_collateral),
     target("gpu_evidence", devices::gpu_evidence),
     target("appraise", evidence::appraise),
+    target("account_proof", chain::account_proof),
+    target("lite_answer", chain::lite_answer),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]) -> Outcome) -> Target {

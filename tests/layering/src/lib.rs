@@ -70,6 +70,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
         &[
             "protocol",
             "model-format",
+            "contracts",
             "verifier",
             "measurements",
             "engine",
