@@ -17,6 +17,7 @@ const NO_DESCRIPTOR: u8 = 9;
 fn main() -> ExitCode {
     // A panic must not print what it was about.
     std::panic::set_hook(Box::new(|_| {}));
+    sys::gather_in_large_pages();
     let (Ok(ipc), Some(model)) = (sys::adopt(ENGINE_FD), files()) else {
         return ExitCode::from(NO_DESCRIPTOR);
     };

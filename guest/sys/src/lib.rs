@@ -22,7 +22,7 @@ pub mod socket;
 pub mod tee;
 
 pub use descriptor::adopt;
-pub use heap::WipingHeap;
+pub use heap::{WipingHeap, gather_in_large_pages};
 
 /// A system call that the kernel refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

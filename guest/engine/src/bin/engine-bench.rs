@@ -58,6 +58,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Option<Arguments> {
 }
 
 fn main() -> ExitCode {
+    sys::gather_in_large_pages();
     match run() {
         Ok(line) => {
             let written = writeln!(std::io::stdout(), "{line}");
