@@ -33,7 +33,7 @@ use crate::result::{AttestationResult, ReportedChip};
 use crate::snp;
 use crate::tdx;
 use crate::time::UnixTime;
-use crate::verdict::{Inputs, Kind, Verdict};
+use crate::verdict::{Kind, Verdict};
 
 const POLICY: Subject = Subject::of("policy");
 const REFERENCES: Subject = Subject::of("reference-values");
@@ -45,6 +45,11 @@ const CONFIGURATION: Subject = Subject::of("launch-configuration");
 const MODELS: Subject = Subject::of("models");
 const REGISTERS: Subject = Subject::of("registers");
 const EVENT_LOG: Subject = Subject::of("event-log");
+
+const DOCUMENT: &[Rejection] = &[
+    Rejection::ConfigurationMismatch,
+    Rejection::ConfigurationMalformed,
+];
 
 /// The connection over which the evidence came, as the client itself saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,11 +131,11 @@ impl MeasuredRegisters {
 
 /// A result, or a refusal, with the list of everything that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appraisal {
+pub struct Appraisal<R = AttestationResult> {
     /// Every check, in the form that is printed and kept.
     pub verdict: Verdict,
-    /// The result that opens a channel, or the first failure.
-    pub result: Result<AttestationResult, Rejection>,
+    /// The result, of which only [`AttestationResult`] opens a channel, or the first failure.
+    pub result: Result<R, Rejection>,
 }
 
 /// Appraises evidence that came over one connection.
@@ -161,11 +166,8 @@ pub fn appraise_in_full(
     let terms = Terms::new(policy, anchors, at);
     let mut checks = Checks::default();
     let result = appraise_into(evidence, channel, references, terms, &mut checks);
-    let inputs = Inputs {
-        kind: Kind::Evidence,
-        tee: Some(evidence.statement.tee),
-        references: Some(references),
-    };
+    let tee = Some(evidence.statement.tee);
+    let inputs = (Kind::Evidence, tee, Some(references));
     let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);
     let verdict = Verdict::of(inputs, terms, checks, decided);
     Appraisal { verdict, result }
@@ -252,13 +254,7 @@ fn plan_binding(evidence: &Evidence, policy: &AppraisalPolicy, checks: &mut Chec
     checks.plan(STATEMENT, &[Rejection::ReportDataMismatch]);
     let channel = [Rejection::FreshnessMismatch, Rejection::TlsKeyMismatch];
     checks.plan(CHANNEL, &channel);
-    checks.plan(
-        CONFIGURATION,
-        &[
-            Rejection::ConfigurationMismatch,
-            Rejection::ConfigurationMalformed,
-        ],
-    );
+    checks.plan(CONFIGURATION, DOCUMENT);
     let models = [Rejection::ModelsMismatch, Rejection::ModelNotPinned];
     checks.plan(MODELS, &models);
     checks.plan(REGISTERS, &[Rejection::RegistersUnknown]);

@@ -12,14 +12,14 @@ use protocol::reference_values::{self, ReferenceValues, ReferenceValuesError};
 use protocol::statement::Statement;
 
 use crate::anchors::TrustAnchors;
-use crate::appraise::{ChannelBinding, Terms, appraise_into};
+use crate::appraise::{Appraisal, ChannelBinding, Terms, appraise_into};
 use crate::checks::{Checks, Subject};
 use crate::nvidia::DeviceFacts;
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 use crate::result::{AttestationResult, ReportedChip};
 use crate::time::UnixTime;
-use crate::verdict::{DocumentDigest, Inputs, Kind, Verdict};
+use crate::verdict::{DocumentDigest, Kind, Verdict};
 
 const MAGIC: &[u8; 8] = b"COCOBNDL";
 const VERSION: u16 = 1;
@@ -196,13 +196,7 @@ impl BundleResult {
 }
 
 /// What a bundle's appraisal ends in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BundleAppraisal {
-    /// Every check, in the form that is printed and kept.
-    pub verdict: Verdict,
-    /// The result, or the first failure.
-    pub result: Result<BundleResult, Rejection>,
-}
+pub type BundleAppraisal = Appraisal<BundleResult>;
 
 /// Appraises a bundle.
 #[must_use]
@@ -224,13 +218,9 @@ pub fn appraise_bundle(
     checks.expect(REFERENCES, Rejection::ReferencesNotPinned, digest, pinned);
     let (channel, evidence) = (&bundle.channel, &bundle.evidence);
     let result = appraise_into(evidence, channel, references, terms, &mut checks);
-    let inputs = Inputs {
-        kind: Kind::Bundle,
-        tee: Some(evidence.statement.tee),
-        references: Some(references),
-    };
+    let inputs = (Kind::Bundle, Some(evidence.statement.tee), Some(references));
     let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);
-    BundleAppraisal {
+    Appraisal {
         verdict: Verdict::of(inputs, terms, checks, decided),
         result: result.map(BundleResult),
     }

@@ -85,8 +85,8 @@ impl<'a> ParsedCertificate<'a> {
         Ok(())
     }
 
-    /// The certificate may issue others.
-    pub(crate) fn check_authority(&self) -> Result<(), Rejection> {
+    /// The certificate may issue others; returns how many authorities may stand below, if it says.
+    pub(crate) fn check_authority(&self) -> Result<Option<u8>, Rejection> {
         let tbs = &self.parsed.tbs_certificate;
         let malformed = |_| Rejection::CertificateMalformed;
         let constraints = tbs.get::<BasicConstraints>().map_err(malformed)?;
@@ -95,7 +95,7 @@ impl<'a> ParsedCertificate<'a> {
             (Some((_, constraints)), Some((_, usage)))
                 if constraints.ca && usage.key_cert_sign() =>
             {
-                Ok(())
+                Ok(constraints.path_len_constraint)
             }
             _ => Err(Rejection::CertificateNotAuthority),
         }
@@ -152,11 +152,8 @@ impl<'a> ParsedCertificate<'a> {
 
     /// The value of an extension that is there exactly once.
     pub(crate) fn only_extension(&self, oid: ObjectIdentifier) -> Option<&[u8]> {
-        let mut found = self.extensions().filter(|e| e.extn_id == oid);
-        match (found.next(), found.next()) {
-            (Some(only), None) => Some(only.extn_value.as_bytes()),
-            (None | Some(_), _) => None,
-        }
+        let found = only(self.extensions().filter(|e| e.extn_id == oid))?;
+        Some(found.extn_value.as_bytes())
     }
 
     /// Its key, where that is one of ECDSA P-384.
@@ -215,6 +212,12 @@ pub(crate) fn validity(certificate: &Certificate) -> Span {
 
 fn extensions(certificate: &Certificate) -> impl Iterator<Item = &Extension> {
     certificate.tbs_certificate.extensions.iter().flatten()
+}
+
+/// The only item; `None` of none, and of several.
+pub(crate) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
 }
 
 /// The first element of an outer SEQUENCE: what the signature covers, as it lies in the input.

@@ -185,12 +185,12 @@ impl Checks {
     /// Notes checks that each of several things went through in this order, up to its own first
     /// failure. The earliest check that one of them failed is the failure: all of them passed those
     /// before it.
-    pub(crate) fn steps_of_all(
+    pub(crate) fn steps_of_all<T>(
         &mut self,
         of: Subject,
         checks: &[Rejection],
         found: impl fmt::Display,
-        results: impl IntoIterator<Item = Result<(), Rejection>>,
+        results: impl IntoIterator<Item = Result<T, Rejection>>,
     ) {
         let place = |failed: &Rejection| checks.iter().position(|check| check == failed);
         let failures = results.into_iter().filter_map(Result::err);

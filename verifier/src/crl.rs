@@ -66,12 +66,8 @@ impl ParsedList {
     /// The list does not name the certificate.
     pub(crate) fn check_subject(&self, subject: &Certificate) -> Result<(), Rejection> {
         let serial = &subject.tbs_certificate.serial_number;
-        let mut revoked = self
-            .list
-            .tbs_cert_list
-            .revoked_certificates
-            .iter()
-            .flatten();
+        let list = &self.list.tbs_cert_list;
+        let mut revoked = list.revoked_certificates.iter().flatten();
         if revoked.any(|entry| entry.serial_number == *serial) {
             return Err(Rejection::CertificateRevoked);
         }

@@ -50,12 +50,9 @@ pub(crate) struct Ownership {
 
 /// `docs/spec/evidence.md` §6.9; nothing where the policy takes every provider.
 pub(crate) fn plan(policy: &AppraisalPolicy, checks: &mut Checks) {
-    match policy.providers {
-        Allowed::Every => {}
-        Allowed::Only(_) => {
-            checks.plan(GRANT, SIGNED);
-            checks.plan(GRANT, MATCHES);
-        }
+    if policy.providers != Allowed::Every {
+        checks.plan(GRANT, SIGNED);
+        checks.plan(GRANT, MATCHES);
     }
 }
 
@@ -67,9 +64,8 @@ pub(crate) fn check(
     terms: Terms<'_>,
     checks: &mut Checks,
 ) -> Option<Ownership> {
-    match terms.policy.providers {
-        Allowed::Every => return None,
-        Allowed::Only(_) => {}
+    if terms.policy.providers == Allowed::Every {
+        return None;
     }
     let bytes = stapled.get(EndorsementKind::MachineGrant);
     let found = format_args!("{} bytes", bytes.map_or(0, <[u8]>::len));

@@ -14,7 +14,7 @@ use crate::devices;
 use crate::nvidia::DeviceExpectations;
 use crate::policy::AppraisalPolicy;
 use crate::time::UnixTime;
-use crate::verdict::{Inputs, Kind, Verdict};
+use crate::verdict::{Kind, Verdict};
 
 /// Appraises a SEV-SNP report or a TDX quote: `docs/spec/evidence.md` §6.2 and §6.3.
 #[must_use]
@@ -55,10 +55,5 @@ pub fn appraise_gpus(
 
 fn verdict(kind: Kind, tee: Option<TeeKind>, terms: Terms<'_>, checks: Checks) -> Verdict {
     let decided = checks.outcome().map(|()| None);
-    let inputs = Inputs {
-        kind,
-        tee,
-        references: None,
-    };
-    Verdict::of(inputs, terms, checks, decided)
+    Verdict::of((kind, tee, None), terms, checks, decided)
 }

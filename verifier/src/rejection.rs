@@ -4,15 +4,13 @@
 //! A rejection carries no bytes of the evidence, so it may be logged. Malformed outer bytes are
 //! `protocol::codec::DecodeError`'s, before anything comes here.
 
-use core::fmt;
-
 /// Declares the enum, its codes and its texts in one place, so that none can be forgotten.
 macro_rules! rejections {
     ($($(#[$doc:meta])* $name:ident = $code:literal: $text:literal;)*) => {
         /// Why evidence was refused.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
         pub enum Rejection {
-            $(#[doc = $text] $(#[$doc])* $name,)*
+            $(#[doc = $text] $(#[$doc])* #[error($text)] $name,)*
         }
 
         impl Rejection {
@@ -26,23 +24,9 @@ macro_rules! rejections {
                     $(Self::$name => $code,)*
                 }
             }
-
-            const fn text(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
         }
     };
 }
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl core::error::Error for Rejection {}
 
 /// As its code.
 impl serde::Serialize for Rejection {

@@ -121,18 +121,12 @@ pub struct Verdict {
     checks: Vec<Check>,
 }
 
-/// What a verdict is about.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Inputs<'a> {
-    pub(crate) kind: Kind,
-    /// `None` of devices alone.
-    pub(crate) tee: Option<TeeKind>,
-    pub(crate) references: Option<&'a ReferenceValues>,
-}
+/// What a verdict is about; no TEE of devices alone.
+type Inputs<'a> = (Kind, Option<TeeKind>, Option<&'a ReferenceValues>);
 
 impl Verdict {
     pub(crate) fn of(
-        inputs: Inputs<'_>,
+        (kind, tee, references): Inputs<'_>,
         terms: Terms<'_>,
         checks: Checks,
         result: Result<Option<&AttestationResult>, Rejection>,
@@ -142,24 +136,24 @@ impl Verdict {
         let machine = |references: &ReferenceValues| Some(Machine::of(accepted?, references));
         Self {
             version: 1,
-            kind: inputs.kind,
+            kind,
             verdict: match rejection {
                 None => Decision::Accepted,
                 Some(_) => Decision::Rejected,
             },
             rejection,
-            channel_binding: match inputs.kind {
+            channel_binding: match kind {
                 Kind::Evidence => Binding::Checked,
                 Kind::Bundle | Kind::SnpReport | Kind::TdxQuote | Kind::GpuEvidence => {
                     Binding::NotChecked
                 }
             },
-            tee: inputs.tee.map(TeeKind::name),
+            tee: tee.map(TeeKind::name),
             at: terms.at.0,
             profile: profile_name(terms.anchors.profile()),
             policy: DocumentDigest::of_policy(terms.policy),
-            reference_values: inputs.references.map(DocumentDigest::of_references),
-            machine: inputs.references.and_then(machine),
+            reference_values: references.map(DocumentDigest::of_references),
+            machine: references.and_then(machine),
             checks: checks.into_list(),
         }
     }

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use der::asn1::ObjectIdentifier;
 use p384::ecdsa::VerifyingKey;
 use sha2::{Digest as _, Sha256};
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
+use x509_cert::ext::pkix::KeyUsage;
 
 use super::ecdsa::Signatures;
 use super::ocsp::{Answers, judged};
 use crate::anchors::CertificateDigest;
 use crate::appraise::Terms;
 use crate::certificate::{
-    DATES, ISSUED, ParsedCertificate, check_dates, check_profile, profile_check, validity,
+    DATES, ISSUED, ParsedCertificate, check_dates, check_profile, only, profile_check, validity,
 };
 use crate::checks::{Checks, Hex, Subject};
 use crate::policy::Weakness;
@@ -168,8 +168,7 @@ impl<'v> ChainVerifier<'v> {
         let end = answers.clone().flatten().min();
         let end = end.unwrap_or(UnixTime(u64::MAX));
         if count > 0 {
-            let results = answers.map(|answer| answer.map(|_| ()));
-            checks.steps_of_all(of, &judged, format_args!("until {end}"), results);
+            checks.steps_of_all(of, &judged, format_args!("until {end}"), answers);
         } else if policy.tolerates(weakness) {
             checks.not_needed(of, &judged, found);
         }
@@ -195,11 +194,9 @@ fn parse(ders: &[Vec<u8>], length: usize) -> Result<Vec<ParsedCertificate<'_>>, 
 pub(super) fn common_name(certificate: &ParsedCertificate<'_>) -> String {
     let subject = &certificate.parsed.tbs_certificate.subject;
     let attributes = subject.0.iter().flat_map(|name| name.0.iter());
-    let mut names = attributes.filter(|attribute| attribute.oid == COMMON_NAME);
-    match (names.next(), names.next()) {
-        (Some(only), None) => String::from_utf8_lossy(only.value.value()).into_owned(),
-        (None | Some(_), _) => String::new(),
-    }
+    let name = only(attributes.filter(|attribute| attribute.oid == COMMON_NAME));
+    let name = name.map(|name| name.value.value());
+    String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
 }
 
 /// Names a certificate together with everything above it.
@@ -221,10 +218,7 @@ fn check_usage((number, certificate): (usize, &ParsedCertificate<'_>)) -> Result
         };
     };
     let refused = Rejection::CertificateNotAuthority;
-    certificate.check_authority().map_err(|_| refused)?;
-    let constraints = tbs.get::<BasicConstraints>().map_err(|_| refused)?;
-    let limit = constraints.and_then(|(_, constraints)| constraints.path_len_constraint);
-    match limit {
+    match certificate.check_authority().map_err(|_| refused)? {
         Some(limit) if usize::from(limit) < below => Err(refused),
         Some(_) | None => Ok(()),
     }

@@ -84,10 +84,7 @@ pub(super) fn check_measurements(
     rim: &Rim,
     checks: &mut Checks,
 ) {
-    let without_decoder = match &device.data.device {
-        DeviceFields::Gpu(gpu) => !gpu.nvdec0_enabled,
-        DeviceFields::Switch { .. } => false,
-    };
+    let without_decoder = device.gpu().is_some_and(|gpu| !gpu.nvdec0_enabled);
     let asked = rim.active.iter();
     let asked = asked.filter(|(index, _)| **index != NVDEC0_INDEX || !without_decoder);
     let results: Vec<_> = asked

@@ -37,7 +37,6 @@ use crate::rejection::Rejection;
 use crate::time::UnixTime;
 use chain::ChainVerifier;
 use ocsp::Answers;
-use opaque::DeviceFields;
 use report::ReadDevice;
 use shelf::Shelf;
 
@@ -186,7 +185,7 @@ fn appraise_each(
             shelf::plan_unread(&[*place], checks);
             continue;
         };
-        rules::plan_minimum(*place, checks);
+        checks.plan(place.device(), rules::MINIMUM);
         rules::check_minimum(device, policy, checks);
         let end = shelf.check(device, chains, checks);
         facts.extend(end.map(|end| facts_of(device, end)));
@@ -222,7 +221,7 @@ fn places(evidence: &GpuEvidence) -> Vec<Place> {
 }
 
 fn plan(places: &[Place], terms: Terms<'_>, checks: &mut Checks) {
-    rules::plan_set(checks);
+    checks.plan(DEVICES, rules::SET);
     checks.plan(ANSWERS, ocsp::PARSE);
     for place in places {
         report::plan(*place, terms, checks);
@@ -271,15 +270,11 @@ impl DeviceNonces<'_> {
 }
 
 fn facts_of(device: &ReadDevice<'_>, manifests_end: UnixTime) -> DeviceFacts {
-    let driver = match &device.data.device {
-        DeviceFields::Gpu(gpu) => Some(gpu.driver.clone()),
-        DeviceFields::Switch { .. } => None,
-    };
     DeviceFacts {
         kind: device.place.kind,
         serial: device.serial.clone(),
         pdi: device.pdi,
-        driver,
+        driver: device.gpu().map(|gpu| gpu.driver.clone()),
         firmware: device.data.firmware,
         mode: device.mode(),
         not_after: device.not_after.min(manifests_end),

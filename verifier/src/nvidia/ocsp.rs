@@ -145,10 +145,9 @@ impl<'a> Answers<'a> {
         checks: &mut Checks,
     ) -> Self {
         let parsed: Vec<_> = stapled.iter().map(|der| Answer::parse(der)).collect();
-        let results = parsed.iter().map(|answer| match answer {
-            Ok(_) => Ok(()),
-            Err(refused) => Err(*refused),
-        });
+        let results = parsed
+            .iter()
+            .map(|answer| answer.as_ref().map_err(|refused| *refused));
         let found = format_args!("{} answers", stapled.len());
         checks.steps_of_all(of, PARSE, found, results);
         Self {

@@ -4,7 +4,7 @@ use protocol::digest::GpuNonce;
 use protocol::gpu_evidence::{DeviceEvidence, DeviceKind, GpuMode};
 
 use super::chain::{self, Chain, ChainForm, ChainVerifier, common_name};
-use super::opaque::{DeviceFields, OpaqueData, Pdi};
+use super::opaque::{DeviceFields, GpuFields, OpaqueData, Pdi};
 use super::spdm::SpdmReport;
 use super::{Place, fwid};
 use crate::appraise::Terms;
@@ -97,11 +97,16 @@ impl<'a> ReadDevice<'a> {
     }
 
     /// `None` for a switch.
-    pub(super) const fn mode(&self) -> Option<GpuMode> {
+    pub(super) const fn gpu(&self) -> Option<&GpuFields> {
         match &self.data.device {
-            DeviceFields::Gpu(gpu) => Some(gpu.mode),
+            DeviceFields::Gpu(gpu) => Some(gpu),
             DeviceFields::Switch { .. } => None,
         }
+    }
+
+    /// `None` for a switch.
+    pub(super) fn mode(&self) -> Option<GpuMode> {
+        self.gpu().map(|gpu| gpu.mode)
     }
 }
 

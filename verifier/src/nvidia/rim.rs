@@ -10,6 +10,7 @@ use super::signature::XmlSignature;
 use super::spdm::VALUE_BYTES;
 use super::xml::{self, Element};
 use crate::appraise::Terms;
+use crate::certificate::only;
 use crate::checks::{Checks, Hex, Subject};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
@@ -83,14 +84,8 @@ impl Rim {
         if !root.is(SWID, "SoftwareIdentity") {
             return None;
         }
-        let only = |local| {
-            let mut found = children.iter().filter(|child| child.is(SWID, local));
-            match (found.next(), found.next()) {
-                (Some(only), None) => Some(*only),
-                (None | Some(_), _) => None,
-            }
-        };
-        let (meta, payload) = (only("Meta")?, only("Payload")?);
+        let named = |local| only(children.iter().filter(move |child| child.is(SWID, local)));
+        let (meta, payload) = (named("Meta")?, named("Payload")?);
         let mut seen = [false; 256];
         let mut active = BTreeMap::new();
         for resource in payload.elements().ok()? {

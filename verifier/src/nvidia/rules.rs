@@ -12,7 +12,8 @@ use super::{DEVICES, Place};
 use crate::checks::{Checks, Hex};
 use crate::rejection::Rejection;
 
-const SET: &[Rejection] = &[
+/// `docs/spec/gpu-evidence.md` §7.1.
+pub(super) const SET: &[Rejection] = &[
     Rejection::GpuArchitecture,
     Rejection::GpuCount,
     Rejection::SwitchCount,
@@ -22,16 +23,12 @@ const TOGETHER: [Rejection; 3] = [
     Rejection::GpuMode,
     Rejection::GpuLinks,
 ];
-const MINIMUM: &[Rejection] = &[
+/// The first steps of `docs/spec/gpu-evidence.md` §7.5.
+pub(super) const MINIMUM: &[Rejection] = &[
     Rejection::GpuUnlisted,
     Rejection::GpuDriverBelowMinimum,
     Rejection::GpuFirmwareBelowMinimum,
 ];
-
-/// `docs/spec/gpu-evidence.md` §7.1.
-pub(super) fn plan_set(checks: &mut Checks) {
-    checks.plan(DEVICES, SET);
-}
 
 /// `docs/spec/gpu-evidence.md` §7.4, in its order.
 pub(super) fn plan_together(places: &[Place], checks: &mut Checks) {
@@ -40,11 +37,6 @@ pub(super) fn plan_together(places: &[Place], checks: &mut Checks) {
             checks.plan(place.device(), &[step]);
         }
     }
-}
-
-/// The first step of `docs/spec/gpu-evidence.md` §7.5.
-pub(super) fn plan_minimum(place: Place, checks: &mut Checks) {
-    checks.plan(place.device(), MINIMUM);
 }
 
 /// The sets that the devices may be, by what they are said to be and how many.

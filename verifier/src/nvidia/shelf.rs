@@ -6,7 +6,6 @@ use protocol::gpu_evidence::GpuEndorsements;
 
 use super::chain::ChainVerifier;
 use super::golden::{self, MEASURED, RimIds};
-use super::opaque::DeviceFields;
 use super::report::ReadDevice;
 use super::rim::{self, Rim};
 use super::{Place, rules};
@@ -25,7 +24,7 @@ pub(super) struct Shelf<'e> {
 /// `docs/spec/gpu-evidence.md` §7.5 for devices of which nothing can be compared.
 pub(super) fn plan_unread(places: &[Place], checks: &mut Checks) {
     for place in places {
-        rules::plan_minimum(*place, checks);
+        checks.plan(place.device(), rules::MINIMUM);
         for of in manifests(*place) {
             checks.plan(of, &[Rejection::RimMissing]);
         }
@@ -77,9 +76,7 @@ impl<'e> Shelf<'e> {
         plan_comparison(place, checks);
         let (driver, firmware) = (self.at(driver), self.at(firmware));
         let version = device.data.firmware.to_string();
-        if let DeviceFields::Gpu(gpu) = &device.data.device
-            && let Some(driver) = driver
-        {
+        if let (Some(gpu), Some(driver)) = (device.gpu(), driver) {
             golden::check_rim(of_driver, driver, (place.kind, gpu.driver.as_str()), checks);
             golden::check_measurements(of_driver, device, driver, checks);
             if let Some(firmware) = firmware {

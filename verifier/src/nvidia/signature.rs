@@ -11,7 +11,7 @@ use p384::ecdsa::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha384};
 
 use super::canonical::canonical;
-use super::xml::{Child, Element, Malformed};
+use super::xml::{Element, Malformed};
 use crate::rejection::Rejection;
 use crate::secp384r1;
 
@@ -97,10 +97,9 @@ fn only_signature<'e, 'a>(root: &'e Element<'a>) -> Result<&'e Element<'a>, Malf
     let found = found.filter(|child| child.is(DSIG, "Signature"));
     let [signature] = exactly(found.collect())?;
     // Outside of it, nothing is in the namespace of signatures.
-    let mut others = root.children.iter().filter_map(|child| match child {
-        Child::Element(inner) if !core::ptr::eq(inner, signature) => Some(inner),
-        Child::Element(_) | Child::Text(_) => None,
-    });
+    let mut others = root
+        .inner()
+        .filter(|inner| !core::ptr::eq(*inner, signature));
     if others.any(mentions_signatures) {
         Err(Malformed)
     } else {
@@ -109,11 +108,7 @@ fn only_signature<'e, 'a>(root: &'e Element<'a>) -> Result<&'e Element<'a>, Malf
 }
 
 fn mentions_signatures(element: &Element<'_>) -> bool {
-    let inner = element.children.iter().any(|child| match child {
-        Child::Element(inner) => mentions_signatures(inner),
-        Child::Text(_) => false,
-    });
-    element.namespace == DSIG || inner
+    element.namespace == DSIG || element.inner().any(mentions_signatures)
 }
 
 /// The element has this name and exactly these attributes and so many elements.

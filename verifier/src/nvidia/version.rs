@@ -67,20 +67,14 @@ impl FromStr for FirmwareVersion {
     type Err = DeviceVersionError;
 
     fn from_str(text: &str) -> Result<Self, DeviceVersionError> {
-        let mut bytes = [0; 5];
-        let mut parts = text.split('.');
-        for byte in &mut bytes {
-            let part = parts.next().ok_or(DeviceVersionError)?;
+        let byte = |part: &str| {
             let digit = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
-            if part.len() != 2 || !part.bytes().all(digit) {
-                return Err(DeviceVersionError);
-            }
-            *byte = u8::from_str_radix(part, 16).map_err(|_| DeviceVersionError)?;
-        }
-        match parts.next() {
-            None => Ok(Self(bytes)),
-            Some(_) => Err(DeviceVersionError),
-        }
+            let fits = part.len() == 2 && part.bytes().all(digit);
+            u8::from_str_radix(part, 16).ok().filter(|_| fits)
+        };
+        let bytes: Option<Vec<u8>> = text.split('.').map(byte).collect();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(DeviceVersionError)
     }
 }
 

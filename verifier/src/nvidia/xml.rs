@@ -66,15 +66,19 @@ pub(super) struct Element<'a> {
 impl<'a> Element<'a> {
     /// The elements in it, which must be all but white space.
     pub(super) fn elements(&self) -> Result<Vec<&Element<'a>>, Malformed> {
-        let mut found = Vec::new();
-        for child in &self.children {
-            match child {
-                Child::Element(element) => found.push(element),
-                Child::Text(text) if is_blank(text) => {}
-                Child::Text(_) => return Err(Malformed),
-            }
-        }
-        Ok(found)
+        let blank = self.children.iter().all(|child| match child {
+            Child::Element(_) => true,
+            Child::Text(text) => is_blank(text),
+        });
+        blank.then(|| self.inner().collect()).ok_or(Malformed)
+    }
+
+    /// The elements in it, whatever stands between them.
+    pub(super) fn inner(&self) -> impl Iterator<Item = &Element<'a>> {
+        self.children.iter().filter_map(|child| match child {
+            Child::Element(element) => Some(element),
+            Child::Text(_) => None,
+        })
     }
 
     /// The text in it, which must be all.
@@ -269,8 +273,7 @@ fn element<'a>(
     }
     let key = |attribute: &Attribute<'a>| (attribute.namespace, attribute.local);
     attributes.sort_unstable_by_key(key);
-    let mut pairs = attributes.windows(2);
-    if pairs.any(|pair| matches!(pair, [one, other] if key(one) == key(other))) {
+    if !attributes.is_sorted_by(|one, other| key(one) < key(other)) {
         return Err(Malformed);
     }
     Ok(Element {

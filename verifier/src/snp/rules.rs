@@ -91,39 +91,43 @@ impl KeyInfo {
     }
 }
 
+const SIGNER: &[Rejection] = &[
+    Rejection::SnpReportReserved,
+    Rejection::SnpSigningKey,
+    Rejection::SnpVlek,
+    Rejection::SnpChipKeyMasked,
+];
+const GUEST: &[Rejection] = &[
+    Rejection::SnpDebug,
+    Rejection::SnpMigratable,
+    Rejection::SnpGuestPolicy,
+    Rejection::SnpAbi,
+    Rejection::SnpSeveralSockets,
+    Rejection::SnpCxl,
+    Rejection::SnpPageSwap,
+];
+const SETTINGS: &[Rejection] = &[
+    Rejection::SnpReportReserved,
+    Rejection::SnpAliasCheck,
+    Rejection::SnpSmt,
+    Rejection::SnpTsmeOff,
+    Rejection::SnpEccOff,
+    Rejection::SnpCiphertextVisible,
+    Rejection::SnpRaplReadable,
+];
+
 /// `docs/spec/evidence.md` §7.1, key information.
 pub(super) fn plan_signer(checks: &mut Checks) {
-    checks.plan(
-        KEY_INFO,
-        &[
-            Rejection::SnpReportReserved,
-            Rejection::SnpSigningKey,
-            Rejection::SnpVlek,
-            Rejection::SnpChipKeyMasked,
-        ],
-    );
+    checks.plan(KEY_INFO, SIGNER);
 }
 
 /// `docs/spec/evidence.md` §7.3, in its order.
 pub(super) fn plan(checks: &mut Checks) {
     checks.plan(PRODUCT, &[Rejection::SnpMilan]);
-    checks.plan(
-        GUEST_POLICY,
-        &[
-            Rejection::SnpDebug,
-            Rejection::SnpMigratable,
-            Rejection::SnpGuestPolicy,
-            Rejection::SnpAbi,
-            Rejection::SnpSeveralSockets,
-            Rejection::SnpCxl,
-            Rejection::SnpPageSwap,
-        ],
-    );
+    checks.plan(GUEST_POLICY, GUEST);
     checks.plan(VMPL, &[Rejection::SnpVmpl]);
-    checks.plan(
-        OWNERS,
-        &[Rejection::SnpIdBlock, Rejection::SnpMigrationAgent],
-    );
+    let owners = [Rejection::SnpIdBlock, Rejection::SnpMigrationAgent];
+    checks.plan(OWNERS, &owners);
     let levels = [REPORTED, COMMITTED, CURRENT, LAUNCH];
     checks.plan_each(&levels, &[&[Rejection::SnpReportReserved]]);
     let ordered = [COMMITTED, CURRENT, LAUNCH, FIRMWARE];
@@ -132,18 +136,7 @@ pub(super) fn plan(checks: &mut Checks) {
     let least = [REPORTED, COMMITTED, LAUNCH];
     checks.plan_each(&least, &[&[Rejection::SnpTcbBelowMinimum]]);
     checks.plan(MITIGATIONS, &[Rejection::SnpMitigation]);
-    checks.plan(
-        PLATFORM,
-        &[
-            Rejection::SnpReportReserved,
-            Rejection::SnpAliasCheck,
-            Rejection::SnpSmt,
-            Rejection::SnpTsmeOff,
-            Rejection::SnpEccOff,
-            Rejection::SnpCiphertextVisible,
-            Rejection::SnpRaplReadable,
-        ],
-    );
+    checks.plan(PLATFORM, SETTINGS);
 }
 
 /// Who signed, before the signature itself: a VCEK's comparison would only confuse the reason.

@@ -50,25 +50,18 @@ impl core::fmt::Display for Tcb {
 impl TcbVersion {
     /// The components; `None` when a reserved byte is not zero.
     pub(crate) const fn components(self, product: Product) -> Option<Tcb> {
-        match (product, self.0) {
-            (Product::Milan | Product::Genoa, [bootloader, tee, 0, 0, 0, 0, snp, microcode]) => {
-                Some(Tcb {
-                    fmc: 0,
-                    bootloader,
-                    tee,
-                    snp,
-                    microcode,
-                })
-            }
-            (Product::Turin, [fmc, bootloader, tee, snp, 0, 0, 0, microcode]) => Some(Tcb {
-                fmc,
-                bootloader,
-                tee,
-                snp,
-                microcode,
-            }),
-            (Product::Milan | Product::Genoa | Product::Turin, _) => None,
-        }
+        let (fmc, [bootloader, tee, snp, microcode]) = match (product, self.0) {
+            (Product::Milan | Product::Genoa, [b, t, 0, 0, 0, 0, s, m]) => (0, [b, t, s, m]),
+            (Product::Turin, [fmc, b, t, s, 0, 0, 0, m]) => (fmc, [b, t, s, m]),
+            (Product::Milan | Product::Genoa | Product::Turin, _) => return None,
+        };
+        Some(Tcb {
+            fmc,
+            bootloader,
+            tee,
+            snp,
+            microcode,
+        })
     }
 }
 

@@ -23,16 +23,24 @@ const GUEST: Subject = Subject::of("guest");
 const RTMR3: Subject = Subject::of("rtmr3");
 const PLATFORM: Subject = Subject::of("platform");
 
+const SWITCHES: &[Rejection] = &[
+    Rejection::TdxDebug,
+    Rejection::TdxMigratable,
+    Rejection::TdxAttributes,
+];
+const LEVEL: &[Rejection] = &[
+    Rejection::TdxEvaluationNumber,
+    Rejection::TdxTcbStatus,
+    Rejection::TdxGrace,
+    Rejection::TdxAdvisory,
+    Rejection::TdxDynamicPlatform,
+    Rejection::TdxCachedKeys,
+    Rejection::TdxSmt,
+];
+
 /// `docs/spec/evidence.md` §8.1, in its order.
 pub(super) fn plan_report(checks: &mut Checks) {
-    checks.plan(
-        ATTRIBUTES,
-        &[
-            Rejection::TdxDebug,
-            Rejection::TdxMigratable,
-            Rejection::TdxAttributes,
-        ],
-    );
+    checks.plan(ATTRIBUTES, SWITCHES);
     checks.plan(XFAM, &[Rejection::TdxXfam]);
     checks.plan(MODULE, &[Rejection::TdxModule, Rejection::TdxTcbOrder]);
     checks.plan(GUEST, &[Rejection::TdxServiceTd, Rejection::TdxOwner]);
@@ -41,18 +49,7 @@ pub(super) fn plan_report(checks: &mut Checks) {
 
 /// `docs/spec/evidence.md` §8.3, in its order.
 pub(super) fn plan_platform(checks: &mut Checks) {
-    checks.plan(
-        PLATFORM,
-        &[
-            Rejection::TdxEvaluationNumber,
-            Rejection::TdxTcbStatus,
-            Rejection::TdxGrace,
-            Rejection::TdxAdvisory,
-            Rejection::TdxDynamicPlatform,
-            Rejection::TdxCachedKeys,
-            Rejection::TdxSmt,
-        ],
-    );
+    checks.plan(PLATFORM, LEVEL);
 }
 
 /// What the quote says, before anybody's signature over it is checked.
@@ -165,14 +162,8 @@ fn advisories(claims: &QuoteClaims) -> Vec<&str> {
 /// Whether everything that lacks updates is of a level at most `grace_hours` old. A level that
 /// lacks nothing needs no grace.
 fn is_within_grace(claims: &QuoteClaims, level: &AcceptedLevel, at: UnixTime) -> bool {
-    match level.status {
-        TdxStatus::OutOfDate | TdxStatus::OutOfDateConfigurationNeeded => {}
-        TdxStatus::UpToDate
-        | TdxStatus::SwHardeningNeeded
-        | TdxStatus::ConfigurationNeeded
-        | TdxStatus::ConfigurationAndSwHardeningNeeded
-        | TdxStatus::TdRelaunchAdvised
-        | TdxStatus::TdRelaunchAdvisedConfigurationNeeded => return true,
+    if !lacks_updates(claims.tcb.status) {
+        return true;
     }
     let grace = u64::from(level.grace_hours).saturating_mul(3600);
     let recent = |date: UnixTime| date.plus_seconds(grace) >= at;
