@@ -15,7 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
-use peer::{Answering, Peer, Script, Stage};
+use base64::engine::general_purpose::STANDARD;
+use client::wallet::KeptReceipt;
+use ed25519_dalek::SigningKey;
+use peer::{Answering, Peer, Script, Stage, WHOLE_COST, WORDS, enough, question};
+use protocol::digest::{BootId, Salt};
+use protocol::nano::Nano;
+use protocol::statement::Statement;
 use serde_json::Value;
 use verifier::{AppraisalPolicy, Bundle, DocumentDigest};
 
@@ -58,10 +64,9 @@ fn fixture(path: &str) -> PathBuf {
 
 /// AMD's two certificates as its service hands them out.
 fn chain(folder: &Path, case: &str) -> PathBuf {
-    let engine = base64::engine::general_purpose::STANDARD;
     let block = |name: &str| {
         let der = fs::read(fixture(&format!("snp/{case}/{name}"))).unwrap();
-        let body = engine.encode(der);
+        let body = STANDARD.encode(der);
         format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
     };
     let path = folder.join(format!("{case}.pem"));
@@ -352,4 +357,111 @@ async fn a_bundle_of_a_simulated_machine_is_refused_by_the_release_program_for_i
             .out
             .contains("FAILED       research-certificate of ark")
     );
+}
+
+/// One answer's receipt as the client keeps it, and the body that it was asked for with.
+async fn kept_receipt() -> (Value, Vec<u8>) {
+    let stage = Stage::open();
+    let peer = Peer::start(&stage.world, Answering::Honest, Script::default()).await;
+    let chat = stage.chat(&peer, enough()).await;
+    let mut answering = chat.ask(&question()).await.unwrap();
+    while answering.next().await.unwrap().is_some() {}
+    let [name] = <[String; 1]>::try_from(stage.kept_receipts()).unwrap();
+    let receipts = stage.state.within("receipts").unwrap();
+    let file = receipts.read(&name, 8192).unwrap().unwrap();
+    let body = peer.seen.lock().unwrap().bodies[0].to_vec();
+    (serde_json::from_slice(&file).unwrap(), body)
+}
+
+/// Takes the kept file, and `request` and `response` where they are given, through the program.
+fn receipt(kept: &Value, request: Option<&[u8]>, response: Option<&[u8]>) -> Answer {
+    let folder = tempfile::tempdir().unwrap();
+    let written = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        text(&path).to_owned()
+    };
+    let mut arguments = vec![
+        "receipt".to_owned(),
+        written("kept", kept.to_string().as_bytes()),
+    ];
+    for (name, bytes) in [("request", request), ("response", response)] {
+        if let Some(bytes) = bytes {
+            arguments.extend([format!("--{name}"), written(name, bytes)]);
+        }
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    cocoon(&arguments)
+}
+
+fn refused(answer: &Answer) -> (i32, Value) {
+    let verdict = answer.verdict();
+    assert_eq!(verdict["verdict"], "rejected");
+    assert_eq!(verdict["receipt"], Value::Null);
+    (answer.exit, verdict["rejection"].clone())
+}
+
+#[tokio::test]
+async fn a_receipt_is_taken_for_what_was_asked_and_answered_and_for_nothing_else() {
+    let (kept, body) = kept_receipt().await;
+    let words = WORDS.concat();
+    let alone = receipt(&kept, None, None);
+    assert_eq!(alone.exit, 0, "{}", alone.out);
+    let verdict = alone.verdict();
+    assert_eq!(verdict["kind"], "receipt");
+    assert_eq!(verdict["verdict"], "accepted");
+    assert_eq!(verdict["receipt"]["charged"], WHOLE_COST.to_string());
+    assert_eq!(verdict["receipt"]["completion_tokens"], 5);
+    assert_eq!(verdict["receipt"]["statement_appraised"], false);
+    assert_eq!(verdict["receipt"]["request_checked"], false);
+    assert_eq!(verdict["receipt"]["response_checked"], false);
+
+    let both = receipt(&kept, Some(&body), Some(words.as_bytes()));
+    assert_eq!(both.exit, 0, "{}", both.out);
+    assert_eq!(both.verdict()["receipt"]["request_checked"], true);
+    assert_eq!(both.verdict()["receipt"]["response_checked"], true);
+
+    let request = receipt(&kept, Some(b"{}"), None);
+    assert_eq!(refused(&request), (20, "receipt-other-request".into()));
+    let response = receipt(&kept, Some(&body), Some(b"Lyon."));
+    assert_eq!(refused(&response), (20, "receipt-other-response".into()));
+    let mut salted = kept.clone();
+    salted["salt"] = Salt([9; 32]).to_string().into();
+    let salted = receipt(&salted, None, Some(words.as_bytes()));
+    assert_eq!(refused(&salted), (20, "receipt-other-response".into()));
+}
+
+#[tokio::test]
+async fn a_receipt_that_proves_nothing_is_rejected_and_what_is_none_is_bad_input() {
+    let (kept, _) = kept_receipt().await;
+    let parsed = KeptReceipt::parse(kept.to_string().as_bytes()).unwrap();
+    let judged = |name: &str, value: String| {
+        let mut changed = kept.clone();
+        changed[name] = value.into();
+        receipt(&changed, None, None)
+    };
+    let mut signed = parsed.receipt.encode();
+    *signed.last_mut().unwrap() ^= 1;
+    let unsigned = judged("receipt", STANDARD.encode(&signed));
+    assert_eq!(refused(&unsigned), (20, "receipt-signature".into()));
+    let short = judged("receipt", STANDARD.encode(&signed[1..]));
+    assert_eq!(refused(&short), (20, "receipt-malformed".into()));
+
+    let key = SigningKey::from_bytes(&Script::default().receipt_seed);
+    let mut dear = parsed.receipt.receipt.clone();
+    dear.charged = Nano::from_u64(WHOLE_COST + 1);
+    let dear = judged("receipt", STANDARD.encode(dear.sign(&key).encode()));
+    assert_eq!(refused(&dear), (20, "receipt-amount".into()));
+
+    let other = Statement {
+        boot_id: BootId([9; 32]),
+        ..parsed.statement
+    };
+    let other = judged("statement", STANDARD.encode(other.encode()));
+    assert_eq!(refused(&other), (20, "receipt-statement".into()));
+
+    for (name, value) in [("receipt", "?"), ("statement", "AAAA"), ("salt", "")] {
+        let bad = judged(name, value.to_owned());
+        assert_eq!((bad.exit, bad.out.as_str()), (2, ""), "{name}");
+    }
 }
