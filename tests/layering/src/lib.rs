@@ -220,12 +220,25 @@ pub fn sources() -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The part of a source before its test module.
+/// The part of a source before its test module. A test module in a file of its own, named near the
+/// top, ends nothing.
 #[must_use]
 pub fn production(text: &str) -> &str {
-    let tests = text.find("\n#[cfg(test)]\nmod ").or_else(|| {
-        text.find("\n#[cfg(test)]\npub(crate) mod ")
-            .or_else(|| text.find("\n#[cfg(test)]\n#["))
-    });
-    tests.and_then(|at| text.get(..at)).unwrap_or(text)
+    let attributes = text.match_indices("\n#[cfg(test)]\n");
+    let tests = attributes
+        .map(|(at, _)| text.split_at(at))
+        .find(|(_, rest)| begins_tests(rest));
+    tests.map_or(text, |(before, _)| before)
+}
+
+/// Whether a module of tests stands here, or is named as the last thing in the file.
+fn begins_tests(rest: &str) -> bool {
+    let mut lines = rest.lines().skip(2);
+    match lines.next() {
+        Some(line) if line.starts_with("#[") => true,
+        Some(line) if line.starts_with("mod ") || line.starts_with("pub(crate) mod ") => {
+            line.ends_with('{') || lines.next().is_none()
+        }
+        Some(_) | None => false,
+    }
 }

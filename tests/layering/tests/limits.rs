@@ -142,3 +142,18 @@ fn nothing_is_left_unfinished() {
         found.map(|mark| format!("holds `{mark}`")).collect()
     });
 }
+
+#[test]
+fn a_source_ends_where_its_tests_begin_and_not_where_a_file_of_tests_is_named() {
+    let named = "//! Duty.\nmod a;\n#[cfg(test)]\nmod tests;\n\nfn on() {}\n";
+    assert_eq!(production(named), named);
+    for tests in [
+        "\n#[cfg(test)]\nmod tests;\n",
+        "\n#[cfg(test)]\nmod tests {\n}\n",
+    ] {
+        assert_eq!(
+            production(&format!("fn on() {{}}\n{tests}")),
+            "fn on() {}\n"
+        );
+    }
+}
