@@ -23,15 +23,34 @@ step() {
 
 # Cargo names what it builds by a package's place in the workspace, and tells fresh from stale by
 # time: what another checkout built since would count as this one's. So whoever comes from another
-# checkout builds the workspace's own packages anew; those of others stay.
+# checkout builds the workspace's own packages anew; those of others stay. Who builds in a target
+# holds it until its script ends, and who comes from another checkout waits for that.
 own_target() {
-  local owner="$CARGO_TARGET_DIR/checkout" name
-  if [ "$(cat "$owner" 2>/dev/null)" = "$ROOT" ]; then return 0; fi
+  local owner="$CARGO_TARGET_DIR/checkout" held
+  mkdir -p "$CARGO_TARGET_DIR"
+  exec {held}>>"$CARGO_TARGET_DIR/checkout.lock"
+  until flock --shared "$held" && [ "$(cat "$owner" 2>/dev/null)" = "$ROOT" ]; do
+    [ "${COCOON_TARGET:-}" != "$CARGO_TARGET_DIR" ] ||
+      die "$ROOT builds in the target of the checkout that started it: give it another CARGO_TARGET_DIR"
+    flock --unlock "$held"
+    flock --exclusive --nonblock "$held" || {
+      say "waiting: another checkout builds in $CARGO_TARGET_DIR (another CARGO_TARGET_DIR does not wait)"
+      flock --exclusive "$held"
+    }
+    forget_own "$owner"
+    flock --unlock "$held"
+  done
+  export COCOON_TARGET="$CARGO_TARGET_DIR"
+}
+
+# forget_own OWNER: what the target holds of the workspace's own packages, and whose they are now.
+forget_own() {
+  local name
+  if [ "$(cat "$1" 2>/dev/null)" = "$ROOT" ]; then return 0; fi
   for name in $(cat "$ROOT"/{*,*/*,*/*/*}/Cargo.toml 2>/dev/null | sed -n 's/^name = "\(.*\)"/\1/p'); do
     rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$name"-????????????????
   done
-  mkdir -p "$CARGO_TARGET_DIR"
-  printf '%s\n' "$ROOT" >"$owner"
+  printf '%s\n' "$ROOT" >"$1"
 }
 own_target
 
