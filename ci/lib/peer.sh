@@ -21,6 +21,10 @@ fetch_source() {
 # The processor decides what a native build is.
 processor() { grep -m1 '^flags' /proc/cpuinfo; }
 
+# With AMX this release writes the palette of the tiles in a way that GCC 12 takes for unused, and
+# ends with a segmentation fault in its first prompt, unless GCC keeps such writes.
+peer_flags() { if processor | grep -qw amx_tile; then printf '%s' "-fno-tree-dse -fno-dse"; fi; }
+
 build_peer() {
   local into=$1 work requirement hash cmake target
   work=$(mktemp -d "$CACHE/peer.XXXXXX")
@@ -38,7 +42,7 @@ build_peer() {
   "$cmake" -S "$work/llama.cpp" -B "$work/build" -G "Unix Makefiles" \
     -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=ON -DGGML_CCACHE=OFF \
     -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF \
-    -DLLAMA_BUILD_TESTS=OFF >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "cmake"; }
+    -DLLAMA_BUILD_TESTS=OFF -DCMAKE_CXX_FLAGS="$(peer_flags)" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "cmake"; }
   "$cmake" --build "$work/build" --parallel "${CARGO_BUILD_JOBS:-$(nproc)}" \
     --target "${PEER_TARGETS[@]}" >>"$work/log" 2>&1 ||
     { tail -n 20 "$work/log" >&2; die "the peer does not build"; }

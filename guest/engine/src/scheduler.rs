@@ -17,6 +17,7 @@ use crate::embedder;
 use crate::form::{self, Rejected};
 use crate::format::Follower;
 use crate::ipc::{Desk, RepeatedRequest};
+use crate::kernels::SPAN;
 use crate::load::Model;
 use crate::model::{Geometry, PAGE, Row, Runner, pages_for};
 use crate::prefix::{PrefixCache, Quotas};
@@ -31,12 +32,24 @@ pub(crate) const CACHE_BYTES: usize = 512 << 20;
 const KEPT_SHARE: usize = 2;
 /// See `KEPT_SHARE`.
 const CLIENT_SHARE: usize = 4;
-/// Prompt rows of a step when nobody else waits for a token.
-pub(crate) const PROMPT_ROWS_ALONE: usize = 32;
+/// Prompt rows of a step when nobody else waits for a token: enough that a step's work is products
+/// and not reading weights.
+pub(crate) const PROMPT_ROWS_ALONE: usize = 128;
+/// And of one far into a long prompt, where attention leaves numbers for each row and each span.
+const PROMPT_ROWS_DEEP: usize = 32;
+/// Rows times spans of a step until there.
+const STEP_SPANS: usize = 4096;
 /// Prompt rows of a step beside answers that are being written.
 const PROMPT_ROWS_BESIDE: usize = 8;
 /// Prompt tokens after which progress is reported before the prompt is done.
 pub(crate) const REPORT_TOKENS: usize = 256;
+
+/// Prompt rows of a step that begins at a position.
+fn rows_at(position: usize) -> usize {
+    let spans = (position / SPAN).saturating_add(1);
+    let rows = STEP_SPANS.checked_div(spans).unwrap_or(PROMPT_ROWS_DEEP);
+    rows.clamp(PROMPT_ROWS_DEEP, PROMPT_ROWS_ALONE)
+}
 
 /// All answers of an engine.
 pub(crate) struct Scheduler<'a, 'w> {
@@ -251,6 +264,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                 continue;
             };
             let tokens = stream.prompt.get(*computed..).unwrap_or_default();
+            room = room.min(rows_at(*computed));
             for token in tokens.iter().take(room) {
                 rows.push(Row {
                     slot: stream.slot,

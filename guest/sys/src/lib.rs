@@ -18,6 +18,7 @@ pub mod module;
 pub mod mount;
 pub mod power;
 pub mod process;
+pub mod processor;
 pub mod socket;
 pub mod tee;
 

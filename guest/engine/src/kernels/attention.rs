@@ -128,6 +128,12 @@ pub(super) trait RunLoops: Copy {
         weights: &[f32],
         sums: &mut [f32],
     );
+
+    /// See [`weights`].
+    #[inline(always)]
+    fn weights(self, scores: &mut [f32], (passed, seen): (usize, usize), raise: f32) -> (f32, f32) {
+        weights::<8>(scores, (passed, seen), raise)
+    }
 }
 
 /// What is read after the run in hand: pages lie apart in memory, and a processor's own prefetching
@@ -217,7 +223,8 @@ pub(super) fn span_by(
     for query in 0..count {
         let scores = &mut scratch.scores[query * SPAN..][..width];
         let row = query / group;
-        let (greatest, sum) = weights(scores, task.passed[row], task.seen[row], raise);
+        let within = (task.passed[row], task.seen[row]);
+        let (greatest, sum) = loops.weights(scores, within, raise);
         let out = &mut out[query * span_floats(head)..];
         out[0] = greatest;
         out[1] = sum;
@@ -332,9 +339,14 @@ fn scores_of<const N: usize>(scores: &mut [f32], keys: &[f32], queries: &[f32], 
 }
 
 /// Makes scores into weights `exp(score - greatest) * raise`; those that are not seen weigh
-/// nothing. Returns the greatest score and the sum of weights, not raised.
+/// nothing. Returns the greatest score and the sum of weights, not raised. `AT_ONCE` weights, a
+/// multiple of eight, are made at once; they are added eight after eight all the same.
 #[inline(always)]
-fn weights(scores: &mut [f32], passed: usize, seen: usize, raise: f32) -> (f32, f32) {
+pub(super) fn weights<const AT_ONCE: usize>(
+    scores: &mut [f32],
+    (passed, seen): (usize, usize),
+    raise: f32,
+) -> (f32, f32) {
     let seen = seen.min(scores.len());
     if passed >= seen {
         scores.fill(0.0);
@@ -342,9 +354,9 @@ fn weights(scores: &mut [f32], passed: usize, seen: usize, raise: f32) -> (f32, 
     }
     scores[..passed].fill(f32::NEG_INFINITY);
     scores[seen..].fill(f32::NEG_INFINITY);
-    let (eights, _) = scores.as_chunks_mut::<8>();
+    let (eights, _) = scores.as_chunks::<8>();
     let mut greatest = [f32::NEG_INFINITY; 8];
-    for eight in eights.iter() {
+    for eight in eights {
         for lane in 0..8 {
             greatest[lane] = if eight[lane] > greatest[lane] {
                 eight[lane]
@@ -357,11 +369,18 @@ fn weights(scores: &mut [f32], passed: usize, seen: usize, raise: f32) -> (f32, 
         .iter()
         .fold(f32::NEG_INFINITY, |most, lane| most.max(*lane));
     let mut sums = [0.0_f32; 8];
-    for eight in eights {
-        for lane in 0..8 {
-            let weight = exp(eight[lane] - greatest);
-            sums[lane] += weight;
-            eight[lane] = weight * raise;
+    for some in scores.as_chunks_mut::<AT_ONCE>().0 {
+        let mut weights = [0.0_f32; AT_ONCE];
+        for (weight, score) in weights.iter_mut().zip(some.iter()) {
+            *weight = exp(score - greatest);
+        }
+        for eight in weights.as_chunks::<8>().0 {
+            for lane in 0..8 {
+                sums[lane] += eight[lane];
+            }
+        }
+        for (score, weight) in some.iter_mut().zip(weights) {
+            *score = weight * raise;
         }
     }
     (greatest, reduce(sums))

@@ -288,7 +288,7 @@ fn broadcast(group: u32) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn load(chunk: &Chunk) -> __m512i {
+pub(super) fn load(chunk: &Chunk) -> __m512i {
     // SAFETY: the reference covers 64 readable bytes, and the load asks for no alignment.
     unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
 }
@@ -296,7 +296,7 @@ fn load(chunk: &Chunk) -> __m512i {
 /// `packed::lowered` of sixteen f16.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn lowered(halves: &[u16; TILE]) -> __m512 {
+pub(super) fn lowered(halves: &[u16; TILE]) -> __m512 {
     // SAFETY: the reference covers 32 readable bytes, and the load asks for no alignment.
     let halves = unsafe { _mm256_loadu_si256(halves.as_ptr().cast()) };
     let wide = _mm512_slli_epi32::<13>(_mm512_cvtepi16_epi32(halves));
@@ -306,7 +306,7 @@ fn lowered(halves: &[u16; TILE]) -> __m512 {
 
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn store(sums: __m512) -> [f32; TILE] {
+pub(super) fn store(sums: __m512) -> [f32; TILE] {
     let mut floats = [0.0; TILE];
     // SAFETY: the array is sixteen writable floats, and the store asks for no alignment.
     unsafe { _mm512_storeu_ps(floats.as_mut_ptr(), sums) };
@@ -315,7 +315,7 @@ fn store(sums: __m512) -> [f32; TILE] {
 
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn load_floats(floats: &[f32; TILE]) -> __m512 {
+pub(super) fn load_floats(floats: &[f32; TILE]) -> __m512 {
     // SAFETY: the reference covers sixteen readable floats, and the load asks for no alignment.
     unsafe { _mm512_loadu_ps(floats.as_ptr()) }
 }

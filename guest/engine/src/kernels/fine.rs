@@ -10,7 +10,7 @@ use super::activation::{ActivationBlock, BLOCK, RAISE};
 use super::attention::to_half;
 use super::packed::{AffineBlock, Blocks, Chunk, PackedMatrix, ShapeMismatch, TILE};
 use super::superblock::{SubBlock, SuperLayout};
-use super::{Kernels, in_groups};
+use super::{BlockRows, Kernels, in_groups};
 
 /// 32 columns of a tile: weight = scale * quant + minimum.
 #[derive(Debug, Clone)]
@@ -208,17 +208,18 @@ impl Kernels {
         self,
         matrix: &FineMatrix,
         tiles: std::ops::Range<usize>,
-        inputs: &[&[ActivationBlock]],
+        rows: &mut BlockRows<'_>,
         mut put: impl FnMut(usize, usize, &[f32; TILE]),
     ) {
         let width = matrix.blocks_per_row;
         let range = tiles.start.saturating_mul(width)..tiles.end.saturating_mul(width);
-        let chunks = matrix
-            .blocks
-            .get(range)
-            .unwrap_or_default()
-            .chunks_exact(width);
-        for (tile, blocks) in tiles.zip(chunks) {
+        let all = matrix.blocks.get(range).unwrap_or_default();
+        #[cfg(target_arch = "x86_64")]
+        if let Some((amx, room)) = &mut rows.tiles {
+            return amx.multiply(all, width, tiles, room, put);
+        }
+        let inputs = &rows.inputs;
+        for (tile, blocks) in tiles.zip(all.chunks_exact(width)) {
             let mut put = |row: usize, sums: &[f32; TILE]| put(row, tile, sums);
             #[cfg(target_arch = "x86_64")]
             if let Some(avx512) = self.avx512 {

@@ -5,6 +5,8 @@
 //! order. What is deliberately not here: the transformer, threads, memory of requests.
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -20,6 +22,8 @@ mod tests;
 mod wide;
 
 use std::ops::Range;
+
+use zeroize::Zeroize;
 
 pub(crate) use activation::{ActivationBlock, BLOCK};
 pub(crate) use attention::{
@@ -90,6 +94,29 @@ macro_rules! in_groups {
 
 use in_groups;
 
+/// Rows of activations as the products of one matrix or of several take them.
+pub(crate) struct BlockRows<'a> {
+    /// Whole rows, going on from one to the next.
+    inputs: Vec<&'a [ActivationBlock]>,
+    /// Those rows once more, where tile registers take them.
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<(amx::Amx, &'a mut amx::Room)>,
+}
+
+/// What a thread needs for [`BlockRows`], kept from one product to the next.
+#[derive(Default)]
+pub(crate) struct BlockRoom {
+    #[cfg(target_arch = "x86_64")]
+    tiles: amx::Room,
+}
+
+impl Zeroize for BlockRoom {
+    fn zeroize(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        self.tiles.zeroize();
+    }
+}
+
 /// The instruction set in use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernels {
@@ -97,17 +124,26 @@ pub(crate) struct Kernels {
     avx2: Option<avx2::Avx2>,
     #[cfg(target_arch = "x86_64")]
     avx512: Option<avx512::Avx512>,
+    #[cfg(target_arch = "x86_64")]
+    amx: Option<amx::Amx>,
 }
 
 impl Kernels {
     /// The best that this processor has.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
+        let avx512 = avx512::Avx512::detect();
         Self {
-            #[cfg(target_arch = "x86_64")]
             avx2: avx2::Avx2::detect(),
-            #[cfg(target_arch = "x86_64")]
-            avx512: avx512::Avx512::detect(),
+            avx512,
+            amx: avx512.and_then(amx::Amx::detect),
         }
+    }
+
+    /// The best that this processor has.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn detect() -> Self {
+        Self {}
     }
 
     /// Plain Rust only, to compare with.
@@ -118,6 +154,8 @@ impl Kernels {
             avx2: None,
             #[cfg(target_arch = "x86_64")]
             avx512: None,
+            #[cfg(target_arch = "x86_64")]
+            amx: None,
         }
     }
 
@@ -127,6 +165,16 @@ impl Kernels {
         Self {
             #[cfg(target_arch = "x86_64")]
             avx512: None,
+            ..Self::without_amx()
+        }
+    }
+
+    /// With AVX-512 at most, to compare with.
+    #[cfg(test)]
+    pub(crate) fn without_amx() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            amx: None,
             ..Self::detect()
         }
     }
@@ -140,15 +188,42 @@ impl Kernels {
         return false;
     }
 
-    /// The products of some tiles of a matrix with rows of activations. Each of `inputs` holds
-    /// whole rows of `matrix.blocks_per_row` blocks. For each row and tile, `put(row, tile, sums)`
-    /// is called once, where tiles count from the start of the matrix and rows go on from one input
-    /// to the next.
+    /// Whether AMX is in use.
+    #[cfg(test)]
+    pub(crate) fn has_amx(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.amx.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
+    }
+
+    /// Rows of `width` blocks, laid out for this processor's products.
+    pub(crate) fn rows<'a>(
+        self,
+        width: usize,
+        inputs: Vec<&'a [ActivationBlock]>,
+        room: &'a mut BlockRoom,
+    ) -> BlockRows<'a> {
+        #[cfg(not(target_arch = "x86_64"))]
+        let _unused = (width, room);
+        BlockRows {
+            #[cfg(target_arch = "x86_64")]
+            tiles: self.amx.and_then(|amx| {
+                let taken = amx.take_rows(width, &inputs, &mut room.tiles);
+                taken.then_some((amx, &mut room.tiles))
+            }),
+            inputs,
+        }
+    }
+
+    /// The products of some tiles of a matrix with rows of `matrix.blocks_per_row` blocks. For each
+    /// row and tile, `put(row, tile, sums)` is called once, where tiles count from the start of the
+    /// matrix.
     pub(crate) fn multiply(
         self,
         matrix: &PackedMatrix,
         tiles: Range<usize>,
-        inputs: &[&[ActivationBlock]],
+        rows: &mut BlockRows<'_>,
         mut put: impl FnMut(usize, usize, &[f32; TILE]),
     ) {
         let width = matrix.blocks_per_row;
@@ -156,6 +231,12 @@ impl Kernels {
         let blocks = start..tiles.end.saturating_mul(width);
         macro_rules! each_tile {
             ($all:ident, $kernel:ident) => {{
+                #[cfg(target_arch = "x86_64")]
+                if let Some((amx, room)) = &mut rows.tiles {
+                    let all = $all.get(blocks).unwrap_or_default();
+                    return amx.multiply(all, width, tiles, room, put);
+                }
+                let inputs = &rows.inputs;
                 let chunks = $all.get(blocks).unwrap_or_default().chunks_exact(width);
                 for (tile, blocks) in tiles.zip(chunks) {
                     let mut put = |row: usize, sums: &[f32; TILE]| put(row, tile, sums);

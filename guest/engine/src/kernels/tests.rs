@@ -15,13 +15,17 @@
 use super::*;
 use proptest::prelude::*;
 
-/// The vectors of this processor, and those of one without AVX-512; says what it does not have.
-pub(crate) fn vectors() -> [Kernels; 2] {
+/// What this processor has, and what one without AMX and one without AVX-512 would have; says what
+/// it does not have.
+pub(crate) fn vectors() -> [Kernels; 3] {
     let detected = Kernels::detect();
     if !detected.has_avx512() {
         eprintln!("this processor has no AVX-512 with VNNI: these kernels were not run");
     }
-    [detected, Kernels::without_avx512()]
+    if !detected.has_amx() {
+        eprintln!("this processor has no AMX: these kernels were not run");
+    }
+    [detected, Kernels::without_amx(), Kernels::without_avx512()]
 }
 
 /// Stored bytes of a random matrix with moderate scales.
@@ -62,10 +66,12 @@ fn products(kernels: Kernels, matrix: &PackedMatrix, inputs: &[ActivationBlock])
     let mut out = vec![vec![0.0; matrix.rows.div_ceil(TILE) * TILE]; rows];
     // As two lanes give them: rows go on from one to the other.
     let (first, second) = inputs.split_at(rows / 2 * matrix.blocks_per_row);
+    let mut room = BlockRoom::default();
+    let mut input = kernels.rows(matrix.blocks_per_row, vec![first, second], &mut room);
     kernels.multiply(
         matrix,
         0..matrix.rows.div_ceil(TILE),
-        &[first, second],
+        &mut input,
         |row, tile, sums| {
             out[row][tile * TILE..][..TILE].copy_from_slice(sums);
         },
@@ -80,7 +86,7 @@ proptest! {
     #[test]
     fn every_set_of_vectors_equals_plain_rust_bit_for_bit(
         layout in 0..3_usize, rows in 1..40_usize, blocks in 1..7_usize,
-        batch in 1..21_usize, seed: u64,
+        batch in 1..52_usize, seed: u64,
     ) {
         let (layout, columns) = (LAYOUTS[layout], blocks * BLOCK);
         let bytes = stored(layout, rows, columns, seed);
@@ -243,7 +249,8 @@ fn the_extremes_do_not_saturate() {
         let matrix = PackedMatrix::pack(layout, &bytes, TILE, 32).unwrap();
         for sign in [1.0, -1.0] {
             let mut input = Vec::new();
-            Kernels::detect().quantize(&[127.0 * sign; 32], &mut input);
+            // So many rows that tile registers take them.
+            Kernels::detect().quantize(&[127.0 * sign; 32 * 13], &mut input);
             let weight = match (layout, fill) {
                 (StoredLayout::Q4_1, _) => 15.0,
                 (_, 0x80) => -128.0,
@@ -251,7 +258,7 @@ fn the_extremes_do_not_saturate() {
             };
             for kernels in vectors() {
                 let found = products(kernels, &matrix, &input);
-                assert_eq!(found, vec![vec![weight * 127.0 * 32.0 * sign; TILE]]);
+                assert_eq!(found, vec![vec![weight * 127.0 * 32.0 * sign; TILE]; 13]);
             }
         }
     }

@@ -73,16 +73,9 @@ impl Work for Forward<'_> {
             }
             Task::GateUp(at, expert) => {
                 if let Some(inner) = layer(at).and_then(|layer| layer.feed.inner(expert)) {
-                    self.project(&[&inner.up], part, share);
-                    let Some(gate) = &inner.gate else {
-                        return;
-                    };
-                    std::mem::swap(&mut share.out, &mut share.beside);
-                    self.project(&[gate], part, share);
-                    let (gate, up) = (&mut share.out, &share.beside);
-                    match self.weights.shape.activation {
-                        Activation::Silu => self.kernels.silu_times(gate, up),
-                        Activation::Gelu => self.kernels.gelu_times(gate, up),
+                    match &inner.gate {
+                        Some(gate) => self.project_gated(gate, &inner.up, part, share),
+                        None => self.project(&[&inner.up], part, share),
                     }
                 }
             }
@@ -97,8 +90,10 @@ impl Work for Forward<'_> {
                 }
             }
             Task::Head => {
-                let input = Inputs::of(std::iter::once(&state.head_input));
-                self.multiply(&[self.weights.head()], &input, part, &mut share.out);
+                let head = [self.weights.head()];
+                let input = std::iter::once(&state.head_input);
+                let mut input = Inputs::of(input, &head, self.kernels, &mut share.room);
+                self.multiply(&head, &mut input, part, &mut share.out);
             }
             Task::Rows(_) => {}
         }
@@ -115,16 +110,36 @@ impl Forward<'_> {
     /// The part's tiles of matrices that stand below each other, of all lanes.
     fn project(&self, matrices: &[&Matrix], part: Part, share: &mut Share) {
         let lanes: Vec<_> = self.lanes.iter().map(reading).collect();
-        let inputs = Inputs::of(lanes.iter().map(|lane| &lane.input));
-        self.multiply(matrices, &inputs, part, &mut share.out);
+        let inputs = lanes.iter().map(|lane| &lane.input);
+        let mut inputs = Inputs::of(inputs, matrices, self.kernels, &mut share.room);
+        self.multiply(matrices, &mut inputs, part, &mut share.out);
+    }
+
+    /// The same of two matrices beside each other: what the one gives, gated by the other.
+    fn project_gated(&self, gate: &Matrix, up: &Matrix, part: Part, share: &mut Share) {
+        let lanes: Vec<_> = self.lanes.iter().map(reading).collect();
+        let inputs = lanes.iter().map(|lane| &lane.input);
+        let mut inputs = Inputs::of(inputs, &[gate, up], self.kernels, &mut share.room);
+        let up = self.multiply(&[up], &mut inputs, part, &mut share.beside);
+        let gate = self.multiply(&[gate], &mut inputs, part, &mut share.out);
+        match self.weights.shape.activation {
+            Activation::Silu => self.kernels.silu_times(gate, up),
+            Activation::Gelu => self.kernels.gelu_times(gate, up),
+        }
     }
 
     /// Writes `[row][column]`, the columns of the part's tiles.
-    fn multiply(&self, matrices: &[&Matrix], inputs: &Inputs<'_>, part: Part, out: &mut Vec<f32>) {
+    fn multiply<'o>(
+        &self,
+        matrices: &[&Matrix],
+        inputs: &mut Inputs<'_>,
+        part: Part,
+        out: &'o mut Vec<f32>,
+    ) -> &'o mut [f32] {
         let tiles = part.share(matrices.iter().map(|matrix| matrix.tiles()).sum());
         let stride = tiles.len() * TILE;
         let columns = matrices.first().map_or(1, |matrix| matrix.columns());
-        out.resize(inputs.rows(columns) * stride, 0.0);
+        let out = room_for(inputs.rows(columns) * stride, out);
         let mut first = 0;
         for matrix in matrices {
             let end = first + matrix.tiles();
@@ -138,17 +153,18 @@ impl Forward<'_> {
             }
             first = end;
         }
+        out
     }
 
     /// Attention of the part's items.
     fn attend(&self, state: &State, layer: usize, part: Part, share: &mut Share) {
         let lanes: Vec<_> = self.lanes.iter().map(reading).collect();
-        let items = &state.items[part.share(state.items.len())];
+        let items = &state.items[state.items_of(part.index)];
         let floats = items.iter().map(|item| self.cut.item_floats(&item.block));
-        share.out.resize(floats.sum(), 0.0);
+        let all = room_for(floats.sum(), &mut share.out);
         let mut start = 0;
         for item in items {
-            let out = &mut share.out[start..][..self.cut.item_floats(&item.block)];
+            let out = &mut all[start..][..self.cut.item_floats(&item.block)];
             start += out.len();
             // Queries of the item's head, row after row.
             share.beside.clear();
@@ -238,7 +254,8 @@ impl Forward<'_> {
 
     pub(super) fn begin(&self, rows: &[Row]) {
         let state = &mut *self.write();
-        state.take_rows(rows, &self.cut, self.weights.shape.parts.encoder);
+        let whole = self.weights.shape.parts.encoder;
+        state.take_rows(rows, &self.cut, whole, self.shares.len());
         for row in rows {
             if let Some(Some(cache)) = state.caches.get_mut(row.slot.0) {
                 cache.reach(row.position, &self.geometry);
@@ -330,6 +347,15 @@ impl<'w> Forward<'w> {
         self.lanes.iter().for_each(|lane| writing(lane).wipe());
         self.shares.iter().for_each(|share| writing(share).wipe());
     }
+}
+
+/// So many floats, all of which the caller writes: what was there before is not cleared, and what
+/// is behind them is kept.
+fn room_for(count: usize, floats: &mut Vec<f32>) -> &mut [f32] {
+    if floats.len() < count {
+        floats.resize(count, 0.0);
+    }
+    floats.get_mut(..count).unwrap_or_default()
 }
 
 pub(super) fn reading<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {

@@ -161,8 +161,7 @@ impl Forward<'_> {
     ) -> &'s [f32] {
         let start = |item: Option<&Item>| item.map_or(0, |item| item.start);
         for (index, share) in shares.iter().enumerate() {
-            let of = shares.len();
-            let items = Part { index, of }.share(state.items.len());
+            let items = state.items_of(index);
             if items.contains(&number) {
                 let first = start(state.items.get(items.start));
                 return &share.out[start(state.items.get(number)) - first..];

@@ -3,8 +3,9 @@
 use zeroize::Zeroize;
 
 use crate::kernels::{
-    ActivationBlock, BLOCK, FineMatrix, FromSuperblocks, Kernels, PackedMatrix, ShapeMismatch,
-    StoredLayout, SuperLayout, TILE, WideLayout, WideMatrix, pack_superblocks,
+    ActivationBlock, BLOCK, BlockRoom, BlockRows, FineMatrix, FromSuperblocks, Kernels,
+    PackedMatrix, ShapeMismatch, StoredLayout, SuperLayout, TILE, WideLayout, WideMatrix,
+    pack_superblocks,
 };
 
 /// How a matrix is stored in a file.
@@ -38,7 +39,7 @@ pub(crate) struct Activations {
 
 /// The rows of several [`Activations`].
 pub(super) struct Inputs<'a> {
-    blocks: Vec<&'a [ActivationBlock]>,
+    blocks: BlockRows<'a>,
     floats: Vec<&'a [f32]>,
 }
 
@@ -74,9 +75,18 @@ impl Zeroize for Activations {
 }
 
 impl<'a> Inputs<'a> {
-    pub(super) fn of(all: impl Iterator<Item = &'a Activations> + Clone) -> Self {
+    /// As these matrices, all of one width, are multiplied with them.
+    pub(super) fn of(
+        all: impl Iterator<Item = &'a Activations> + Clone,
+        matrices: &[&Matrix],
+        kernels: Kernels,
+        room: &'a mut BlockRoom,
+    ) -> Self {
+        let rounded = matrices.iter().find(|matrix| matrix.is_rounded());
+        let width = rounded.map_or(0, |matrix| matrix.columns() / BLOCK);
+        let blocks = all.clone().map(|one| one.blocks.as_slice()).collect();
         Self {
-            blocks: all.clone().map(|one| one.blocks.as_slice()).collect(),
+            blocks: kernels.rows(width, blocks, room),
             floats: all.map(|one| one.floats.as_slice()).collect(),
         }
     }
@@ -166,17 +176,17 @@ impl Matrix {
         &self,
         kernels: Kernels,
         tiles: std::ops::Range<usize>,
-        inputs: &Inputs<'_>,
+        inputs: &mut Inputs<'_>,
         mut put: impl FnMut(usize, usize, &[f32; TILE]),
     ) {
         match self {
-            Self::Packed(packed, None) => kernels.multiply(packed, tiles, &inputs.blocks, put),
+            Self::Packed(packed, None) => kernels.multiply(packed, tiles, &mut inputs.blocks, put),
             Self::Packed(packed, Some(unit)) => {
-                kernels.multiply(packed, tiles, &inputs.blocks, |row, tile, sums| {
+                kernels.multiply(packed, tiles, &mut inputs.blocks, |row, tile, sums| {
                     put(row, tile, &sums.map(|sum| sum * unit));
                 });
             }
-            Self::Fine(fine) => kernels.multiply_fine(fine, tiles, &inputs.blocks, put),
+            Self::Fine(fine) => kernels.multiply_fine(fine, tiles, &mut inputs.blocks, put),
             Self::Wide(wide) => kernels.multiply_wide(wide, tiles, &inputs.floats, put),
         }
     }

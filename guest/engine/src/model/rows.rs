@@ -7,10 +7,13 @@ use super::cache::KvCache;
 use super::experts::Choice;
 use super::matrix::Activations;
 use super::team::Part;
-use crate::kernels::{ROWS, SPAN, SpanScratch, span_floats};
+use crate::kernels::{BlockRoom, ROWS, SPAN, SpanScratch, span_floats};
 
 /// Queries of an item, as far as rows allow: enough to pay for turning f16 into floats.
 const ITEM_QUERIES: usize = 12;
+
+/// What a row of an item costs beside its positions, in positions.
+const PER_ROW: usize = 16;
 
 /// Names the cache of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub(super) struct State {
     pub(super) rows: Vec<Row>,
     blocks: Vec<Block>,
     pub(super) items: Vec<Item>,
+    /// Where the items of each part end, so that parts have about as much to do.
+    cuts: Vec<usize>,
     /// Hidden states for the head.
     pub(super) head_input: Activations,
     /// Of each lane, its first row among those of the expert at work.
@@ -109,6 +114,7 @@ pub(super) struct Share {
     pub(super) out: Vec<f32>,
     pub(super) beside: Vec<f32>,
     pub(super) span: SpanScratch,
+    pub(super) room: BlockRoom,
 }
 
 /// The rows of a part's lane. Whole groups of what kernels take at once.
@@ -119,9 +125,9 @@ pub(super) fn lane_rows(part: Part, rows: usize) -> std::ops::Range<usize> {
 }
 
 impl State {
-    /// Takes the rows of a step and cuts their attention; of whole texts, perhaps, each of which
-    /// is in this step from its first position to its last.
-    pub(super) fn take_rows(&mut self, rows: &[Row], cut: &Cut, whole: bool) {
+    /// Takes the rows of a step and cuts their attention for so many parts; of whole texts, perhaps,
+    /// each of which is in this step from its first position to its last.
+    pub(super) fn take_rows(&mut self, rows: &[Row], cut: &Cut, whole: bool, parts: usize) {
         self.rows.clear();
         self.rows.extend_from_slice(rows);
         self.blocks.clear();
@@ -160,6 +166,31 @@ impl State {
             }
             at = at.saturating_add(block.rows);
         }
+        self.cut_items(parts);
+    }
+
+    /// Cuts the items where the work before is that of so many parts.
+    fn cut_items(&mut self, parts: usize) {
+        self.cuts.clear();
+        let all = self
+            .items
+            .iter()
+            .fold(0, |sum: usize, item| sum.saturating_add(item.work()));
+        let mut before = 0_usize;
+        for (number, item) in self.items.iter().enumerate() {
+            let due = all.saturating_mul(self.cuts.len().saturating_add(1));
+            if before.saturating_mul(parts) >= due && self.cuts.len().saturating_add(1) < parts {
+                self.cuts.push(number);
+            }
+            before = before.saturating_add(item.work());
+        }
+        self.cuts.resize(parts, self.items.len());
+    }
+
+    /// The items of a part.
+    pub(super) fn items_of(&self, part: usize) -> std::ops::Range<usize> {
+        let end = |part: Option<usize>| part.and_then(|part| self.cuts.get(part)).copied();
+        end(part.checked_sub(1)).unwrap_or(0)..end(Some(part)).unwrap_or(self.items.len())
     }
 
     /// The block of a row.
@@ -172,6 +203,7 @@ impl State {
         self.rows.zeroize();
         self.blocks.clear();
         self.items.clear();
+        self.cuts.clear();
         self.head_input.zeroize();
     }
 }
@@ -181,6 +213,16 @@ impl Cut {
     pub(super) const fn item_floats(&self, block: &Block) -> usize {
         let queries = block.rows.saturating_mul(self.group);
         queries.saturating_mul(span_floats(self.head))
+    }
+}
+
+impl Item {
+    /// What it costs beside others: its rows by the positions that the last of them sees.
+    const fn work(&self) -> usize {
+        let seen = self.block.seen(self.block.rows.saturating_sub(1));
+        let seen = seen.saturating_sub(self.span.saturating_mul(SPAN));
+        let seen = if seen < SPAN { seen } else { SPAN };
+        self.block.rows.saturating_mul(seen.saturating_add(PER_ROW))
     }
 }
 
@@ -225,5 +267,48 @@ impl Share {
         self.out.zeroize();
         self.beside.zeroize();
         self.span.zeroize();
+        self.room.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_belongs_to_one_part_and_parts_have_about_as_much_to_do() {
+        let cut = Cut {
+            kv_heads: 3,
+            group: 3,
+            head: 64,
+        };
+        for (first, count) in [
+            (0_usize, 1_usize),
+            (0, 128),
+            (700, 128),
+            (4096, 32),
+            (255, 5),
+        ] {
+            let row = |at: usize| Row {
+                slot: Slot(0),
+                token: 1,
+                position: first + at,
+            };
+            let rows: Vec<Row> = (0..count).map(row).collect();
+            for parts in 1..6 {
+                let mut state = State::default();
+                state.take_rows(&rows, &cut, false, parts);
+                let own: Vec<_> = (0..parts).map(|part| state.items_of(part)).collect();
+                assert_eq!((own[0].start, own[parts - 1].end), (0, state.items.len()));
+                assert!(own.windows(2).all(|two| two[0].end == two[1].start));
+                let work = |items: &std::ops::Range<usize>| {
+                    let items = &state.items[items.clone()];
+                    items.iter().map(Item::work).sum::<usize>()
+                };
+                let most = state.items.iter().map(Item::work).max().unwrap();
+                let due = work(&(0..state.items.len())) / parts;
+                assert!(own.iter().all(|items| work(items) <= due + 2 * most));
+            }
+        }
     }
 }

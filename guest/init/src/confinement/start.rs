@@ -44,7 +44,11 @@ pub(super) const CALLS: &[Call] = &[
         "the one exec; see the module above",
     ),
     // The C library's start.
-    allow(libc::SYS_arch_prctl, "arch_prctl", "thread-local storage"),
+    allow(
+        libc::SYS_arch_prctl,
+        "arch_prctl",
+        "thread-local storage; leave to use AMX",
+    ),
     allow(
         libc::SYS_set_tid_address,
         "set_tid_address",

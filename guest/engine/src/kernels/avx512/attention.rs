@@ -10,7 +10,9 @@
 
 use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
 
-use super::super::attention::{Ahead, AllQueries, BESIDE, HeadRun, RUN, RunInHand, RunLoops, SPAN};
+use super::super::attention::{
+    Ahead, AllQueries, BESIDE, HeadRun, RUN, RunInHand, RunLoops, SPAN, weights,
+};
 use super::{Avx512, load_floats, lowered, store};
 
 impl RunLoops for Avx512 {
@@ -42,6 +44,11 @@ impl RunLoops for Avx512 {
     ) {
         // SAFETY: as above.
         unsafe { mix_for_all(all, values, weights, sums) };
+    }
+
+    #[inline(always)]
+    fn weights(self, scores: &mut [f32], within: (usize, usize), raise: f32) -> (f32, f32) {
+        weights::<16>(scores, within, raise)
     }
 }
 

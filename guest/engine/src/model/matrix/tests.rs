@@ -53,10 +53,16 @@ fn products(kernels: Kernels, matrix: &Matrix, rows: &[Vec<f32>]) -> Vec<Vec<f32
     let mut input = Activations::default();
     rows.iter().for_each(|row| input.push(kernels, row));
     let mut out = vec![vec![0.0; matrix.tiles() * TILE]; rows.len()];
-    let inputs = Inputs::of(std::iter::once(&input));
-    matrix.multiply(kernels, 0..matrix.tiles(), &inputs, |row, tile, sums| {
-        out[row][tile * TILE..][..TILE].copy_from_slice(sums);
-    });
+    let mut room = BlockRoom::default();
+    let mut inputs = Inputs::of(std::iter::once(&input), &[matrix], kernels, &mut room);
+    matrix.multiply(
+        kernels,
+        0..matrix.tiles(),
+        &mut inputs,
+        |row, tile, sums| {
+            out[row][tile * TILE..][..TILE].copy_from_slice(sums);
+        },
+    );
     out
 }
 
@@ -124,7 +130,7 @@ fn plain_rust_has_the_bits_of_all_vectors() {
     for (format, layout) in FORMATS {
         let (bytes, _) = stored(format, 21);
         let matrix = Matrix::pack(layout, &bytes, 21, COLUMNS).unwrap();
-        for count in [1, 2, 3, 4, 7, 9] {
+        for count in [1, 2, 3, 4, 7, 9, 12, 13, 17, 33] {
             let rows = inputs(count);
             let bits =
                 |all: Vec<Vec<f32>>| all.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
