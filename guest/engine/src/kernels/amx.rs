@@ -27,7 +27,7 @@ use std::ops::Range;
 use zeroize::Zeroize;
 
 use super::activation::{ActivationBlock, GROUPS, RAISE};
-use super::avx512::{Avx512, load, load_floats, lowered, store};
+use super::avx512::{Avx512, ask_ahead, load, load_floats, lowered, store};
 use super::fine::FineBlock;
 use super::packed::{AffineBlock, ByteBlock, Chunk, NibbleBlock, TILE};
 
@@ -317,6 +317,7 @@ unsafe fn nibble_tile<const N: usize>(
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
     for (block, room) in tile.iter().zip(&mut *room) {
+        ask_ahead(block);
         widen(&block.chunks, _mm512_set1_epi8(8), room);
     }
     let room = &*room;
@@ -338,6 +339,7 @@ unsafe fn affine_tile<const N: usize>(
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
     for (block, room) in tile.iter().zip(&mut *room) {
+        ask_ahead(block);
         widen(&block.chunks, _mm512_setzero_si512(), room);
     }
     let room = &*room;
@@ -367,7 +369,12 @@ unsafe fn byte_tile<const N: usize>(
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
     for (group, rows) in rows.chunks_exact(tile.len()).enumerate() {
-        let block = |at: usize| (&tile[at].chunks, lowered(&tile[at].scales));
+        let block = |at: usize| {
+            if group == 0 {
+                ask_ahead(&tile[at]);
+            }
+            (&tile[at].chunks, lowered(&tile[at].scales))
+        };
         let part = |scales, dots, _| _mm512_mul_ps(dots, scales);
         // SAFETY: what is asked of the caller.
         let sums: [_; N] = unsafe { sums(rows, block, part) };
@@ -387,6 +394,9 @@ unsafe fn fine_tile<const N: usize>(
         let mut found = [NO_DOTS; 2];
         let mut sums = [_mm512_setzero_ps(); N];
         for (block, rows) in tile.iter().zip(rows) {
+            if group == 0 {
+                ask_ahead(block);
+            }
             // SAFETY: what is asked of the caller.
             unsafe { halves(&rows.quants, &block.chunks, &mut found) };
             let scales = [load_floats(&block.scales[0]), load_floats(&block.scales[1])];

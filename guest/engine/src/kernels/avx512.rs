@@ -42,6 +42,9 @@ use super::{ROWS, float};
 const LINE: usize = 64;
 const AHEAD: usize = 4096;
 
+/// Up to so many rows at a time, blocks ahead are asked for: all that are taken at once.
+const FEW: usize = 8;
+
 /// Shows that this processor has AVX-512 with VNNI; made by [`Avx512::detect`] only.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx512(());
@@ -167,7 +170,7 @@ fn nibble_tile<const N: usize>(
     let inputs = inputs.map(|input| &input[..tile.len()]);
     let mut sums = [_mm512_setzero_ps(); N];
     for (at, block) in tile.iter().enumerate() {
-        if N == 1 {
+        if N <= FEW {
             ask_ahead(block);
         }
         let mut dots = [_mm512_set1_epi32(0); N];
@@ -194,7 +197,7 @@ fn affine_tile<const N: usize>(
     let inputs = inputs.map(|input| &input[..tile.len()]);
     let mut sums = [_mm512_setzero_ps(); N];
     for (at, block) in tile.iter().enumerate() {
-        if N == 1 {
+        if N <= FEW {
             ask_ahead(block);
         }
         let mut dots = [_mm512_set1_epi32(0); N];
@@ -221,7 +224,7 @@ fn byte_tile<const N: usize>(
     let sign = _mm512_set1_epi8(i8::MIN);
     let mut sums = [_mm512_setzero_ps(); N];
     for (at, block) in tile.iter().enumerate() {
-        if N == 1 {
+        if N <= FEW {
             ask_ahead(block);
         }
         // The instruction wants weights without sign. With its sign bit turned a byte is 128 more,
@@ -269,10 +272,10 @@ fn add_nibbles<const N: usize>(
     }
 }
 
-/// As in `avx2`: with one row of activations weights come from memory.
+/// As in `avx2`: with few rows of activations weights come from memory.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn ask_ahead<B>(block: &B) {
+pub(super) fn ask_ahead<B>(block: &B) {
     let start: *const i8 = std::ptr::from_ref(block).cast();
     for line in 0..size_of::<B>().div_ceil(LINE) {
         // Any address will do: nothing is read, and one that is not mapped is passed over.
