@@ -75,7 +75,14 @@ fn read_request(stream: &mut impl Read) -> Result<Option<Vec<u8>>, EndError> {
     let failed = |error: std::io::Error| EndError::Socket(error.kind());
     let mut header = [0; HEADER_BYTES];
     let (first, rest) = header.split_at_mut(1);
-    if stream.read(first).map_err(failed)? == 0 {
+    let count = loop {
+        match stream.read(first) {
+            // As `read_exact` does: whoever stops and continues the program ends nothing.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read.map_err(failed)?,
+        }
+    };
+    if count == 0 {
         return Ok(None);
     }
     stream.read_exact(rest).map_err(failed)?;
@@ -106,6 +113,31 @@ mod tests {
     #[test]
     fn ends_well_when_init_closes_its_end_between_two_frames() {
         assert_eq!(ends(b""), (Vec::new(), Ok(())));
+    }
+
+    /// Whose every other read is interrupted, as by a signal.
+    struct Interrupted(UnixStream, bool);
+
+    impl Read for Interrupted {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            match self.1 {
+                true => Err(ErrorKind::Interrupted.into()),
+                false => self.0.read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_between_two_frames_ends_nothing() {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let frame = framing::frame(&GpuRequest::Watch.encode());
+        near.write_all(&frame).unwrap();
+        drop(near);
+        let mut stream = Interrupted(far, false);
+        let request = read_request(&mut stream);
+        assert_eq!(request, Ok(Some(GpuRequest::Watch.encode())));
+        assert_eq!(read_request(&mut stream), Ok(None));
     }
 
     #[test]

@@ -48,6 +48,15 @@ fn scripted() -> Scripted {
     }
 }
 
+/// The same with GPUs whose names are refused: whoever asks one before it may is told so.
+fn unaskable() -> Scripted {
+    let mut source = scripted();
+    source.word.uuid.clear();
+    let asked = answer_of(source.clone(), &collect(2, 0));
+    assert_eq!(asked, GpuAnswer::Refused(GpuRefusal::Uuid));
+    source
+}
+
 impl EvidenceSource for Scripted {
     fn mode(&mut self) -> Result<Mode, GpuRefusal> {
         Ok(self.mode)
@@ -119,7 +128,7 @@ fn every_gpu_is_asked_with_its_own_nonce_and_answers_in_order() {
 #[test]
 fn no_report_is_asked_for_in_a_mode_that_protects_nothing() {
     let with = |change: fn(&mut Mode)| {
-        let mut source = scripted();
+        let mut source = unaskable();
         change(&mut source.mode);
         answer_of(source, &collect(2, 0))
     };
@@ -146,10 +155,10 @@ fn no_report_is_asked_for_in_a_mode_that_protects_nothing() {
 #[test]
 fn the_number_of_gpus_is_that_of_init_and_switches_are_refused_by_name() {
     for gpus in [1, 3] {
-        let refused = answer_of(scripted(), &collect(gpus, 0));
+        let refused = answer_of(unaskable(), &collect(gpus, 0));
         assert_eq!(refused, GpuAnswer::Refused(GpuRefusal::Count));
     }
-    let refused = answer_of(scripted(), &collect(2, 1));
+    let refused = answer_of(unaskable(), &collect(2, 1));
     assert_eq!(refused, GpuAnswer::Refused(GpuRefusal::SwitchesUnsupported));
 }
 
@@ -189,6 +198,32 @@ fn nothing_is_accepted_or_watched_before_evidence_was_collected() {
 }
 
 #[test]
+fn nothing_is_accepted_or_watched_after_evidence_that_was_refused() {
+    for refused in [collect(3, 0), collect(2, 1)] {
+        for request in [GpuRequest::Accept, GpuRequest::Watch] {
+            let mut session = Session::new(|| Ok(scripted()));
+            let first = session.answer(&collect(2, 0));
+            assert!(matches!(first, GpuAnswer::Collected { .. }));
+            let second = session.answer(&refused);
+            assert!(matches!(second, GpuAnswer::Refused(_)));
+            let after = session.answer(&request);
+            assert_eq!(after, GpuAnswer::Refused(GpuRefusal::OutOfStep));
+        }
+    }
+}
+
+#[test]
+fn a_mode_that_changes_after_evidence_is_told_to_whoever_watches() {
+    let mut session = Session::new(|| Ok(scripted()));
+    session.answer(&collect(2, 0));
+    if let Some(source) = session.source.as_mut() {
+        source.mode.developer_tools = true;
+    }
+    let refused = session.answer(&GpuRequest::Watch);
+    assert_eq!(refused, GpuAnswer::Refused(GpuRefusal::DeveloperTools));
+}
+
+#[test]
 fn accepting_is_read_back_and_watching_tells_readiness_and_faults() {
     let mut session = Session::new(|| Ok(scripted()));
     session.answer(&collect(2, 0));
@@ -219,7 +254,8 @@ fn a_lost_gpu_ends_the_session_and_the_next_evidence_opens_the_source_again() {
     let refused = session.answer(&GpuRequest::Watch);
     assert_eq!(refused, GpuAnswer::Refused(GpuRefusal::OutOfStep));
     session.answer(&collect(2, 0));
-    session.answer(&GpuRequest::Watch);
+    let watched = session.answer(&GpuRequest::Watch);
+    assert!(matches!(watched, GpuAnswer::Watched { .. }));
     drop(session);
     assert_eq!(opened, 2);
 }
