@@ -78,6 +78,27 @@ fn verify(file: &Path, more: &[&str]) -> Output {
         .unwrap()
 }
 
+#[test]
+fn a_proof_is_written_into_a_new_file_only() {
+    let place = tempfile::tempdir().unwrap();
+    let [receipt, file] = ["receipt.json", "proof.json"].map(|name| place.path().join(name));
+    let prove = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_cocoon"))
+            .args(["--json", "--state"])
+            .arg(place.path().join("state"))
+            .arg("prove")
+            .args([&receipt, Path::new("--out"), &file])
+            .output()
+            .unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), said["code"].clone())
+    };
+    assert_eq!(prove(), (Some(2), "input".into()), "there is no receipt");
+    std::fs::write(&file, "kept").unwrap();
+    assert_eq!(prove(), (Some(2), "output-exists".into()));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+}
+
 #[tokio::test]
 async fn a_stranger_verifies_the_file_offline_and_changes_are_refused() {
     let (kept, digests) = receipts(3).await;

@@ -53,6 +53,23 @@ fn a_wallet_of_another_program_is_taken_up_by_its_words_and_never_replaced() {
 }
 
 #[test]
+fn a_close_is_agreed_to_into_a_new_file_only() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, file) = (place.path().join("state"), place.path().join("close.json"));
+    assert!(wallet(&state, &["new"]).status.success());
+    let payee = format!("0:{}", "1".repeat(64));
+    let out = file.display().to_string();
+    let agree = || wallet(&state, &["close", "--payee", &payee, "--agree", &out]);
+    let other = said(&agree())["code"].clone();
+    assert_ne!(other, "output-exists", "there is nothing yet");
+    std::fs::write(&file, "kept").unwrap();
+    let refused = agree();
+    assert_eq!(said(&refused)["code"], "output-exists");
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+}
+
+#[test]
 fn words_that_are_no_wallet_s_make_none_and_are_not_repeated() {
     let place = tempfile::tempdir().unwrap();
     let words = place.path().join("words");

@@ -2,6 +2,7 @@
 //! reasons, printed once.
 
 use core::fmt::Write as _;
+use std::path::PathBuf;
 
 use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
@@ -49,6 +50,8 @@ pub(super) enum Failure {
     Port(#[source] std::io::Error),
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
+    #[error("`{}` is there already; nothing is overwritten", .0.display())]
+    Exists(PathBuf),
     #[error("the program cannot start its runtime")]
     Runtime(#[source] std::io::Error),
     #[error("the receipt proves nothing")]
@@ -136,6 +139,7 @@ impl Failure {
             Self::Ask(error) => error.code(),
             Self::Port(_) => "port",
             Self::Output(_) => "output",
+            Self::Exists(_) => "output-exists",
             Self::Runtime(_) => "runtime",
             Self::Receipt(error) => error.code(),
             Self::Anchor(error) => error.code(),
@@ -168,6 +172,7 @@ impl Failure {
             | Self::Bundle(_)
             | Self::CocoonRoot(_)
             | Self::NoContract
+            | Self::Exists(_)
             | Self::Certificates => BAD_INPUT,
             Self::Pins(PinsError::Registry(_))
             | Self::Port(_)

@@ -1,7 +1,8 @@
 //! What a command prints: lines for people on standard error, content on standard output; or, with
 //! `--json`, one object a line on standard output and nothing else.
 
-use std::io::{self, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -102,6 +103,7 @@ impl Output {
             | Failure::Ask(_)
             | Failure::Port(_)
             | Failure::Output(_)
+            | Failure::Exists(_)
             | Failure::Runtime(_)
             | Failure::Receipt(_)
             | Failure::Anchor(_)
@@ -154,9 +156,27 @@ pub(super) fn write_text(text: &str) -> Result<(), Failure> {
     write!(io::stdout().lock(), "{text}").map_err(Failure::Output)
 }
 
-/// A document in a file.
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes).map_err(Failure::Output)
+/// Refuses a name that something has already, before anything is made to be written there.
+pub(super) fn check_new(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Failure::Exists(path.to_owned())),
+        Err(_) => Ok(()),
+    }
+}
+
+/// A document in a new file; whatever has the name already stays as it is.
+pub(super) fn write_new_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::Exists(path.to_owned()),
+        _ => Failure::Output(error),
+    })?;
+    let written = file.write_all(bytes);
+    if written.is_err() {
+        // Half a document would be in the way of the whole one.
+        let _removed = std::fs::remove_file(path);
+    }
+    written.map_err(Failure::Output)
 }
 
 /// Members of an object, in their order.
@@ -165,4 +185,33 @@ pub(super) fn members<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, 
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "tests state claims; a panic is the failure"
+    )]
+    use super::*;
+
+    #[test]
+    fn a_document_replaces_nothing_that_has_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("document");
+        let exists = |written| matches!(written, Err(Failure::Exists(named)) if named == path);
+        assert!(check_new(&path).is_ok());
+        write_new_file(&path, b"first").unwrap();
+        assert!(exists(check_new(&path)));
+        assert!(exists(write_new_file(&path, b"second")));
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        // Not even by a link that leads nowhere yet.
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(place.path().join("elsewhere"), &path).unwrap();
+        assert!(exists(check_new(&path)));
+        assert!(exists(write_new_file(&path, b"third")));
+        let nowhere = place.path().join("none").join("document");
+        let written = write_new_file(&nowhere, b"fourth");
+        assert!(matches!(written, Err(Failure::Output(_))));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::arguments::ProveArguments;
 use super::failure::Failure;
-use super::output::{Output, members, write_file, write_line};
+use super::output::{Output, check_new, members, write_line, write_new_file};
 use super::settings::Settings;
 use crate::wallet::{
     AnchorError, AnchorProof, KeptReceipt, Ledger, MAX_KEPT_BYTES, WalletError, read_bounded,
@@ -13,6 +13,9 @@ pub(super) async fn prove(
     arguments: &ProveArguments,
     output: Output,
 ) -> Result<(), Failure> {
+    if let Some(out) = &arguments.out {
+        check_new(out)?;
+    }
     let bytes = read_bounded(&arguments.receipt, MAX_KEPT_BYTES).map_err(Failure::Input)?;
     let kept = KeptReceipt::parse(&bytes)?;
     let receipt = &kept.receipt.receipt;
@@ -31,7 +34,7 @@ pub(super) async fn prove(
     let Some(out) = &arguments.out else {
         return write_line(text.trim_end());
     };
-    write_file(out, text.as_bytes())?;
+    write_new_file(out, text.as_bytes())?;
     let line = format!(
         "receipt {} of {} in {}",
         proof.index,

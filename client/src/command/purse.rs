@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::amount::in_coins;
 use super::arguments::WalletCommand;
 use super::failure::Failure;
-use super::output::{Output, members, write_file};
+use super::output::{Output, check_new, members, write_new_file};
 use super::settings::Settings;
 use crate::wallet::{ChannelFile, Ledger, Opening, Purse, WalletError, read_bounded};
 
@@ -79,10 +79,12 @@ async fn agree_to_close(
     out: &Path,
     output: Output,
 ) -> Result<(), Failure> {
+    // Once agreed, nothing can be asked on the channel: not for a file that cannot be written.
+    check_new(out)?;
     let (purse, chain) = (settings.purse()?, settings.chain()?);
     let close = purse.agree_to_close(&chain, payee, within).await?;
     let document = close.to_json().map_err(|_| Failure::Verdict)?;
-    write_file(out, document.as_bytes())?;
+    write_new_file(out, document.as_bytes())?;
     let promise = close.promise();
     let line = format!(
         "a close at {} nano is in {}: the provider sends it before {} (unix seconds)",
