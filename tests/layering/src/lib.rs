@@ -63,6 +63,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine-cuda", &[]),
+    ("cuda-lab", &["engine-cuda"]),
     ("layering", &[]),
     ("e2e", &[]),
     (

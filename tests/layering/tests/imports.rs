@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use layering::{DEV_EDGES, EDGES, root};
@@ -67,6 +68,33 @@ fn no_crate_imports_one_that_the_design_keeps_from_it() {
             let good = allowed(EDGES, from, to) || dev && allowed(DEV_EDGES, from, to);
             if !good {
                 refused.push(format!("{from} -> {to} ({:?})", dependency["kind"]));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "forbidden edges: {refused:#?}");
+}
+
+#[test]
+fn nothing_outside_of_tests_is_built_with_a_crate_of_tests() {
+    // Simulated TEEs, GPUs and chains, and research anchors: none of them is a way into a program
+    // that is shipped, by whatever table of edges.
+    let packages = packages();
+    let in_tests = |package: &Value| {
+        let path = Path::new(package["manifest_path"].as_str().unwrap());
+        path.starts_with(root().canonicalize().unwrap().join("tests"))
+    };
+    let names = |inside: bool| -> Vec<&str> {
+        let found = packages.iter().filter(|p| in_tests(p) == inside);
+        found.map(|p| p["name"].as_str().unwrap()).collect()
+    };
+    let (of_tests, others) = (names(true), names(false));
+    assert!(of_tests.contains(&"cuda-lab") && others.contains(&"engine-cuda"));
+    let mut refused = Vec::new();
+    for package in packages.iter().filter(|p| !in_tests(p)) {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let (to, kind) = (&dependency["name"], dependency["kind"].as_str());
+            if kind != Some("dev") && of_tests.contains(&to.as_str().unwrap()) {
+                refused.push(format!("{} -> {to}", package["name"]));
             }
         }
     }

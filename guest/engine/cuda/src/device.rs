@@ -2,7 +2,8 @@
 //!
 //! Two kinds of calls: those of the start (`reserve`, `write`, `run`, `record`), which may be slow,
 //! and those of a step (`send`, `replay`, `fetch`, `wait`), which allocate nothing. One thread
-//! makes all of them. Not here: the driver (`driver`), the device that only counts (`mock`).
+//! makes all of them. Not here: the driver (`driver`), and a device that only counts, which is in
+//! no program of an image (`tests/cuda-lab`).
 
 use crate::layout::Region;
 use crate::plan::Launch;
@@ -61,9 +62,9 @@ impl Counters {
     }
 }
 
-/// A recorded step.
+/// A recorded step, by the number that its device knows it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Graph(pub(crate) usize);
+pub struct Graph(pub usize);
 
 /// A device with three arenas.
 pub trait Device {

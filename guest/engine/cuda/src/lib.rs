@@ -3,17 +3,13 @@
 //! nothing.
 //!
 //! The driver library is loaded when it is first asked for; without one, everything but [`driver`]
-//! works. What is deliberately not here: the model file, tokens as text, which answer runs when,
-//! and, for now, any use by the `engine` program.
+//! works. What is deliberately not here: the model file, tokens as text, which answer runs when; and
+//! any device or model that only pretends (`tests/cuda-lab`).
 
 pub mod decoder;
 pub mod device;
 pub mod driver;
 pub mod layout;
-pub mod mock;
 pub mod plan;
-pub mod reference;
-pub mod seeded;
 pub mod shape;
 pub mod step;
-pub mod toll;

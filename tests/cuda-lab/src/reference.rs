@@ -9,10 +9,10 @@
     reason = "tensor loops over slices whose lengths come from one shape"
 )]
 
-use crate::layout::Layout;
 use crate::seeded::{mixed, tensors, values};
-use crate::shape::Shape;
-use crate::step::Choice;
+use engine_cuda::layout::Layout;
+use engine_cuda::shape::Shape;
+use engine_cuda::step::Choice;
 
 /// `out[row] = sum of matrix[row][k] * x[k]`.
 #[must_use]

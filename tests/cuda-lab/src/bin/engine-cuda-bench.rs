@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use cuda_lab::mock::Mock;
+use cuda_lab::seeded::{self, filling, tensors};
+use cuda_lab::toll::{Toll, Tolled};
 use engine_cuda::decoder::Decoder;
 use engine_cuda::device::{Counters, Device, DeviceError};
 use engine_cuda::driver::Gpu;
 use engine_cuda::layout::{Arena, Layout, Region};
-use engine_cuda::mock::Mock;
 use engine_cuda::plan::{self, Argument, Launch};
-use engine_cuda::seeded::{self, filling, tensors};
 use engine_cuda::shape::{Limits, PAGE, Precision, Shape, Unsupported, bucket_of};
 use engine_cuda::step::{Choice, Row, Source};
-use engine_cuda::toll::{Toll, Tolled};
 
 const USAGE: &str = "usage: engine-cuda-bench (--kernels DIR | --mock MICROSECONDS) [--fp8]
   [--batch N]... [--context N] [--steps N] [--layers N] [--toll] [--parts] [--json]

@@ -13,9 +13,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::device::{Counters, Device, DeviceError, Graph};
-use crate::layout::Region;
-use crate::plan::Launch;
+use engine_cuda::device::{Counters, Device, DeviceError, Graph};
+use engine_cuda::layout::Region;
+use engine_cuda::plan::Launch;
 
 /// What a crossing costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Seeded weights, and products of every kernel with every end.
 
+use cuda_lab::reference;
 use engine_cuda::device::Device;
 use engine_cuda::layout::Matrix;
 use engine_cuda::plan::{Epilogue, product};
-use engine_cuda::reference;
 use engine_cuda::shape::{BUCKETS, Precision};
 
 use crate::lab::{Lab, bf16s, error, packed, random, to_bf16, unpacked};

@@ -9,14 +9,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cuda_lab::mock::Mock;
+use cuda_lab::toll::{Toll, Tolled};
 use engine_cuda::decoder::Decoder;
 use engine_cuda::device::{Counters, Device, DeviceError};
 use engine_cuda::layout::{ARENAS, Arena, Layout, Region};
-use engine_cuda::mock::Mock;
 use engine_cuda::plan::{self, Argument};
 use engine_cuda::shape::{BUCKETS, Limits, MAX_ROWS, Precision, Shape, bucket_of};
 use engine_cuda::step::{Choice, Chosen, INPUT_BYTES, OUTPUT_BYTES, Row, Source};
-use engine_cuda::toll::{Toll, Tolled};
 
 const LIMITS: Limits = Limits {
     slots: 256,

@@ -1,10 +1,10 @@
 //! Norm, embedding, turning, attention and choice, each alone.
 
+use cuda_lab::reference;
+use cuda_lab::seeded::bf16;
 use engine_cuda::device::Device;
 use engine_cuda::layout::{Layout, Region};
 use engine_cuda::plan;
-use engine_cuda::reference;
-use engine_cuda::seeded::bf16;
 use engine_cuda::shape::{Limits, PAGE, Precision, Shape};
 use engine_cuda::step::{Choice, Row, Source, decode, encode};
 

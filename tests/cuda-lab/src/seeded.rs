@@ -8,9 +8,9 @@
     reason = "float arithmetic, and places inside checked matrices"
 )]
 
-use crate::layout::{Layout, Matrix, Region};
-use crate::plan::{Argument, Launch};
-use crate::shape::Precision;
+use engine_cuda::layout::{Layout, Matrix, Region};
+use engine_cuda::plan::{Argument, Launch};
+use engine_cuda::shape::Precision;
 
 /// splitmix64's mixing: `mixed` in `kernels/packed.cuh`.
 #[must_use]

@@ -7,9 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::device::{Counters, Device, DeviceError, Graph};
-use crate::layout::{Arena, Region};
-use crate::plan::{Argument, Launch};
+use engine_cuda::device::{Counters, Device, DeviceError, Graph};
+use engine_cuda::layout::{Arena, Region};
+use engine_cuda::plan::{Argument, Launch};
 
 /// The device.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! A GPU with empty arenas to put things in, and the packing of weights and activations undone.
 
+use cuda_lab::seeded::{Filling, Tensor, bf16, filling, mixed, seeded, values};
 use engine_cuda::device::Device;
 use engine_cuda::driver::Gpu;
 use engine_cuda::layout::{Arena, Matrix, Region};
-use engine_cuda::seeded::{Filling, Tensor, bf16, filling, mixed, seeded, values};
 use engine_cuda::shape::Precision;
 
 #[allow(

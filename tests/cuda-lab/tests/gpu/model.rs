@@ -1,13 +1,13 @@
 //! Whole steps of small seeded models: tokens and logits of the reference, alone and in a batch;
 //! and what must hold of a step besides its arithmetic.
 
+use cuda_lab::reference::{Cache, Model};
+use cuda_lab::seeded::{self, filling, mixed, tensors};
 use engine_cuda::decoder::Decoder;
 use engine_cuda::device::{Counters, Device};
 use engine_cuda::driver::Gpu;
 use engine_cuda::layout::{Layout, Region};
 use engine_cuda::plan::Launch;
-use engine_cuda::reference::{Cache, Model};
-use engine_cuda::seeded::{self, filling, mixed, tensors};
 use engine_cuda::shape::{Limits, PAGE, Precision, Shape};
 use engine_cuda::step::{Choice, Chosen, INPUT_BYTES, OUTPUT_BYTES, Row, Source};
 
