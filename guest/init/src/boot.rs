@@ -86,7 +86,7 @@ pub const GPU: &[Phase] = &[
     step(BootPhase::Gpus, gpus),
     step(BootPhase::Models, models),
     step(BootPhase::Serve, serve),
-    step(BootPhase::Engine, engine),
+    step(BootPhase::Engine, engine_with_gpus),
     step(BootPhase::Ready, ready),
 ];
 
@@ -346,6 +346,14 @@ fn serve(machine: &mut Machine) -> Result<(), BootError> {
 }
 
 fn engine(machine: &mut Machine) -> Result<(), BootError> {
+    start_engine(machine, Role::Engine)
+}
+
+fn engine_with_gpus(machine: &mut Machine) -> Result<(), BootError> {
+    start_engine(machine, Role::EngineGpu)
+}
+
+fn start_engine(machine: &mut Machine, role: Role) -> Result<(), BootError> {
     let ipc = machine.engine_ipc.take();
     let ipc = ipc.ok_or(BootError::OutOfOrder { missing: "serve" })?;
     let ModelFiles { names, files } = ModelFiles::open(Path::new(MODEL_MOUNT_POINT))?;
@@ -355,7 +363,7 @@ fn engine(machine: &mut Machine) -> Result<(), BootError> {
     let mut arguments = vec![c"engine".into()];
     arguments.extend(names);
     let program = Path::new(ENGINE);
-    let child = confinement::start(Role::Engine, program, &arguments, &descriptors)?;
+    let child = confinement::start(role, program, &arguments, &descriptors)?;
     machine.watch()?.add_engine(child);
     Ok(())
 }

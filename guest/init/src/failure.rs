@@ -149,7 +149,8 @@ impl BootError {
                 role: Role::Serve, ..
             } => BootFailure::ServeEnded,
             Self::ProgramEnded {
-                role: Role::Engine, ..
+                role: Role::Engine | Role::EngineGpu,
+                ..
             } => BootFailure::EngineEnded,
             Self::ProgramEnded {
                 role: Role::GpuEvidence,

@@ -52,32 +52,57 @@ fn refused(path: &'static str, cause: CallFailed) -> BootError {
     }
 }
 
-/// Makes the nodes of the driver and of every GPU, for engine alone, and those without unified
-/// memory once more for gpu-evidence alone.
+/// A node that a program finds in its `/dev`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    name: String,
+    major: u32,
+    minor: u32,
+}
+
+/// The nodes of a program; no other has a node of the driver at all.
+fn nodes_of(role: Role, gpus: u32, uvm: u32) -> Vec<Node> {
+    let node = |name: &str, major, minor| Node {
+        name: name.to_owned(),
+        major,
+        minor,
+    };
+    // The driver answers on it which GPUs there are, and gives memory and channels of them.
+    let control = node("nvidiactl", NVIDIA, CONTROL);
+    // Addresses that processor and GPU share: every context of CUDA has its memory from there.
+    let unified = node(UVM, uvm, 0);
+    // A GPU's own registers and memory are mapped from its node.
+    let of_gpus = (0..gpus).map(|minor| node(&format!("nvidia{minor}"), NVIDIA, minor));
+    match role {
+        Role::Serve | Role::Engine => Vec::new(),
+        // Reports are asked for, nothing is computed.
+        Role::GpuEvidence => [control].into_iter().chain(of_gpus).collect(),
+        // Not `nvidia-uvm-tools`, which looks into unified memory; not `nvidia-modeset`, which is
+        // for displays; not `nvidia-caps`, which cuts a GPU into parts.
+        Role::EngineGpu => [control, unified].into_iter().chain(of_gpus).collect(),
+    }
+}
+
+/// Makes the nodes of the driver and of every GPU, for each program its own, which nobody else may
+/// open.
 ///
 /// # Errors
 /// `GpuAbsent` when there is none; `Modules` when the kernel's list is not of its form.
 pub fn make_nodes() -> Result<(), BootError> {
-    let engine = |name: &str, major, minor| {
-        let path = Path::new("/dev").join(name);
-        sys::module::node(&path, major, minor, Role::Engine.id()).map_err(BootError::from)
-    };
-    let gpu_evidence = |name: &str, minor| {
-        let path = Path::new(view::NODES).join(name);
-        sys::module::node(&path, NVIDIA, minor, Role::GpuEvidence.id()).map_err(BootError::from)
-    };
-    ensure_directory(Path::new(view::NODES)).map_err(BootError::file("make a directory"))?;
     let uvm = major_number(&devices()?, UVM).ok_or(BootError::Modules {
         action: "find the major number of unified memory",
     })?;
-    engine("nvidiactl", NVIDIA, CONTROL)?;
-    gpu_evidence("nvidiactl", CONTROL)?;
-    engine("nvidia-uvm", uvm, 0)?;
-    (0..count_gpus()?).try_for_each(|minor| {
-        let name = format!("nvidia{minor}");
-        engine(&name, NVIDIA, minor)?;
-        gpu_evidence(&name, minor)
-    })
+    let gpus = count_gpus()?;
+    for role in Role::ALL {
+        let Some(directory) = view::nodes(role).map(Path::new) else {
+            continue;
+        };
+        ensure_directory(directory).map_err(BootError::file("make a directory"))?;
+        for Node { name, major, minor } in nodes_of(role, gpus, uvm) {
+            sys::module::node(&directory.join(name), major, minor, role.id())?;
+        }
+    }
+    Ok(())
 }
 
 fn devices() -> Result<String, BootError> {
@@ -146,6 +171,30 @@ mod tests {
         ] {
             assert_eq!(major_number(list, "nvidia-uvm"), None, "{list}");
         }
+    }
+
+    #[test]
+    fn a_program_has_the_nodes_of_its_list_in_a_directory_of_its_own_and_no_others() {
+        let names = |role| {
+            let nodes = nodes_of(role, 2, 506).into_iter();
+            nodes.map(|node| node.name).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(Role::GpuEvidence),
+            ["nvidiactl", "nvidia0", "nvidia1"]
+        );
+        let engine = ["nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1"];
+        assert_eq!(names(Role::EngineGpu), engine);
+        let numbers: Vec<_> = nodes_of(Role::EngineGpu, 1, 506)
+            .iter()
+            .map(|node| (node.major, node.minor))
+            .collect();
+        assert_eq!(numbers, [(195, 255), (506, 0), (195, 0)]);
+        for role in Role::ALL {
+            let has = !nodes_of(role, 1, 506).is_empty();
+            assert_eq!(view::nodes(role).is_some(), has, "{}", role.name());
+        }
+        assert_ne!(view::nodes(Role::EngineGpu), view::nodes(Role::GpuEvidence));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Launch<'a> {
     pub arguments: &'a [CString],
     /// What the child holds as descriptors 0, 1, 2, …, and nothing else.
     pub descriptors: &'a [BorrowedFd<'a>],
+    /// How much memory the child may lock, in bytes; none: as much as its parent.
+    pub locked: Option<u64>,
 }
 
 /// How far a child came before it failed.
@@ -261,7 +263,7 @@ fn become_program(
         .map_err(CallFailed::of("prctl"))
         .map_err(LaunchError::at(Stage::Confine))?;
     arrange(launch.descriptors).map_err(LaunchError::at(Stage::Descriptors))?;
-    set_limits().map_err(LaunchError::at(Stage::Limits))?;
+    set_limits(launch.locked).map_err(LaunchError::at(Stage::Limits))?;
     seal().map_err(LaunchError::at(Stage::Seal))?;
     exec(launch.arguments).map_err(LaunchError::at(Stage::Exec))
 }
@@ -306,13 +308,15 @@ fn close_between(first: i32, last: i32) -> Result<()> {
         .map_err(CallFailed::of("close_range"))
 }
 
-fn set_limits() -> Result<()> {
+fn set_limits(locked: Option<u64>) -> Result<()> {
     let files = u64::from(PROGRAM_FD.unsigned_abs());
-    for (resource, limit) in [
+    let locked = locked.map(|bytes| (Resource::RLIMIT_MEMLOCK, bytes));
+    let limits = [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_NOFILE, files),
-    ] {
+    ];
+    for (resource, limit) in limits.into_iter().chain(locked) {
         setrlimit(resource, limit, limit).map_err(CallFailed::of("setrlimit"))?;
     }
     Ok(())
@@ -373,6 +377,7 @@ mod tests {
             program: program.as_fd(),
             arguments: &arguments,
             descriptors: &[null.as_fd(), null.as_fd(), null.as_fd(), program.as_fd()],
+            locked: Some(128 << 10),
         };
         spawn(&launch, confine, || Ok(())).map(|mut child| child.wait().unwrap())
     }
@@ -396,6 +401,14 @@ mod tests {
         let script = "ulimit -n 1025 2>/dev/null && exit 1; test $(ulimit -n) = 1024";
         let drop_root = || crate::credentials::drop_to(1001);
         assert_eq!(run(&["sh", "-c", script], drop_root), Ok(Ended::Exited(0)));
+    }
+
+    #[test]
+    fn a_program_locks_no_more_memory_than_it_may() {
+        assert_eq!(
+            run(&["sh", "-c", "test $(ulimit -l) = 128"], || Ok(())),
+            Ok(Ended::Exited(0))
+        );
     }
 
     #[test]
@@ -433,6 +446,7 @@ mod tests {
             program: program.as_fd(),
             arguments: &arguments,
             descriptors: &[waits.as_fd()],
+            locked: None,
         };
         let mut child = spawn(&launch, || Ok(()), || Ok(())).unwrap();
         assert_eq!(child.ended(), Ok(None));

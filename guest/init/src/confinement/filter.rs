@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_lists_compile() {
+    fn every_list_compiles() {
         for role in Role::ALL {
             assert!(compile(role.calls()).is_ok(), "{}", role.name());
         }

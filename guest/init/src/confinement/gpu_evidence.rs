@@ -1,94 +1,13 @@
-//! What gpu-evidence needs beyond its start: it is linked with a loader and opens the driver's
-//! library, so it may map code from files; landlock says from which, and none can be written.
-//!
-//! The list follows what the loader does, which the test machine shows, and what the driver's
-//! library is known to do; that it is enough for the library is not shown without a GPU.
+//! What gpu-evidence needs beyond its start and its libraries (`library`): requests to NVIDIA's
+//! driver, and to nothing else. It has no node of unified memory.
 
-use super::filter::{Call, Condition, absent, allow, allow_when};
+use super::filter::{Call, Condition, allow_when};
+use super::library::{FIONBIO, OF_NVIDIA};
 
-/// `PROT_EXEC`.
-const PROT_EXEC: u64 = 4;
-/// `MAP_ANONYMOUS`.
-const MAP_ANONYMOUS: u64 = 0x20;
-/// `FIONBIO`: whether a socket waits.
-const FIONBIO: u32 = 0x5421;
-/// The byte of a request that says whose it is, and NVIDIA's (`NV_IOCTL_MAGIC`).
-const KIND: u64 = 0xff00;
-const NVIDIA: u64 = 0x4600;
-
-/// Memory that can be run comes from a file, or is no memory that can be run.
-const FROM_FILES: &[&[Condition]] = &[
-    &[Condition::Bits {
-        argument: 2,
-        mask: PROT_EXEC,
-        value: 0,
-    }],
-    &[Condition::Bits {
-        argument: 3,
-        mask: MAP_ANONYMOUS,
-        value: 0,
-    }],
-];
-
-/// The calls; each takes the place of the same call in `start`.
-pub(super) const CALLS: &[Call] = &[
-    allow(
-        libc::SYS_openat,
-        "openat",
-        "libraries and the driver's nodes; landlock lists them",
-    ),
-    allow(libc::SYS_pread64, "pread64", "headers of libraries"),
-    allow(libc::SYS_lseek, "lseek", "files of the driver"),
-    allow(
-        libc::SYS_getdents64,
-        "getdents64",
-        "the driver's list of GPUs",
-    ),
-    allow_when(
-        libc::SYS_mmap,
-        "mmap",
-        FROM_FILES,
-        "heap, stacks, libraries, memory of the driver",
-    ),
-    allow_when(
-        libc::SYS_ioctl,
-        "ioctl",
-        &[
-            &[Condition::Is(1, FIONBIO)],
-            &[Condition::Bits {
-                argument: 1,
-                mask: KIND,
-                value: NVIDIA,
-            }],
-        ],
-        "requests to NVIDIA's driver",
-    ),
-    allow(
-        libc::SYS_geteuid,
-        "geteuid",
-        "the driver's library asks who it is",
-    ),
-    allow(
-        libc::SYS_getuid,
-        "getuid",
-        "the driver's library asks who it is",
-    ),
-    allow(
-        libc::SYS_getegid,
-        "getegid",
-        "the driver's library asks who it is",
-    ),
-    allow(
-        libc::SYS_getgid,
-        "getgid",
-        "the driver's library asks who it is",
-    ),
-    allow(libc::SYS_uname, "uname", "the kernel's version"),
-    allow(libc::SYS_sysinfo, "sysinfo", "size of memory"),
-    absent(libc::SYS_mknodat, "mknodat", "nodes are init's"),
-    absent(libc::SYS_mknod, "mknod", "nodes are init's"),
-    absent(libc::SYS_chmod, "chmod", "nodes are init's"),
-    absent(libc::SYS_fchmodat, "fchmodat", "nodes are init's"),
-    absent(libc::SYS_chown, "chown", "nodes are init's"),
-    absent(libc::SYS_fchownat, "fchownat", "nodes are init's"),
-];
+/// The calls; each takes the place of the same call in `library` and `start`.
+pub(super) const CALLS: &[Call] = &[allow_when(
+    libc::SYS_ioctl,
+    "ioctl",
+    &[&[Condition::Is(1, FIONBIO)], &[OF_NVIDIA]],
+    "requests to NVIDIA's driver",
+)];

@@ -5,7 +5,8 @@
 //! that leave it its own program file and nothing else; its descriptors; limits; and two system
 //! call filters. The lists are data (`start`, `serve`, `engine`), each call with its reason.
 //!
-//! gpu-evidence, which is not static, sees a loader, libraries and its nodes as well (`view`).
+//! In images for GPUs gpu-evidence and the engine are not static: they see a loader, libraries and
+//! nodes of the driver, each its own, as well (`view`, `library`, `gpu_evidence`, `engine_gpu`).
 //!
 //! **One exec.** Filters are installed before the program starts, so they must let one `execveat`
 //! through. It is allowed on one descriptor number only, which exec closes and which lies at the
@@ -14,8 +15,10 @@
 //! at the number, finds nothing: the directory is empty, and landlock refuses every other file.
 
 mod engine;
+mod engine_gpu;
 mod filter;
 mod gpu_evidence;
+mod library;
 mod serve;
 mod start;
 pub mod view;
@@ -51,13 +54,20 @@ pub enum Role {
     Serve,
     /// Models.
     Engine,
+    /// Models on GPUs; images for GPUs only, in the engine's place.
+    EngineGpu,
     /// What GPUs say of themselves; images for GPUs only.
     GpuEvidence,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Serve, Self::Engine, Self::GpuEvidence];
+    pub const ALL: [Self; 4] = [
+        Self::Serve,
+        Self::Engine,
+        Self::EngineGpu,
+        Self::GpuEvidence,
+    ];
 
     /// Those that see nothing but themselves.
     pub const BLIND: [Self; 2] = [Self::Serve, Self::Engine];
@@ -68,6 +78,7 @@ impl Role {
         match self {
             Self::Serve => "serve",
             Self::Engine => "engine",
+            Self::EngineGpu => "engine-gpu",
             Self::GpuEvidence => "gpu-evidence",
         }
     }
@@ -79,19 +90,44 @@ impl Role {
             Self::Serve => 1001,
             Self::Engine => 1002,
             Self::GpuEvidence => 1003,
+            Self::EngineGpu => 1004,
         }
     }
 
-    /// The system calls that it may use, with what it needs to start; what it has of its own takes
-    /// the place of the same call there.
+    /// How much memory it may lock, in bytes; none: as much as the kernel lets any program.
+    #[must_use]
+    pub const fn locked(self) -> Option<u64> {
+        match self {
+            Self::Serve | Self::Engine | Self::GpuEvidence => None,
+            // What crosses to a GPU is locked: parts of weights on their way, and steps.
+            Self::EngineGpu => Some(256 << 20),
+        }
+    }
+
+    /// Its lists of system calls; where two have the same call, the earlier one says.
+    const fn lists(self) -> &'static [&'static [Call]] {
+        match self {
+            Self::Serve => &[serve::CALLS, start::CALLS],
+            Self::Engine => &[engine::CALLS, start::CALLS],
+            Self::EngineGpu => &[
+                engine_gpu::CALLS,
+                library::CALLS,
+                engine::CALLS,
+                start::CALLS,
+            ],
+            Self::GpuEvidence => &[gpu_evidence::CALLS, library::CALLS, start::CALLS],
+        }
+    }
+
+    /// The system calls that it may use, with what it needs to start.
     pub fn calls(self) -> impl Iterator<Item = &'static Call> {
-        let own = match self {
-            Self::Serve => serve::CALLS,
-            Self::Engine => engine::CALLS,
-            Self::GpuEvidence => gpu_evidence::CALLS,
-        };
-        let remaining = move |call: &&Call| !own.iter().any(|other| other.number == call.number);
-        start::CALLS.iter().filter(remaining).chain(own)
+        let lists = self.lists();
+        let placed = (0..).zip(lists).flat_map(|(at, list)| {
+            let earlier = lists.iter().take(at).copied().flatten();
+            let is_new = move |call: &&Call| !earlier.clone().any(|e| e.number == call.number);
+            list.iter().filter(is_new)
+        });
+        placed
     }
 }
 
@@ -173,6 +209,7 @@ pub fn start_seeing(
         program: file.as_fd(),
         arguments,
         descriptors,
+        locked: role.locked(),
     };
     let confine = move || {
         if places.is_empty() {
@@ -253,7 +290,7 @@ mod tests {
             libc::SYS_pidfd_getfd,
         ];
         for role in Role::ALL {
-            for call in role.calls() {
+            for call in role.calls().filter(|call| call.answer != Answer::Absent) {
                 assert!(!forbidden.contains(&call.number), "{}", call.name);
             }
         }
@@ -264,18 +301,62 @@ mod tests {
         let accepts = |role: Role| role.calls().any(|call| call.number == libc::SYS_accept4);
         assert!(accepts(Role::Serve));
         assert!(!accepts(Role::Engine));
+        assert!(!accepts(Role::EngineGpu));
         assert!(!accepts(Role::GpuEvidence));
     }
 
+    fn answer(role: Role, number: i64) -> Option<Answer> {
+        let listed = role.calls().find(|call| call.number == number);
+        listed.map(|call| call.answer)
+    }
+
     #[test]
-    fn only_gpu_evidence_opens_files_and_every_program_has_a_user_of_its_own() {
-        let answer = |role: Role, number| {
-            let listed = role.calls().find(|call| call.number == number);
-            listed.map(|call| call.answer)
-        };
+    fn only_programs_with_libraries_open_files_and_every_program_has_a_user_of_its_own() {
         let opens = |role| answer(role, libc::SYS_openat) == Some(Answer::Allow);
-        assert_eq!(Role::ALL.map(opens), [false, false, true]);
-        assert_eq!(Role::ALL.map(Role::id), [1001, 1002, 1003]);
+        assert_eq!(Role::ALL.map(opens), [false, false, true, true]);
+        assert_eq!(Role::ALL.map(Role::id), [1001, 1002, 1004, 1003]);
+    }
+
+    #[test]
+    fn no_program_makes_requests_of_any_kind_or_memory_that_it_wrote_and_can_run() {
+        for role in Role::ALL {
+            for number in [libc::SYS_ioctl, libc::SYS_mmap, libc::SYS_mprotect] {
+                let found = answer(role, number);
+                assert!(
+                    matches!(found, Some(Answer::AllowWhen(_))),
+                    "{}: {number}",
+                    role.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_lists_the_first_one_says() {
+        // `start` has the engine without GPUs look for files in vain, and make one request alone.
+        assert_eq!(answer(Role::Engine, libc::SYS_openat), Some(Answer::Absent));
+        let requests = |role| match answer(role, libc::SYS_ioctl) {
+            Some(Answer::AllowWhen(alternatives)) => alternatives.len(),
+            _ => 0,
+        };
+        assert_eq!(Role::ALL.map(requests), [1, 1, 5, 2]);
+        // What libcuda looks for is told to be missing, and is no way out.
+        let socket = |role| answer(role, libc::SYS_socket);
+        assert_eq!(
+            Role::ALL.map(socket),
+            [None, None, Some(Answer::Absent), None]
+        );
+    }
+
+    #[test]
+    fn the_engine_with_gpus_lacks_nothing_that_the_engine_has() {
+        for call in Role::Engine.calls() {
+            assert!(
+                answer(Role::EngineGpu, call.number).is_some(),
+                "{}",
+                call.name
+            );
+        }
     }
 
     #[test]

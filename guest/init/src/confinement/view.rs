@@ -1,5 +1,5 @@
-//! What a program sees of the file system beside itself: nothing, but for gpu-evidence, which needs
-//! a loader, libraries and the driver's nodes.
+//! What a program sees of the file system beside itself: nothing, but for gpu-evidence and the
+//! engine with GPUs, which need a loader, libraries and nodes of the driver.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "/lib/x86_64-linux-gnu";
 /// What the driver says of itself.
 const DRIVER: &str = "/proc/driver/nvidia";
-/// Where init makes the nodes that are gpu-evidence's own.
-pub const NODES: &str = "/dev/gpu-evidence";
+/// The engine's kernels for GPUs, on the measured root.
+const KERNELS: &str = "/kernels";
 
 /// What may be done with a part of the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,26 +82,36 @@ pub fn libraries() -> Vec<Seen> {
     ]
 }
 
+/// Where init makes the nodes that are a program's own, if it has any: `modules` says which.
+#[must_use]
+pub const fn nodes(role: Role) -> Option<&'static str> {
+    match role {
+        Role::Serve | Role::Engine => None,
+        Role::EngineGpu => Some("/dev/engine-gpu"),
+        Role::GpuEvidence => Some("/dev/gpu-evidence"),
+    }
+}
+
 /// What a program of `role` sees.
 pub(super) fn of(role: Role) -> Result<Vec<Seen>, ConfinementError> {
-    match role {
-        Role::Serve | Role::Engine => Ok(Vec::new()),
-        Role::GpuEvidence => {
-            let mut seen = libraries();
-            seen.push(Seen::same(DRIVER, Use::List));
-            let nodes = fs::read_dir(NODES).map_err(|error| unseen(role, &error))?;
-            for node in nodes {
-                let from = node.map_err(|error| unseen(role, &error))?.path();
-                let name = from.file_name().unwrap_or(OsStr::new("nvidia"));
-                seen.push(Seen {
-                    at: Path::new("/dev").join(name),
-                    from,
-                    used: Use::Device,
-                });
-            }
-            Ok(seen)
-        }
+    let Some(nodes) = nodes(role) else {
+        return Ok(Vec::new());
+    };
+    let mut seen = libraries();
+    seen.push(Seen::same(DRIVER, Use::List));
+    if role == Role::EngineGpu {
+        seen.push(Seen::same(KERNELS, Use::Read));
     }
+    for node in fs::read_dir(nodes).map_err(|error| unseen(role, &error))? {
+        let from = node.map_err(|error| unseen(role, &error))?.path();
+        let name = from.file_name().unwrap_or(OsStr::new("nvidia"));
+        seen.push(Seen {
+            at: Path::new("/dev").join(name),
+            from,
+            used: Use::Device,
+        });
+    }
+    Ok(seen)
 }
 
 fn unseen(role: Role, error: &std::io::Error) -> ConfinementError {

@@ -165,6 +165,7 @@ fn start(
         program: file.as_fd(),
         arguments,
         descriptors: &all,
+        locked: None,
     };
     let started = spawn(&launch, || Ok(()), || Ok(()));
     started.with_context(|| format!("cannot start `{}`", program.display()))
