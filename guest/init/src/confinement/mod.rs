@@ -99,8 +99,9 @@ impl Role {
     pub const fn locked(self) -> Option<u64> {
         match self {
             Self::Serve | Self::Engine | Self::GpuEvidence => None,
-            // What crosses to a GPU is locked: parts of weights on their way, and steps.
-            Self::EngineGpu => Some(256 << 20),
+            // What crosses in a step is locked, four buffers of some kilobytes. Said here, so that
+            // no kernel's default decides; it can only be lowered where a program is confined.
+            Self::EngineGpu => Some(8 << 20),
         }
     }
 

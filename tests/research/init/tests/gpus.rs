@@ -1,5 +1,6 @@
 //! What the engine of images for GPUs may do, shown with a program in its place (`stand_in.c`,
-//! compiled here) and nodes behind which there is no driver. What libcuda does on a GPU is not shown.
+//! compiled here) and nodes behind which there is no driver. What libcuda does on a GPU is not
+//! shown.
 //!
 //! Needs root, seccomp and landlock of version 6 or later.
 #![allow(
