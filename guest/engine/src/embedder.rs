@@ -13,10 +13,13 @@ use messages::engine_ipc::{
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::backend::BackendFailed;
 use crate::ipc::{Desk, RepeatedRequest};
 use crate::load::Model;
-use crate::model::{Geometry, NotFinite, Pooled, Pooling, Row, Runner, Slot, pages_for};
-use crate::scheduler::{self, CACHE_BYTES, MAX_STREAMS, PROMPT_ROWS_ALONE, REPORT_TOKENS, count};
+use crate::model::{
+    CACHE_BYTES, Geometry, NotFinite, Pooled, Pooling, Row, Runner, Slot, pages_for,
+};
+use crate::scheduler::{self, MAX_STREAMS, PROMPT_ROWS_ALONE, REPORT_TOKENS, count};
 use crate::tokenizer::{EncodeError, Piece};
 
 /// Vectors of one request that may be told at once, so that no cancel waits long.
@@ -150,7 +153,7 @@ impl<'a, 'w> Embedder<'a, 'w> {
         let (context, vocabulary) = (shape.context, shape.vocabulary);
         match input {
             Input::Text(text) => {
-                let tokenizer = &self.model.tokenizer;
+                let tokenizer = &self.model.language.tokenizer;
                 let pieces = [
                     Piece::Skeleton(tokenizer.start().unwrap_or_default()),
                     Piece::Content(&text.0),
@@ -356,10 +359,10 @@ impl Desk for Embedder<'_, '_> {
         events
     }
 
-    fn advance(&mut self) -> Vec<EngineEvent> {
+    fn advance(&mut self) -> Result<Vec<EngineEvent>, BackendFailed> {
         let (mut rows, segments) = self.plan();
         if rows.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.runner.step(&rows);
         rows.zeroize();
@@ -378,7 +381,11 @@ impl Desk for Embedder<'_, '_> {
                 });
             }
         }
-        events
+        Ok(events)
+    }
+
+    fn rest(&mut self) -> Result<(), BackendFailed> {
+        Ok(())
     }
 }
 

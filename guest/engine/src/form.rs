@@ -19,6 +19,13 @@ impl Rejected {
         Self { refusal, keyword }
     }
 
+    /// A parameter that this machine's backend does not know.
+    pub(crate) fn unsupported(parameter: &str) -> Self {
+        let keyword = Content(parameter.to_owned());
+        let refusal = EngineRefusal::Parameter;
+        Self { refusal, keyword }
+    }
+
     fn of_schema(refusal: EngineRefusal, refused: SchemaRefused) -> Self {
         let short = |keyword: &String| keyword.len() <= MAX_KEYWORD_BYTES;
         let keyword = Content(refused.keyword.filter(short).unwrap_or_default());

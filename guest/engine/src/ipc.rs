@@ -15,7 +15,9 @@ use messages::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
 use protocol::codec::DecodeError;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::backend::{Backend, BackendFailed};
 use crate::embedder::Embedder;
+use crate::language::Language;
 use crate::load::Model;
 use crate::model::with_runner;
 use crate::scheduler::Scheduler;
@@ -38,6 +40,9 @@ pub enum IpcError {
     /// A request number that is in use.
     #[error("request number in use")]
     RepeatedRequest,
+    /// What computes failed.
+    #[error(transparent)]
+    Backend(#[from] BackendFailed),
     /// The reading thread could not be started.
     #[error("no thread for the socket to serve")]
     Thread,
@@ -52,6 +57,7 @@ impl IpcError {
             Self::Frame(_) => "engine-ipc-frame",
             Self::Request(_) => "engine-ipc-request",
             Self::RepeatedRequest => "engine-ipc-repeated-request",
+            Self::Backend(_) => "engine-device",
             Self::Thread => "engine-ipc-thread",
         }
     }
@@ -73,7 +79,15 @@ pub(crate) trait Desk {
     /// What is ready and granted.
     fn sample(&mut self) -> Vec<EngineEvent>;
     /// Computes the next rows.
-    fn advance(&mut self) -> Vec<EngineEvent>;
+    ///
+    /// # Errors
+    /// `BackendFailed`.
+    fn advance(&mut self) -> Result<Vec<EngineEvent>, BackendFailed>;
+    /// Nothing can be computed before another request comes.
+    ///
+    /// # Errors
+    /// `BackendFailed`.
+    fn rest(&mut self) -> Result<(), BackendFailed>;
 }
 
 /// Says that the model is loaded, then answers until serve closes the socket.
@@ -81,6 +95,44 @@ pub(crate) trait Desk {
 /// # Errors
 /// An [`IpcError`].
 pub fn answer(model: &Model, ipc: UnixStream, threads: NonZeroUsize) -> Result<(), IpcError> {
+    let language = &model.language;
+    with_requests(ipc, |requests, ipc| {
+        with_runner(
+            &model.weights,
+            model.kernels,
+            threads,
+            |runner| match language.shape.pooling {
+                None => answer_all(Scheduler::new(language, runner), language, requests, ipc),
+                Some(pooling) => {
+                    let embedder = Embedder::new(model, pooling, runner);
+                    answer_all(embedder, language, requests, ipc)
+                }
+            },
+        )
+    })
+}
+
+/// The same with another backend, of a model that answers.
+///
+/// # Errors
+/// An [`IpcError`].
+pub fn answer_on(
+    language: &Language,
+    backend: impl Backend,
+    ipc: UnixStream,
+) -> Result<(), IpcError> {
+    with_requests(ipc, |requests, ipc| {
+        answer_all(Scheduler::new(language, backend), language, requests, ipc)
+    })
+}
+
+type Requests = Receiver<Result<EngineRequest, IpcError>>;
+
+/// Runs `body` beside a thread that reads requests.
+fn with_requests(
+    ipc: UnixStream,
+    body: impl FnOnce(&Requests, &UnixStream) -> Result<(), IpcError>,
+) -> Result<(), IpcError> {
     let ipc = Arc::new(ipc);
     let (sender, requests) = sync_channel(WAITING);
     let reader = Arc::clone(&ipc);
@@ -88,17 +140,7 @@ pub fn answer(model: &Model, ipc: UnixStream, threads: NonZeroUsize) -> Result<(
         .name("requests".into())
         .spawn(move || read_requests(&reader, &sender))
         .map_err(|_| IpcError::Thread)?;
-    let result = with_runner(&model.weights, model.kernels, threads, |runner| match model
-        .weights
-        .shape
-        .pooling
-    {
-        None => answer_all(Scheduler::new(model, runner), model, &requests, &ipc),
-        Some(pooling) => {
-            let embedder = Embedder::new(model, pooling, runner);
-            answer_all(embedder, model, &requests, &ipc)
-        }
-    });
+    let result = body(&requests, &ipc);
     // Wakes the reader, whatever it waits for; the result is the peer's affair.
     let _closed = ipc.shutdown(Shutdown::Both);
     result
@@ -106,15 +148,16 @@ pub fn answer(model: &Model, ipc: UnixStream, threads: NonZeroUsize) -> Result<(
 
 fn answer_all(
     mut desk: impl Desk,
-    model: &Model,
-    requests: &Receiver<Result<EngineRequest, IpcError>>,
+    language: &Language,
+    requests: &Requests,
     ipc: &UnixStream,
 ) -> Result<(), IpcError> {
-    let context_tokens = model.context_tokens();
+    let context_tokens = language.context_tokens();
     send(ipc, vec![EngineEvent::Loaded { context_tokens }])?;
     loop {
         loop {
             let request = if desk.is_idle() {
+                desk.rest()?;
                 requests.recv().map_err(|_| TryRecvError::Disconnected)
             } else {
                 requests.try_recv()
@@ -129,7 +172,7 @@ fn answer_all(
             send(ipc, answered.into_iter().collect())?;
         }
         send(ipc, desk.sample())?;
-        send(ipc, desk.advance())?;
+        send(ipc, desk.advance()?)?;
     }
 }
 

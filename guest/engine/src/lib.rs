@@ -6,6 +6,7 @@
 //! HTTP, prices and receipts (`serve`), confinement (`init`, with its list of system calls).
 
 mod answer;
+pub mod backend;
 pub mod bench;
 mod calls;
 pub mod door;
@@ -18,6 +19,7 @@ mod format;
 mod gguf;
 mod ipc;
 mod kernels;
+mod language;
 mod load;
 mod model;
 mod prefix;
@@ -36,8 +38,10 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 
-pub use ipc::{IpcError, answer};
-pub use load::Model;
+pub use ipc::{IpcError, answer, answer_on};
+pub use language::Language;
+pub use load::{Model, Opened};
+pub use model::{LayerWeights, Plain, Rows, Sink};
 pub use refusal::ModelError;
 
 /// Why the engine ended.

@@ -1,16 +1,12 @@
 //! A model ready to answer: weights, vocabulary and template of its files.
 
 use std::fs::File;
-use std::sync::OnceLock;
 
-use messages::engine_ipc::CallSyntax;
-
-use crate::calls;
 use crate::files::{self, ModelFiles};
-use crate::format::Vocabulary;
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
-use crate::model::{Pooling, Shape, Weights};
+use crate::language::Language;
+use crate::model::{Plain, Pooling, Shape, Sink, Weights, plain};
 use crate::refusal::ModelError;
 use crate::safetensors::WeightFiles;
 use crate::template::Template;
@@ -18,12 +14,21 @@ use crate::tokenizer::{ADD_END, Described, Settings, Tokenizer, ends_of};
 
 /// A model in anonymous memory.
 pub struct Model {
+    pub(crate) language: Language,
     pub(crate) weights: Weights,
-    pub(crate) tokenizer: Tokenizer,
-    pub(crate) template: Template,
     pub(crate) kernels: Kernels,
-    /// Made for the first answer that must have a form.
-    pub(crate) vocabulary: OnceLock<Vocabulary>,
+}
+
+/// A model whose weights are not read yet.
+pub struct Opened {
+    language: Language,
+    tensors: Tensors,
+}
+
+/// Where its weights are.
+enum Tensors {
+    Gguf(ModelFile),
+    Safetensors(WeightFiles),
 }
 
 const TEMPLATE: &str = "tokenizer.chat_template";
@@ -43,6 +48,12 @@ impl std::fmt::Debug for Model {
     }
 }
 
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opened({:?})", self.language)
+    }
+}
+
 impl Model {
     /// Reads a model's files, each with its name, into anonymous memory and closes them:
     /// `model.gguf`, or weights in safetensors with what stands beside them.
@@ -50,10 +61,74 @@ impl Model {
     /// # Errors
     /// A [`ModelError`]; nothing of the files' text is in it.
     pub fn open(named: Vec<(String, File)>) -> Result<Self, ModelError> {
+        Opened::open(named)?.model()
+    }
+
+    /// Reads a GGUF file into anonymous memory and closes it.
+    ///
+    /// # Errors
+    /// A [`ModelError`]; nothing of the file's text is in it.
+    pub fn read(file: File) -> Result<Self, ModelError> {
+        Opened::gguf(file)?.model()
+    }
+
+    /// Longest context, in tokens.
+    #[must_use]
+    pub fn context_tokens(&self) -> u32 {
+        self.language.context_tokens()
+    }
+}
+
+impl Opened {
+    /// Reads everything of a model's files but the weights: see [`Model::open`].
+    ///
+    /// # Errors
+    /// A [`ModelError`]; nothing of the files' text is in it.
+    pub fn open(named: Vec<(String, File)>) -> Result<Self, ModelError> {
         match ModelFiles::sorted(named)? {
-            ModelFiles::Gguf(file) => Self::read(file),
+            ModelFiles::Gguf(file) => Self::gguf(file),
             ModelFiles::Safetensors(files) => Self::described(*files),
         }
+    }
+
+    /// The part that has to do with text.
+    #[must_use]
+    pub const fn language(&self) -> &Language {
+        &self.language
+    }
+
+    /// The shape, where it has no part but those of Llama's family.
+    ///
+    /// # Errors
+    /// `Part` with the first part that it has besides.
+    pub fn plain(&self) -> Result<Plain, ModelError> {
+        self.language.shape.plain()
+    }
+
+    /// Hands the weights over, layer by layer, and closes the files; only of a plain shape.
+    ///
+    /// # Errors
+    /// A [`ModelError`]; `Sink` when they are not taken.
+    pub fn pour(self, sink: &mut impl Sink) -> Result<Language, ModelError> {
+        let shape = self.language.shape;
+        match self.tensors {
+            Tensors::Gguf(mut file) => plain::pour(&mut file, shape, sink)?,
+            Tensors::Safetensors(mut files) => plain::pour(&mut files, shape, sink)?,
+        }
+        Ok(self.language)
+    }
+
+    fn model(self) -> Result<Model, ModelError> {
+        let shape = self.language.shape;
+        let weights = match self.tensors {
+            Tensors::Gguf(mut file) => Weights::read(&mut file, shape)?,
+            Tensors::Safetensors(mut files) => Weights::read(&mut files, shape)?,
+        };
+        Ok(Model {
+            language: self.language,
+            weights,
+            kernels: Kernels::detect(),
+        })
     }
 
     fn described(files: files::Described) -> Result<Self, ModelError> {
@@ -88,26 +163,14 @@ impl Model {
         };
         let template = Template::compile(source.ok_or(named)?, tokenizer.frame());
         let template = template.map_err(|_| named)?;
-        let weights = Weights::read(&mut WeightFiles::open(files.weights)?, shape)?;
-        Ok(Self::of(weights, tokenizer, template))
+        Ok(Self {
+            language: Language::new(shape, tokenizer, template),
+            tensors: Tensors::Safetensors(WeightFiles::open(files.weights)?),
+        })
     }
 
-    fn of(weights: Weights, tokenizer: Tokenizer, template: Template) -> Self {
-        Self {
-            weights,
-            tokenizer,
-            template,
-            kernels: Kernels::detect(),
-            vocabulary: OnceLock::new(),
-        }
-    }
-
-    /// Reads a GGUF file into anonymous memory and closes it.
-    ///
-    /// # Errors
-    /// A [`ModelError`]; nothing of the file's text is in it.
-    pub fn read(file: File) -> Result<Self, ModelError> {
-        let mut file = ModelFile::open(file)?;
+    fn gguf(file: File) -> Result<Self, ModelError> {
+        let file = ModelFile::open(file)?;
         let shape = Shape::read(&file)?;
         let tokenizer = Tokenizer::read(&file)?;
         let source = match shape.pooling {
@@ -117,29 +180,9 @@ impl Model {
         };
         check_close(&tokenizer, shape.pooling)?;
         let template = Template::compile(source, tokenizer.frame())?;
-        let weights = Weights::read(&mut file, shape)?;
-        Ok(Self::of(weights, tokenizer, template))
-    }
-
-    /// The tokens in the order of their bytes.
-    pub(crate) fn vocabulary(&self) -> &Vocabulary {
-        self.vocabulary.get_or_init(|| {
-            let tokens = 0..u32::try_from(self.weights.shape.vocabulary).unwrap_or(u32::MAX);
-            let texts = tokens.map(|token| self.tokenizer.text(token));
-            Vocabulary::of(texts, self.tokenizer.ends())
+        Ok(Self {
+            language: Language::new(shape, tokenizer, template),
+            tensors: Tensors::Gguf(file),
         })
-    }
-
-    /// The special tokens that are told as text where calls are written like this.
-    pub(crate) fn told(&self, calls: CallSyntax) -> Vec<(u32, &'static str)> {
-        let names = calls::told(calls).iter();
-        let found = names.filter_map(|name| Some((self.tokenizer.special(name)?, *name)));
-        found.collect()
-    }
-
-    /// Longest context, in tokens.
-    #[must_use]
-    pub fn context_tokens(&self) -> u32 {
-        u32::try_from(self.weights.shape.context).unwrap_or(u32::MAX)
     }
 }

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use messages::engine_ipc::ClientKey;
 use zeroize::Zeroizing;
 
-use crate::model::{PAGE, SharedPage};
+use crate::model::PAGE;
 
 /// Pages that may be kept.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ pub(crate) struct Quotas {
 }
 
 /// Pages of answers that ended.
-pub(crate) struct PrefixCache {
-    kept: Vec<Kept>,
+pub(crate) struct PrefixCache<P> {
+    kept: Vec<Kept<P>>,
     quotas: Quotas,
     /// Counts uses.
     clock: u64,
@@ -33,19 +33,19 @@ pub(crate) struct PrefixCache {
 }
 
 /// A page, what it holds and what stands before it.
-struct Kept {
+struct Kept<P> {
     client: ClientKey,
     /// Rises from a page to those after it.
     number: u64,
     /// The page before it; none at the start of a prompt.
     before: Option<u64>,
     tokens: Zeroizing<Vec<u32>>,
-    page: SharedPage,
+    page: P,
     /// When it was used last: never before a page that stands after it.
     used: u64,
 }
 
-impl PrefixCache {
+impl<P: Clone> PrefixCache<P> {
     /// Nothing kept yet.
     pub(crate) const fn new(quotas: Quotas) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl PrefixCache {
     }
 
     /// The pages with which a prompt of this client begins. At least its last token is left.
-    pub(crate) fn find(&mut self, client: ClientKey, prompt: &[u32]) -> Vec<SharedPage> {
+    pub(crate) fn find(&mut self, client: ClientKey, prompt: &[u32]) -> Vec<P> {
         self.clock = self.clock.saturating_add(1);
         let computed = prompt.split_last().map_or(prompt, |(_, before)| before);
         let mut pages = Vec::new();
@@ -74,7 +74,7 @@ impl PrefixCache {
 
     /// Keeps full pages of these tokens, as far as the quotas allow: pages that were used longest
     /// ago make room.
-    pub(crate) fn keep(&mut self, client: ClientKey, tokens: &[u32], pages: Vec<SharedPage>) {
+    pub(crate) fn keep(&mut self, client: ClientKey, tokens: &[u32], pages: Vec<P>) {
         self.clock = self.clock.saturating_add(1);
         let mut before = None;
         for (tokens, page) in tokens.chunks_exact(PAGE).zip(pages) {
@@ -112,7 +112,12 @@ impl PrefixCache {
     }
 
     /// The page of these tokens after that one, which is used now.
-    fn child(&mut self, client: ClientKey, before: Option<u64>, tokens: &[u32]) -> Option<&Kept> {
+    fn child(
+        &mut self,
+        client: ClientKey,
+        before: Option<u64>,
+        tokens: &[u32],
+    ) -> Option<&Kept<P>> {
         let now = self.clock;
         let kept = self.kept.iter_mut().find(|kept| {
             kept.client == client && kept.before == before && kept.tokens.as_slice() == tokens
@@ -135,7 +140,7 @@ impl PrefixCache {
 
     /// Drops the page that was used longest ago, of those that may go. Of pages that were used
     /// together it is the last one, so that none is left without what stands before it.
-    fn drop_oldest(&mut self, may_go: impl Fn(&Kept) -> bool) -> bool {
+    fn drop_oldest(&mut self, may_go: impl Fn(&Kept<P>) -> bool) -> bool {
         let pages = self.kept.iter().enumerate();
         let pages = pages.filter(|(_, kept)| may_go(kept));
         let oldest = pages.min_by_key(|(_, kept)| (kept.used, Reverse(kept.number)));
@@ -158,6 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::SharedPage;
 
     const QUOTAS: Quotas = Quotas { all: 12, each: 5 };
 
@@ -176,7 +182,7 @@ mod tests {
     }
 
     /// Pages that are found for a prompt of these pages and one token.
-    fn found(cache: &mut PrefixCache, of: u8, letters: &[u32]) -> usize {
+    fn found(cache: &mut PrefixCache<SharedPage>, of: u8, letters: &[u32]) -> usize {
         let mut prompt = text(letters);
         prompt.push(9);
         cache.find(client(of), &prompt).len()
@@ -188,7 +194,7 @@ mod tests {
         let kept = pages(3);
         cache.keep(client(1), &text(&[1, 2, 3]), kept.clone());
         let prompt = text(&[1, 2, 3]);
-        let found = |cache: &mut PrefixCache, length| {
+        let found = |cache: &mut PrefixCache<SharedPage>, length| {
             let found = cache.find(client(1), &prompt[..length]);
             assert!(found.iter().zip(&kept).all(|(found, kept)| found.is(kept)));
             found.len()

@@ -49,6 +49,15 @@ pub enum ModelError {
         /// Those that have a place.
         read: usize,
     },
+    /// A part that is computed on processors only.
+    #[error("model has {part}, which this machine does not compute")]
+    Part {
+        /// The part.
+        part: &'static str,
+    },
+    /// The device did not take the weights.
+    #[error("computing device did not take the weights")]
+    Sink,
     /// A file could not be read.
     #[error("model file cannot be read")]
     Read,
@@ -70,6 +79,8 @@ impl ModelError {
             Self::Files { .. } => "model-files",
             Self::Tensor { .. } => "gguf-tensor",
             Self::TensorsLeft { .. } => "model-tensors-left",
+            Self::Part { .. } => "model-part",
+            Self::Sink => "model-device",
             Self::Read => "gguf-read",
             Self::Library => "gguf-library",
         }

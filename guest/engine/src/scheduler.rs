@@ -12,70 +12,69 @@ use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::answer::{Sampler, StopHolder, Utf8Holder};
+use crate::backend::{Backend, BackendFailed, Wanted};
 use crate::calls;
 use crate::embedder;
 use crate::form::{self, Rejected};
 use crate::format::Follower;
 use crate::ipc::{Desk, RepeatedRequest};
 use crate::kernels::SPAN;
-use crate::load::Model;
-use crate::model::{Geometry, PAGE, Row, Runner, pages_for};
+use crate::language::Language;
+use crate::model::{PAGE, Row, pages_for};
 use crate::prefix::{PrefixCache, Quotas};
 use crate::stream::{Next, Outcome, Stream};
 use crate::tokenizer::EncodeError;
 
 /// Answers at once.
 pub(crate) const MAX_STREAMS: usize = 32;
-/// Memory of all caches together, in bytes.
-pub(crate) const CACHE_BYTES: usize = 512 << 20;
 /// What of it may be kept of answers that ended: one part in so many, and of one client's.
 const KEPT_SHARE: usize = 2;
 /// See `KEPT_SHARE`.
 const CLIENT_SHARE: usize = 4;
-/// Prompt rows of a step when nobody else waits for a token: enough that a step's work is products
-/// and not reading weights.
+/// On processors: prompt rows of a step when nobody else waits for a token: enough that a step's
+/// work is products and not reading weights.
 pub(crate) const PROMPT_ROWS_ALONE: usize = 128;
 /// And of one far into a long prompt, where attention leaves numbers for each row and each span.
 const PROMPT_ROWS_DEEP: usize = 32;
 /// Rows times spans of a step until there.
 const STEP_SPANS: usize = 4096;
-/// Prompt rows of a step beside answers that are being written.
-const PROMPT_ROWS_BESIDE: usize = 8;
+/// On processors: prompt rows of a step beside answers that are being written.
+pub(crate) const PROMPT_ROWS_BESIDE: usize = 8;
 /// Prompt tokens after which progress is reported before the prompt is done.
 pub(crate) const REPORT_TOKENS: usize = 256;
 
-/// Prompt rows of a step that begins at a position.
-fn rows_at(position: usize) -> usize {
+/// On processors: prompt rows of a step that begins at a position.
+pub(crate) fn rows_at(position: usize) -> usize {
     let spans = (position / SPAN).saturating_add(1);
     let rows = STEP_SPANS.checked_div(spans).unwrap_or(PROMPT_ROWS_DEEP);
     rows.clamp(PROMPT_ROWS_DEEP, PROMPT_ROWS_ALONE)
 }
 
 /// All answers of an engine.
-pub(crate) struct Scheduler<'a, 'w> {
-    model: &'w Model,
-    runner: Runner<'a, 'w>,
-    streams: Vec<Stream>,
+pub(crate) struct Scheduler<'w, B: Backend> {
+    model: &'w Language,
+    backend: B,
+    streams: Vec<Stream<B::State>>,
     /// Pages that the streams may come to hold.
     reserved: usize,
     /// Pages of answers that ended; with those that are reserved at most the limit.
-    kept: PrefixCache,
+    kept: PrefixCache<B::Page>,
     page_limit: usize,
     turn: usize,
 }
 
-impl<'a, 'w> Scheduler<'a, 'w> {
+impl<'w, B: Backend> Scheduler<'w, B> {
     /// No answers yet.
-    pub(crate) fn new(model: &'w Model, runner: Runner<'a, 'w>) -> Self {
-        let page = Geometry::of(&model.weights).page_bytes();
-        Self::within(model, runner, CACHE_BYTES.checked_div(page).unwrap_or(0))
+    pub(crate) fn new(model: &'w Language, backend: B) -> Self {
+        let pages = backend.most_pages();
+        Self::within(model, backend, pages)
     }
 
     /// The same, with caches of at most so many pages.
-    pub(crate) fn within(model: &'w Model, runner: Runner<'a, 'w>, page_limit: usize) -> Self {
+    pub(crate) fn within(model: &'w Language, backend: B, page_limit: usize) -> Self {
         Self {
             model,
-            runner,
+            backend,
             streams: Vec::new(),
             reserved: 0,
             kept: PrefixCache::new(Quotas {
@@ -87,7 +86,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         }
     }
 
-    fn find(&mut self, request: u64) -> Option<&mut Stream> {
+    fn find(&mut self, request: u64) -> Option<&mut Stream<B::State>> {
         self.streams
             .iter_mut()
             .find(|stream| stream.request == request)
@@ -96,7 +95,11 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     fn start(&mut self, mut start: Start) -> EngineEvent {
         let request = start.request;
         // A schema is read last: it costs more than the rest.
-        let admitted = self.admit(&start).map_err(Rejected::of);
+        let known = match self.backend.unsupported(&start) {
+            Some(parameter) => Err(Rejected::unsupported(parameter)),
+            None => Ok(()),
+        };
+        let admitted = known.and_then(|()| self.admit(&start).map_err(Rejected::of));
         let admitted = admitted
             .and_then(|prompt| Ok((prompt, form::follower(&start, self.model.template.calls())?)));
         wipe(&mut start);
@@ -116,12 +119,12 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             return Err(EngineRefusal::Busy);
         }
         let completion = usize::try_from(start.sampling.max_tokens).unwrap_or(usize::MAX);
-        let room = self.model.weights.shape.context.checked_sub(completion);
+        let room = self.model.shape.context.checked_sub(completion);
         let room = room
             .filter(|room| *room > 0)
             .ok_or(EngineRefusal::ContextTooLong)?;
         // In the order of their tokens: the last is the greatest.
-        let vocabulary = self.model.weights.shape.vocabulary;
+        let vocabulary = self.model.shape.vocabulary;
         let known = start
             .biases
             .last()
@@ -198,7 +201,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         self.streams.push(Stream {
             request,
             client: Some(start.client),
-            slot: self.runner.open_after(before),
+            slot: self.backend.open_after(before),
             prompt,
             reported: computed,
             pages,
@@ -234,11 +237,12 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         let stream = self.streams.remove(at);
         self.reserved = self.reserved.saturating_sub(stream.pages);
         let Some(client) = stream.client.filter(|_| stream.granted) else {
-            return self.runner.close(stream.slot);
+            drop(self.backend.close_keeping(stream.slot, 0));
+            return;
         };
         let tokens = stream.computed();
         let whole = tokens.len() / PAGE;
-        let pages = self.runner.close_keeping(stream.slot, whole);
+        let pages = self.backend.close_keeping(stream.slot, whole);
         self.kept.keep(client, &tokens, pages);
     }
 
@@ -246,7 +250,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
         &mut self,
         mut room: usize,
         rows: &mut Vec<Row>,
-        wanted: &mut Vec<(usize, usize)>,
+        wanted: &mut Vec<(usize, Wanted)>,
     ) -> Vec<EngineEvent> {
         let mut events = Vec::new();
         let streams = self.streams.len();
@@ -264,7 +268,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
                 continue;
             };
             let tokens = stream.prompt.get(*computed..).unwrap_or_default();
-            room = room.min(rows_at(*computed));
+            room = room.min(self.backend.rows_at(*computed));
             for token in tokens.iter().take(room) {
                 rows.push(Row {
                     slot: stream.slot,
@@ -276,7 +280,9 @@ impl<'a, 'w> Scheduler<'a, 'w> {
             }
             let done = *computed == stream.prompt.len();
             if done {
-                wanted.push((at, rows.len().saturating_sub(1)));
+                let row = rows.len().saturating_sub(1);
+                let sampling = stream.sampler.sampling();
+                wanted.push((at, Wanted { row, sampling }));
             }
             if done || computed.saturating_sub(stream.reported) >= REPORT_TOKENS {
                 stream.reported = *computed;
@@ -293,7 +299,7 @@ impl<'a, 'w> Scheduler<'a, 'w> {
     }
 }
 
-impl Desk for Scheduler<'_, '_> {
+impl<B: Backend> Desk for Scheduler<'_, B> {
     fn is_idle(&self) -> bool {
         self.streams.iter().all(|stream| match stream.next {
             Next::Prompt { .. } | Next::Compute(_) => false,
@@ -347,20 +353,20 @@ impl Desk for Scheduler<'_, '_> {
     /// Samples for every answer that is ready and holds a grant.
     fn sample(&mut self) -> Vec<EngineEvent> {
         let ready = self.streams.iter_mut().filter(|stream| stream.is_ready());
-        let mut ready: Vec<&mut Stream> = ready.collect();
+        let mut ready: Vec<&mut Stream<_>> = ready.collect();
         if ready.is_empty() {
             return Vec::new();
         }
-        let hidden = ready.iter().filter_map(|stream| match &stream.next {
-            Next::Sample(hidden) => Some(hidden.as_slice()),
+        let states = ready.iter().filter_map(|stream| match &stream.next {
+            Next::Sample(state) => Some(state),
             Next::Prompt { .. } | Next::Compute(_) => None,
         });
-        let logits = self.runner.logits(hidden);
+        let given = self.backend.give(&states.collect::<Vec<_>>());
         let mut events = Vec::new();
         let mut ended = Vec::new();
-        for (stream, logits) in ready.iter_mut().zip(logits) {
+        for (stream, given) in ready.iter_mut().zip(given) {
             let request = stream.request;
-            match stream.take_logits(self.model, &logits, &mut events) {
+            match stream.take(self.model, &given, &mut events) {
                 Outcome::Continues => {}
                 Outcome::Ended(reason) => {
                     events.push(EngineEvent::Finished {
@@ -386,13 +392,15 @@ impl Desk for Scheduler<'_, '_> {
     }
 
     /// Computes the next rows.
-    fn advance(&mut self) -> Vec<EngineEvent> {
+    fn advance(&mut self) -> Result<Vec<EngineEvent>, BackendFailed> {
         let mut rows = Vec::new();
-        // Stream number and row of each state that is wanted.
+        // Each row after which a token is wanted, with its stream's number.
         let mut wanted = Vec::new();
         for (at, stream) in self.streams.iter().enumerate() {
             if let Next::Compute(token) = stream.next {
-                wanted.push((at, rows.len()));
+                let sampling = stream.sampler.sampling();
+                let row = rows.len();
+                wanted.push((at, Wanted { row, sampling }));
                 rows.push(Row {
                     slot: stream.slot,
                     token,
@@ -400,22 +408,28 @@ impl Desk for Scheduler<'_, '_> {
                 });
             }
         }
+        let pace = self.backend.pace();
         let room = if rows.is_empty() {
-            PROMPT_ROWS_ALONE
+            pace.alone
         } else {
-            PROMPT_ROWS_BESIDE
+            pace.beside
         };
         let events = self.add_prompt_rows(room, &mut rows, &mut wanted);
         if !rows.is_empty() {
-            self.runner.step(&rows);
+            let (streams, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
+            let states = self.backend.step(&rows, &wanted);
             rows.zeroize();
-            for (at, row) in wanted {
+            for (at, state) in streams.into_iter().zip(states?) {
                 if let Some(stream) = self.streams.get_mut(at) {
-                    stream.next = Next::Sample(self.runner.hidden(row));
+                    stream.next = Next::Sample(state);
                 }
             }
         }
-        events
+        Ok(events)
+    }
+
+    fn rest(&mut self) -> Result<(), BackendFailed> {
+        self.backend.rest()
     }
 }
 

@@ -9,23 +9,24 @@ use protocol::receipt::FinishReason;
 use zeroize::Zeroizing;
 
 use crate::answer::{Held, SampleError, Sampler, StopHolder, Utf8Holder, likeliest};
+use crate::backend::Given;
 use crate::format::{Follower, NotAllowed};
-use crate::load::Model;
+use crate::language::Language;
 use crate::model::Slot;
 use crate::scheduler::count;
 
 /// What a sequence waits for.
-pub(crate) enum Next {
+pub(crate) enum Next<S> {
     /// Its prompt, computed up to here.
     Prompt { computed: usize },
-    /// A grant, with this hidden state.
-    Sample(Zeroizing<Vec<f32>>),
+    /// A grant, with what its last row left.
+    Sample(S),
     /// A row for this token.
     Compute(u32),
 }
 
 /// One answer.
-pub(crate) struct Stream {
+pub(crate) struct Stream<S> {
     pub(crate) request: u64,
     /// For whom its pages are kept when it ends, while there is such a client.
     pub(crate) client: Option<ClientKey>,
@@ -49,7 +50,7 @@ pub(crate) struct Stream {
     pub(crate) told: Vec<(u32, &'static str)>,
     pub(crate) characters: Utf8Holder,
     pub(crate) stops: StopHolder,
-    pub(crate) next: Next,
+    pub(crate) next: Next<S>,
 }
 
 /// What a sampled token did to its answer.
@@ -62,7 +63,7 @@ pub(crate) enum Outcome {
     Failed(EngineRefusal),
 }
 
-impl Stream {
+impl<S> Stream<S> {
     pub(crate) fn is_ready(&self) -> bool {
         match self.next {
             Next::Sample(_) => self.grant > 0,
@@ -93,13 +94,19 @@ impl Stream {
         tokens
     }
 
-    pub(crate) fn take_logits(
+    pub(crate) fn take(
         &mut self,
-        model: &Model,
-        logits: &[f32],
+        model: &Language,
+        given: &Given,
         events: &mut Vec<EngineEvent>,
     ) -> Outcome {
-        let token = match self.choose(model, logits) {
+        let (chosen, logits) = match given {
+            Given::Logits(logits) => (self.choose(model, logits), logits.as_slice()),
+            // No form and no probabilities were asked for: `Backend::unsupported`.
+            Given::Token(token) => (Ok(*token), [].as_slice()),
+            Given::Broken => (Err(EngineRefusal::Numeric), [].as_slice()),
+        };
+        let token = match chosen {
             Ok(token) => token,
             Err(refusal) => return Outcome::Failed(refusal),
         };
@@ -140,7 +147,7 @@ impl Stream {
     }
 
     /// The next token, and the form that is left after it.
-    fn choose(&mut self, model: &Model, logits: &[f32]) -> Result<u32, EngineRefusal> {
+    fn choose(&mut self, model: &Language, logits: &[f32]) -> Result<u32, EngineRefusal> {
         let allowed = self
             .form
             .as_mut()
@@ -158,7 +165,7 @@ impl Stream {
     }
 
     /// The token and what else it might have been, where that was asked for.
-    fn candidates(&self, model: &Model, logits: &[f32], token: u32) -> Vec<Candidate> {
+    fn candidates(&self, model: &Language, logits: &[f32], token: u32) -> Vec<Candidate> {
         let Some(alternatives) = self.alternatives else {
             return Vec::new();
         };

@@ -131,6 +131,12 @@ pub enum Refusal {
         /// The keyword that it does not take, when it is an identifier.
         keyword: Option<String>,
     },
+    /// A parameter asks for what this machine's engine does not compute.
+    #[error("this machine does not compute what this parameter asks for")]
+    Parameter {
+        /// The parameter.
+        name: Option<String>,
+    },
     /// More payment channels than this machine keeps accounts for.
     #[error("too many payment channels")]
     TooManyChannels,
@@ -178,12 +184,14 @@ impl Refusal {
                 | EngineRefusal::EmbedsNothing
                 | EngineRefusal::Dimensions
                 | EngineRefusal::Inputs
-                | EngineRefusal::InputToken => (400, INVALID, refusal.code()),
+                | EngineRefusal::InputToken
+                | EngineRefusal::Parameter => (400, INVALID, refusal.code()),
                 EngineRefusal::Busy => (429, LIMIT, refusal.code()),
                 EngineRefusal::Numeric | EngineRefusal::Form => (500, SERVER, refusal.code()),
             },
             Self::Schema { .. } => (400, INVALID, EngineRefusal::Schema.code()),
             Self::Parameters { .. } => (400, INVALID, EngineRefusal::Parameters.code()),
+            Self::Parameter { .. } => (400, INVALID, EngineRefusal::Parameter.code()),
             Self::VoucherMalformed => (400, INVALID, "voucher-malformed"),
             Self::VoucherSignature => (400, INVALID, "voucher-signature"),
             Self::VoucherNetwork => (402, PAYMENT, "voucher-network"),
@@ -203,6 +211,7 @@ impl Refusal {
         match refusal {
             EngineRefusal::Schema => Self::Schema { keyword: keyword() },
             EngineRefusal::Parameters => Self::Parameters { keyword: keyword() },
+            EngineRefusal::Parameter => Self::Parameter { name: keyword() },
             EngineRefusal::ContextTooLong
             | EngineRefusal::Chat
             | EngineRefusal::Busy
@@ -241,6 +250,7 @@ impl Refusal {
             Self::InvalidMember { member } | Self::MissingMember { member } => Some(member),
             Self::Schema { keyword } => Some(keyword.as_deref().unwrap_or("response_format")),
             Self::Parameters { keyword } => Some(keyword.as_deref().unwrap_or("tools")),
+            Self::Parameter { name } => name.as_deref(),
             Self::Engine(EngineRefusal::Schema) => Some("response_format"),
             Self::Engine(EngineRefusal::Tools | EngineRefusal::Parameters) => Some("tools"),
             Self::Engine(EngineRefusal::Dimensions) => Some("dimensions"),
@@ -249,7 +259,12 @@ impl Refusal {
             | Self::UnknownModel => Some("model"),
             Self::Engine(EngineRefusal::ContextTooLong | EngineRefusal::Chat) => Some("messages"),
             Self::Engine(EngineRefusal::Bias) => Some("logit_bias"),
-            Self::Engine(EngineRefusal::Busy | EngineRefusal::Numeric | EngineRefusal::Form)
+            Self::Engine(
+                EngineRefusal::Busy
+                | EngineRefusal::Numeric
+                | EngineRefusal::Form
+                | EngineRefusal::Parameter,
+            )
             | Self::AttestFirst
             | Self::ChallengeMalformed
             | Self::ChallengeClass

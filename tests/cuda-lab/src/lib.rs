@@ -9,4 +9,5 @@
 pub mod mock;
 pub mod reference;
 pub mod seeded;
+pub mod simulated;
 pub mod toll;

@@ -55,14 +55,29 @@ pub fn silu(gate_up: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// Turns neighbouring pairs of each head by the position's angles.
-pub fn turn(heads: &mut [f32], width: usize, position: u32, base: f32) {
-    for head in heads.chunks_exact_mut(width) {
-        let (pairs, _) = head.as_chunks_mut::<2>();
-        for (at, [even, odd]) in pairs.iter_mut().enumerate() {
+/// Cosine and sine of each pair of a head at a position.
+#[must_use]
+pub fn angles(width: usize, position: u32, base: f32) -> Vec<[f32; 2]> {
+    let pairs = 0..width / 2;
+    pairs
+        .map(|at| {
             let share = -2.0 * at as f64 / width as f64;
             let angle = f64::from(position) * f64::from(base).powf(share);
-            let (sine, cosine) = (angle.sin() as f32, angle.cos() as f32);
+            [angle.cos() as f32, angle.sin() as f32]
+        })
+        .collect()
+}
+
+/// Turns neighbouring pairs of each head by the position's angles.
+pub fn turn(heads: &mut [f32], width: usize, position: u32, base: f32) {
+    turn_by(heads, width, &angles(width, position, base));
+}
+
+/// The same, by these angles.
+pub fn turn_by(heads: &mut [f32], width: usize, angles: &[[f32; 2]]) {
+    for head in heads.chunks_exact_mut(width) {
+        let (pairs, _) = head.as_chunks_mut::<2>();
+        for ([even, odd], [cosine, sine]) in pairs.iter_mut().zip(angles) {
             (*even, *odd) = (*even * cosine - *odd * sine, *even * sine + *odd * cosine);
         }
     }
@@ -153,14 +168,17 @@ impl std::fmt::Debug for Model {
 
 /// Keys and values of one answer, for each layer.
 #[derive(Debug, Clone, Default)]
-pub struct Cache(Vec<(Vec<f32>, Vec<f32>)>);
+pub struct Cache(pub(crate) Vec<(Vec<f32>, Vec<f32>)>);
 
 impl Model {
     /// The numbers that [`crate::seeded::filling`] makes on the device.
     #[must_use]
     pub fn new(layout: &Layout, seed: u64) -> Self {
-        let tensors = tensors(layout, seed);
-        let mut tensors = tensors.iter().map(values);
+        Self::of(layout, tensors(layout, seed).iter().map(values))
+    }
+
+    /// Of tensors in the order of [`crate::seeded::tensors`], row by row.
+    pub(crate) fn of(layout: &Layout, mut tensors: impl Iterator<Item = Vec<f32>>) -> Self {
         let mut next = || tensors.next().unwrap_or_default();
         let embedding = next();
         let blocks = layout.layers.iter().map(|_| Block {
@@ -185,6 +203,16 @@ impl Model {
     #[must_use]
     pub fn logits(&self, cache: &mut Cache, token: u32) -> Vec<f32> {
         let shape = &self.shape;
+        let kv_width = (shape.kv_heads * shape.head) as usize;
+        let keys = cache.0.first().map_or(0, |(keys, _)| keys.len());
+        let position = (keys / kv_width) as u32;
+        let angles = angles(shape.head as usize, position, shape.rope_base);
+        self.logits_by(cache, token, &angles)
+    }
+
+    /// The same, with these angles of the position.
+    pub(crate) fn logits_by(&self, cache: &mut Cache, token: u32, angles: &[[f32; 2]]) -> Vec<f32> {
+        let shape = &self.shape;
         let (width, head) = (shape.width as usize, shape.head as usize);
         cache.0.resize_with(self.blocks.len(), Default::default);
         let mut stream = self.embedding[token as usize * width..][..width].to_vec();
@@ -196,9 +224,8 @@ impl Model {
             let normed = norm(&stream, &block.attention_norm, shape.epsilon);
             let mut qkv = product(&block.qkv, &normed);
             let kv_width = shape.kv_heads as usize * head;
-            let position = (keys.len() / kv_width) as u32;
             let (turned, value) = qkv.split_at_mut(shape.query_width() as usize + kv_width);
-            turn(turned, head, position, shape.rope_base);
+            turn_by(turned, head, angles);
             let (query, key) = turned.split_at(shape.query_width() as usize);
             keys.extend_from_slice(key);
             values.extend_from_slice(value);

@@ -63,6 +63,10 @@ pub const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine-cuda", &[]),
+    (
+        "engine-gpu",
+        &["protocol", "messages", "sys", "engine", "engine-cuda"],
+    ),
     ("cuda-lab", &["engine-cuda"]),
     ("layering", &[]),
     ("e2e", &[]),
@@ -136,6 +140,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
 /// Crates that may only be development dependencies of the named crates.
 pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("verifier", &["mock-tee", "research-anchors"]),
+    ("engine-gpu", &["cuda-lab"]),
     ("contracts", &["lite-server"]),
     (
         "client",

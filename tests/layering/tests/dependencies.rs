@@ -37,6 +37,7 @@ const SHIPPED: &[&str] = &[
     "gpu-evidence",
     "serve",
     "engine",
+    "engine-gpu",
     "verifier-wasm",
 ];
 
@@ -135,6 +136,28 @@ fn the_lock_lists_what_is_resolved_and_nothing_else() {
         add.is_empty() && remove.is_empty(),
         "guest/tcb.lock differs\n\nadd, with a reason:\n\n{add}\nremove:\n\n{remove}"
     );
+}
+
+#[test]
+fn programs_for_gpus_hold_what_the_lock_explains_of_others() {
+    for (program, of) in [
+        ("init-gpu", ["init", "verifier"]),
+        ("engine-gpu", ["engine", "engine-cuda"]),
+    ] {
+        let held: BTreeSet<Key> = resolve(&[program], Edges::Whole)
+            .unwrap()
+            .into_iter()
+            .map(|package| (package.name, package.version))
+            .collect();
+        let explained = lock().into_iter();
+        let explained = explained.filter(|row| {
+            let programs = row.list("programs");
+            programs.iter().any(|found| of.contains(&found.as_str()))
+        });
+        let explained: BTreeSet<Key> = explained.map(|row| key(&row)).collect();
+        let missing: Vec<_> = held.difference(&explained).collect();
+        assert!(missing.is_empty(), "{program} holds besides: {missing:?}");
+    }
 }
 
 #[test]

@@ -24,14 +24,24 @@ pub struct Decoder<D> {
 }
 
 impl<D: Device> Decoder<D> {
-    /// Makes the arenas, writes the angles, records a graph for each bucket. Weights are still
-    /// zero.
+    /// Makes the arenas, writes the angles of the shape, records a graph for each bucket. Weights
+    /// are still zero.
     ///
     /// # Errors
     /// A [`DeviceError`].
-    pub fn new(mut device: D, layout: Layout) -> Result<Self, DeviceError> {
+    pub fn new(device: D, layout: Layout) -> Result<Self, DeviceError> {
+        let frequencies = frequencies(&layout);
+        let mut decoder = Self::without_angles(device, layout)?;
+        decoder.write_angles(&frequencies)?;
+        Ok(decoder)
+    }
+
+    /// The same without angles: [`Self::write_angles`] comes before the first step.
+    ///
+    /// # Errors
+    /// A [`DeviceError`].
+    pub fn without_angles(mut device: D, layout: Layout) -> Result<Self, DeviceError> {
         device.reserve(layout.sizes, step::INPUT_BYTES, step::OUTPUT_BYTES)?;
-        device.write(layout.angles, &angles(&layout))?;
         let mut graphs = Vec::new();
         for bucket in BUCKETS {
             let mut record = |parity| device.record(&plan::step(&layout, bucket, parity));
@@ -46,6 +56,18 @@ impl<D: Device> Decoder<D> {
             parity: 0,
             output: vec![0; output],
         })
+    }
+
+    /// Writes cosine and sine of each position, from the angle per position of each pair.
+    ///
+    /// # Errors
+    /// `Bounds` when there are not as many as a head has pairs; those of the device.
+    pub fn write_angles(&mut self, frequencies: &[f64]) -> Result<(), DeviceError> {
+        if frequencies.len() as u64 * 2 != u64::from(self.layout.shape.head) {
+            return Err(DeviceError::Bounds);
+        }
+        let angles = angles(&self.layout, frequencies);
+        self.device.write(self.layout.angles, &angles)
     }
 
     /// The device, for what is done at the start.
@@ -109,17 +131,22 @@ fn of([even, odd]: [Region; 2], parity: usize) -> Region {
     if parity == 0 { even } else { odd }
 }
 
+/// The angle per position of each pair, of a base alone.
+#[allow(clippy::arithmetic_side_effects, reason = "float arithmetic")]
+fn frequencies(layout: &Layout) -> Vec<f64> {
+    let shape = &layout.shape;
+    (0..shape.head / 2)
+        .map(|pair| f64::from(shape.rope_base).powf(-2.0 * f64::from(pair) / f64::from(shape.head)))
+        .collect()
+}
+
 /// Cosine and sine of each position and pair, computed in 64 bits.
 #[allow(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     reason = "float arithmetic; the cosine and sine are rounded to f32"
 )]
-fn angles(layout: &Layout) -> Vec<u8> {
-    let shape = &layout.shape;
-    let frequencies: Vec<f64> = (0..shape.head / 2)
-        .map(|pair| f64::from(shape.rope_base).powf(-2.0 * f64::from(pair) / f64::from(shape.head)))
-        .collect();
+fn angles(layout: &Layout, frequencies: &[f64]) -> Vec<u8> {
     (0..layout.limits.context)
         .flat_map(|position| frequencies.iter().map(move |f| f64::from(position) * f))
         .flat_map(|angle| [angle.cos() as f32, angle.sin() as f32])

@@ -28,6 +28,12 @@ pub enum DeviceError {
         /// Its name.
         kernel: String,
     },
+    /// A row of weights is not there, or is not as long as it must be.
+    #[error("a row of weights is missing")]
+    Row,
+    /// Weights that are not loaded from rows.
+    #[error("weights of this precision are not loaded")]
+    Precision,
     /// A part of an arena that is not there.
     #[error("outside of an arena")]
     Bounds,

@@ -3,8 +3,8 @@
 //! nothing.
 //!
 //! The driver library is loaded when it is first asked for; without one, everything but [`driver`]
-//! works. What is deliberately not here: the model file, tokens as text, which answer runs when; and
-//! any device or model that only pretends (`tests/cuda-lab`).
+//! works. What is deliberately not here: the model file, tokens as text, which answer runs when;
+//! and any device or model that only pretends (`tests/cuda-lab`).
 
 pub mod decoder;
 pub mod device;
@@ -13,3 +13,4 @@ pub mod layout;
 pub mod plan;
 pub mod shape;
 pub mod step;
+pub mod weights;

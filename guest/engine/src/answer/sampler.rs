@@ -39,6 +39,11 @@ impl Sampler {
         Self { sampling, biases }
     }
 
+    /// What the request wants.
+    pub(crate) const fn sampling(&self) -> Sampling {
+        self.sampling
+    }
+
     /// The token that follows `written`, the answer so far: one of those that are allowed, if not
     /// all are.
     ///

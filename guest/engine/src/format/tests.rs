@@ -304,7 +304,7 @@ fn no_schema_costs_more_than_its_size() {
 fn what_a_mask_costs() {
     let model = crate::Model::read(crate::fixture::demonstration_model()).unwrap();
     let before = spent();
-    let vocabulary = model.vocabulary();
+    let vocabulary = model.language.vocabulary();
     println!("tables of the vocabulary: {} ms", spent() - before);
     let mut schemas = bombs();
     schemas.extend([PERSON.to_owned(), "true".to_owned()]);
@@ -327,10 +327,10 @@ fn what_a_mask_costs() {
             let size = model.weights.shape.vocabulary as u32;
             let all: Vec<u32> = (0..size).filter(|token| allowed.holds(*token)).collect();
             let token = all[(mixed(7, step) % all.len() as u64) as usize];
-            if model.tokenizer.is_end(token) {
+            if model.language.tokenizer.is_end(token) {
                 break;
             }
-            follower.take(model.tokenizer.text(token)).unwrap();
+            follower.take(model.language.tokenizer.text(token)).unwrap();
         }
         println!(
             "schema {at}: {masks} masks, mean {} us, most {most} us",

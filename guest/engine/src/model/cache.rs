@@ -15,7 +15,10 @@ use super::Weights;
 use crate::kernels::{BESIDE, HeadRun, RUN, SPAN, to_half};
 
 /// Positions of a page.
-pub(crate) const PAGE: usize = RUN;
+pub const PAGE: usize = RUN;
+
+/// Memory of all caches together, in bytes.
+pub(crate) const CACHE_BYTES: usize = 512 << 20;
 
 /// Pages of a span.
 const SPAN_PAGES: usize = SPAN / PAGE;

@@ -12,6 +12,7 @@ mod forward;
 mod lanes;
 mod matrix;
 mod names;
+pub(crate) mod plain;
 mod pooling;
 mod rows;
 mod runner;
@@ -22,13 +23,15 @@ mod tests;
 mod turn;
 mod weights;
 
-pub(crate) use cache::{Geometry, PAGE, SharedPage, pages_for};
+pub use cache::PAGE;
+pub(crate) use cache::{CACHE_BYTES, Geometry, SharedPage, pages_for};
 pub(crate) use matrix::Layout;
 pub(crate) use names::Naming;
+pub use plain::{LayerWeights, Plain, Rows, Sink};
 #[cfg(test)]
 pub(crate) use pooling::from_module;
 pub(crate) use pooling::{NotFinite, Pooled, Pooling};
-pub(crate) use rows::{Row, Slot};
+pub use rows::{Row, Slot};
 pub(crate) use runner::{Runner, with_runner};
 pub(crate) use shape::Shape;
 pub(crate) use weights::{Stored, TensorSource, Weights, wide};

@@ -15,19 +15,19 @@ const ITEM_QUERIES: usize = 12;
 /// What a row of an item costs beside its positions, in positions.
 const PER_ROW: usize = 16;
 
-/// Names the cache of one sequence.
+/// Names the cache of one sequence, by a number that its backend chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot(pub(super) usize);
+pub struct Slot(pub usize);
 
 /// One token of one sequence in a step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row {
+pub struct Row {
     /// The sequence.
-    pub(crate) slot: Slot,
+    pub slot: Slot,
     /// The token, below the vocabulary's size.
-    pub(crate) token: u32,
+    pub token: u32,
     /// Its position; all earlier ones are in the cache or before it in the same step.
-    pub(crate) position: usize,
+    pub position: usize,
 }
 
 impl Zeroize for Row {

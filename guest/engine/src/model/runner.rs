@@ -40,6 +40,11 @@ pub(crate) fn with_runner<'w, R>(
 }
 
 impl Runner<'_, '_> {
+    /// What it computes with.
+    pub(crate) fn weights(&self) -> &Weights {
+        self.forward.weights
+    }
+
     /// An empty cache for a new sequence.
     pub(crate) fn open(&mut self) -> Slot {
         self.open_after(Vec::new())

@@ -309,7 +309,7 @@ fn fading(base: f64, mut share: f64) -> f64 {
 }
 
 /// The square root of a width.
-fn root(value: usize) -> f32 {
+pub(super) fn root(value: usize) -> f32 {
     // What a float holds exactly: widths are below 2^18.
     (value.min(MAX_WIDTH) as f32).sqrt()
 }

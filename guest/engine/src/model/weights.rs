@@ -121,6 +121,23 @@ impl Weights {
     /// # Errors
     /// A [`ModelError`].
     pub(crate) fn read(source: &mut impl TensorSource, shape: Shape) -> Result<Self, ModelError> {
+        let mut layers = Vec::with_capacity(shape.layers);
+        let outer = Self::read_each(source, shape, |_, layer| {
+            layers.push(layer);
+            Ok(())
+        })?;
+        Ok(Self { layers, ..outer })
+    }
+
+    /// The same, but each layer is handed to `each` with its number, and not kept.
+    ///
+    /// # Errors
+    /// A [`ModelError`].
+    pub(crate) fn read_each(
+        source: &mut impl TensorSource,
+        shape: Shape,
+        mut each: impl FnMut(usize, Layer) -> Result<(), ModelError>,
+    ) -> Result<Self, ModelError> {
         // An encoder gives vectors or nothing: whoever described it must say how.
         if shape.parts.encoder && shape.pooling.is_none() {
             let member = "pooling_mode";
@@ -156,13 +173,13 @@ impl Weights {
             Naming::Gguf => source.floats(ANGLE_FACTORS, ANGLE_FACTORS, shape.turned / 2)?,
             Naming::Transformers | Naming::Headless | Naming::Encoder => None,
         };
-        let mut layers = Vec::with_capacity(shape.layers);
-        for layer in 0..shape.layers {
-            source.layer = Some(layer);
-            layers.push(match shape.parts.encoder {
+        for number in 0..shape.layers {
+            source.layer = Some(number);
+            let layer = match shape.parts.encoder {
                 true => source.encoder_layer()?,
                 false => source.layer()?,
-            });
+            };
+            each(number, layer)?;
         }
         if source.read != found {
             let read = source.read;
@@ -171,7 +188,7 @@ impl Weights {
         Ok(Self {
             shape,
             embedding,
-            layers,
+            layers: Vec::new(),
             norm,
             encoder,
             head,

@@ -24,7 +24,7 @@ fn model() -> Model {
         ..Tiny::default()
     };
     let mut model = tiny.model();
-    model.template = Template::compile(CALLING, [None; 2]).unwrap();
+    model.language.template = Template::compile(CALLING, [None; 2]).unwrap();
     model
 }
 
@@ -162,7 +162,7 @@ fn a_special_token_that_opens_a_call_is_told_where_functions_are_offered() {
     };
     let mut model = tiny.model();
     let listed = CALLING.replace("<tool_call>\n", "[TOOL_CALLS][");
-    model.template = Template::compile(&listed, [None; 2]).unwrap();
+    model.language.template = Template::compile(&listed, [None; 2]).unwrap();
     let always = |request| {
         changed(start(request, &user("Hi"), 2), |start| {
             start.biases = vec![TokenBias {

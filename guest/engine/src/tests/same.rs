@@ -10,6 +10,7 @@ use messages::engine_ipc::{
 
 use super::{Answer, changed, sampling, start_with, stranger, user, with_engine};
 use crate::Model;
+use crate::backend::Backend;
 use crate::fixture::Tiny;
 use crate::ipc::Desk as _;
 use crate::model::with_runner;
@@ -264,7 +265,7 @@ fn a_client_that_is_gone_leaves_nothing_not_even_of_an_answer_that_ends_later() 
 
 /// Takes a request and computes to its end; how many tokens were kept from before.
 fn computed(
-    scheduler: &mut Scheduler<'_, '_>,
+    scheduler: &mut Scheduler<'_, impl Backend>,
     request: EngineRequest,
 ) -> Result<u32, EngineRefusal> {
     let cached = match scheduler.take(request).unwrap() {
@@ -274,7 +275,7 @@ fn computed(
     };
     while !scheduler.is_idle() {
         scheduler.sample();
-        scheduler.advance();
+        scheduler.advance().unwrap();
     }
     Ok(cached)
 }
@@ -285,7 +286,7 @@ fn live_answers_take_the_place_of_what_is_kept_and_are_never_refused_for_it() {
     let threads = NonZeroUsize::MIN;
     with_runner(&model.weights, model.kernels, threads, |runner| {
         // Two answers fit, of five pages each; five pages are kept of all and two of each client.
-        let mut scheduler = Scheduler::within(&model, runner, 10);
+        let mut scheduler = Scheduler::within(&model.language, runner, 10);
         let clients = [stranger(), stranger(), stranger()];
         for client in clients {
             assert_eq!(computed(&mut scheduler, long(1, client, 40)), Ok(0));

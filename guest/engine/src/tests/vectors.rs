@@ -216,11 +216,11 @@ fn a_text_of_an_encoder_has_the_tokens_of_transformers() {
     assert_eq!(all.len(), 20);
     for Split { text: one, tokens } in all {
         let pieces = [
-            Piece::Skeleton(model.tokenizer.start().unwrap()),
+            Piece::Skeleton(model.language.tokenizer.start().unwrap()),
             Piece::Content(&one),
-            Piece::Skeleton(model.tokenizer.close().unwrap()),
+            Piece::Skeleton(model.language.tokenizer.close().unwrap()),
         ];
-        let found = model.tokenizer.encode(&pieces, 512).unwrap();
+        let found = model.language.tokenizer.encode(&pieces, 512).unwrap();
         assert_eq!(found.to_vec(), tokens, "{one:?}");
         let told = |input| vectors(&model, 1, vec![input]).unwrap().vectors;
         assert_eq!(told(text(&one)), told(Input::Tokens(TokenIds(tokens))));

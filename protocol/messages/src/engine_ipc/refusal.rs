@@ -33,6 +33,8 @@ pub enum EngineRefusal {
     Inputs,
     /// An input has a token that the model does not have.
     InputToken,
+    /// A parameter asks for what this machine's engine does not compute.
+    Parameter,
 }
 
 impl EngineRefusal {
@@ -52,6 +54,7 @@ impl EngineRefusal {
             Self::Dimensions => 12,
             Self::Inputs => 13,
             Self::InputToken => 14,
+            Self::Parameter => 15,
         }
     }
 
@@ -71,6 +74,7 @@ impl EngineRefusal {
             12 => Ok(Self::Dimensions),
             13 => Ok(Self::Inputs),
             14 => Ok(Self::InputToken),
+            15 => Ok(Self::Parameter),
             _ => Err(DecodeError::OutOfRange {
                 field: "engine refusal",
             }),
@@ -95,6 +99,7 @@ impl EngineRefusal {
             Self::Dimensions => "dimensions_not_supported",
             Self::Inputs => "embedding_inputs_too_many",
             Self::InputToken => "embedding_input_token",
+            Self::Parameter => "parameter_not_supported",
         }
     }
 }
