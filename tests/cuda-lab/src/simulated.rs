@@ -36,6 +36,7 @@ pub struct Simulated {
     kept: HashMap<(u32, u32), Position>,
     outputs: [Vec<u8>; 2],
     counters: Counters,
+    extra_at: Option<u64>,
 }
 
 impl Simulated {
@@ -50,7 +51,15 @@ impl Simulated {
             kept: HashMap::new(),
             outputs: [Vec::new(), Vec::new()],
             counters: Counters::default(),
+            extra_at: None,
         }
+    }
+
+    /// One that crosses once more than it must, at the launch of this number.
+    #[must_use]
+    pub fn crossing_once_more_at(mut self, launch: u64) -> Self {
+        self.extra_at = Some(launch);
+        self
     }
 
     /// Positions whose keys and values it holds.
@@ -270,6 +279,9 @@ impl Device for Simulated {
 
     fn replay(&mut self, parity: usize, graph: Graph) -> Result<(), DeviceError> {
         self.counters.launches += 1;
+        if self.extra_at == Some(self.counters.launches) {
+            self.cross(1);
+        }
         let rows = *self.rows.get(graph.0).ok_or(DeviceError::Order)?;
         let input = self.layout.work.inputs[parity];
         self.outputs[parity] = self.step(rows, input);

@@ -9,6 +9,14 @@ use crate::plan;
 use crate::shape::{BUCKETS, bucket_of};
 use crate::step::{self, Chosen, Row};
 
+/// What a step does on the bus, whatever is in it.
+pub const STEP: Counters = Counters {
+    crossings: 2,
+    bytes: step::INPUT_BYTES + step::OUTPUT_BYTES,
+    allocations: 0,
+    launches: 1,
+};
+
 /// Steps that may be in flight.
 const DEPTH: usize = 2;
 
@@ -63,7 +71,8 @@ impl<D: Device> Decoder<D> {
     /// # Errors
     /// `Bounds` when there are not as many as a head has pairs; those of the device.
     pub fn write_angles(&mut self, frequencies: &[f64]) -> Result<(), DeviceError> {
-        if frequencies.len() as u64 * 2 != u64::from(self.layout.shape.head) {
+        let pairs = u64::from(self.layout.shape.head / 2);
+        if frequencies.len() as u64 != pairs {
             return Err(DeviceError::Bounds);
         }
         let angles = angles(&self.layout, frequencies);

@@ -266,6 +266,30 @@ fn what_the_kernels_do_not_choose_by_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_step_that_crosses_otherwise_than_the_others_is_the_last() {
+    let model = Seeded::new(SHAPE);
+    let (near, far) = UnixStream::pair().unwrap();
+    let files = model.files();
+    let engine = std::thread::spawn(move || {
+        let opened = Opened::open(files).unwrap();
+        let device = |layout: &engine_cuda::layout::Layout| {
+            Ok(Simulated::new(layout.clone()).crossing_once_more_at(4))
+        };
+        let (language, backend) = onto(opened, device).unwrap();
+        engine::answer_on(&language, backend, far)
+    });
+    let request = EngineRequest::Start(start(1, 1, "ABC"));
+    (&near).write_all(&frame(&request.encode())).unwrap();
+    let ended = engine.join().unwrap();
+    assert_eq!(ended.unwrap_err().code(), "engine-device");
+    let mut said = Vec::new();
+    (&near).read_to_end(&mut said).unwrap();
+    // Three steps passed: a prompt's and two tokens'.
+    let tokens = said.windows(5).filter(|bytes| *bytes == [4, 1, 0, 0, 0]);
+    assert_eq!(tokens.count(), 3);
+}
+
+#[test]
 fn a_model_for_which_there_are_no_kernels_is_refused_by_what_it_has() {
     let refused = |change: fn(&mut Seeded)| {
         let mut model = Seeded::new(SHAPE);

@@ -123,12 +123,11 @@ impl Role {
     /// The system calls that it may use, with what it needs to start.
     pub fn calls(self) -> impl Iterator<Item = &'static Call> {
         let lists = self.lists();
-        let placed = (0..).zip(lists).flat_map(|(at, list)| {
+        (0..).zip(lists).flat_map(|(at, list)| {
             let earlier = lists.iter().take(at).copied().flatten();
             let is_new = move |call: &&Call| !earlier.clone().any(|e| e.number == call.number);
             list.iter().filter(is_new)
-        });
-        placed
+        })
     }
 }
 
