@@ -125,7 +125,7 @@ pub(super) fn lane_rows(part: Part, rows: usize) -> std::ops::Range<usize> {
 }
 
 impl State {
-    /// Takes the rows of a step and cuts their attention for so many parts; of whole texts, perhaps,
+    /// Takes the rows of a step and cuts their attention for so many parts; perhaps of whole texts,
     /// each of which is in this step from its first position to its last.
     pub(super) fn take_rows(&mut self, rows: &[Row], cut: &Cut, whole: bool, parts: usize) {
         self.rows.clear();
