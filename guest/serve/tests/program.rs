@@ -47,6 +47,7 @@ fn start(descriptors: &Descriptors) -> (Child, UnixStream) {
         program: program.as_fd(),
         arguments: &[c"serve".into()],
         descriptors: &all,
+        locked: None,
     };
     (spawn(&launch, || Ok(()), || Ok(())).unwrap(), printed)
 }
