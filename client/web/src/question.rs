@@ -257,7 +257,7 @@ mod tests {
         let values =
             r#"{"version":1,"image":"0.1.0","profile":"research","shapes":[],"models":[]}"#;
         let manifest = serde_json::json!({
-            "image": "0.1.0", "flavour": "cpu", "profile": "research",
+            "version": 1, "image": "0.1.0", "flavour": "cpu", "profile": "research",
             "files": { names::SBOM: { "sha256": digest.to_string() } },
         });
         let manifest = manifest.to_string();

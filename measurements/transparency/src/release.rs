@@ -65,8 +65,12 @@ impl ReleaseFilesError {
     }
 }
 
+/// Version of the manifest that is read here.
+const MANIFEST_VERSION: u16 = 1;
+
 #[derive(Deserialize)]
 struct Manifest {
+    version: u16,
     image: String,
     flavour: String,
     profile: String,
@@ -107,7 +111,9 @@ impl DescribedRelease {
             flavour(&read.flavour),
             profile(&read.profile),
         );
-        let (Some(version), Some(flavour), Some(profile)) = (version, flavour, profile) else {
+        let (MANIFEST_VERSION, Some(version), Some(flavour), Some(profile)) =
+            (read.version, version, flavour, profile)
+        else {
             return Err(ReleaseFilesError::Manifest);
         };
         let record = ReleaseRecord {

@@ -134,14 +134,36 @@ fn files_of_several_releases_are_described_by_no_record() {
         of(&manifest, &others, digest),
         Err("release-files-disagree")
     );
+    let research = values.replace("\"release\"", "\"research\"");
+    assert_ne!(research, values);
+    assert_eq!(
+        of(&manifest, &research, digest),
+        Err("release-files-disagree")
+    );
     let sbom = FileDigest::of(INPUTS);
     assert_eq!(of(&manifest, &values, sbom), Err("release-files-disagree"));
     assert_eq!(of(&manifest, "{}", digest), Err("release-reference-values"));
-    let huge = manifest.clone() + &" ".repeat(MAX_MANIFEST_BYTES);
-    for manifest in ["{}", &huge, &manifest.replace("cpu", "tpu")] {
+    let filled = |length: usize| manifest.clone() + &" ".repeat(length - manifest.len());
+    let longest = filled(MAX_MANIFEST_BYTES);
+    assert!(of(&longest, &values, digest).is_ok());
+    let other = |from: &str, to: &str| {
+        let other = manifest.replacen(from, to, 1);
+        assert_ne!(other, manifest, "{from}");
+        other
+    };
+    for manifest in [
+        "{}".to_owned(),
+        filled(MAX_MANIFEST_BYTES + 1),
+        other("\"version\":1", "\"version\":2"),
+        other("\"version\"", "\"versions\""),
+        other("cpu", "tpu"),
+        other("\"profile\":\"release\"", "\"profile\":\"testing\""),
+        other("0.1.0", "0.1"),
+    ] {
         assert_eq!(
-            of(manifest, &values, digest),
-            Err("release-manifest-malformed")
+            of(&manifest, &values, digest),
+            Err("release-manifest-malformed"),
+            "{manifest:.80}"
         );
     }
 }

@@ -273,7 +273,7 @@ fn documents(seeds: &mut Seeds) {
     seeds.put("documents", "model", &join(&[model.as_bytes(), b"{}"]));
     let sbom = FileDigest::of(b"{}\n");
     let files = format!(r#"{{"sbom.cdx.json":{{"sha256":"{sbom}"}}}}"#);
-    let head = r#""image":"0.1.0","flavour":"cpu","profile":"research""#;
+    let head = r#""version":1,"image":"0.1.0","flavour":"cpu","profile":"research""#;
     let manifest = format!(r#"{{{head},"files":{files}}}"#);
     seeds.put(
         "documents",

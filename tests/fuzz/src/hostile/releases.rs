@@ -153,7 +153,8 @@ fn registers() -> Vec<u8> {
 }
 
 fn manifest() -> Vec<u8> {
-    let front = r#"{"image":"0.1.0","flavour":"cpu","profile":"release","files":{"":{"sha256":""}"#;
+    let front = r#"{"version":1,"image":"0.1.0","flavour":"cpu","profile":"release",
+        "files":{"":{"sha256":""}"#;
     let text = filled(front, r#","..":{"sha256":""}"#, "}}", 60 * KIB);
     join(&[&text, b"{}"])
 }
