@@ -4,12 +4,15 @@
 use protocol::digest::AccountId;
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
-use tycho_types::cell::{Cell, CellBuilder};
+use tycho_types::cell::{Cell, CellBuilder, CellSlice};
 
 use crate::cells::{self, CellError};
 
 /// Workchain of every contract of this project.
 pub const BASECHAIN: i8 = 0;
+
+/// The form of every first state here: no split depth, not special, code, data, no library.
+const CODE_AND_DATA: u8 = 0b00110;
 
 /// The first state of an account: it determines the account's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +21,40 @@ pub struct StateInit(Cell);
 impl StateInit {
     pub(crate) fn new(code: Cell, data: Cell) -> Result<Self, CellError> {
         let mut state = CellBuilder::new();
-        // No split depth, not special, code, data, no library.
         state
-            .store_small_uint(0b00110, 5)
+            .store_small_uint(CODE_AND_DATA, 5)
             .and_then(|()| state.store_reference(code))
             .and_then(|()| state.store_reference(data))
             .and_then(|()| state.build())
             .map(Self)
             .map_err(CellError::building)
+    }
+
+    /// One that another program wrote, from a bag of cells: code and data, and nothing besides.
+    ///
+    /// # Errors
+    /// `Malformed`.
+    pub fn decode(bag: &[u8]) -> Result<Self, CellError> {
+        let cell = cells::decode(bag)?;
+        let mut slice = cell.as_slice().map_err(CellError::parsing)?;
+        let form = slice.load_small_uint(5).map_err(CellError::parsing)?;
+        let (code, data) = load_code_and_data(&mut slice)?;
+        cells::finish(&slice)?;
+        if form != CODE_AND_DATA {
+            return Err(CellError::Malformed);
+        }
+        Self::new(code, data)
+    }
+
+    /// As a bag of cells.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        cells::encode(&self.0)
+    }
+
+    pub(crate) fn code_and_data(&self) -> Result<(Cell, Cell), CellError> {
+        let mut slice = self.0.as_slice().map_err(CellError::parsing)?;
+        load_code_and_data(&mut slice)
     }
 
     /// The address at which an account with this first state lives.
@@ -40,6 +69,12 @@ impl StateInit {
     pub(crate) fn cell(&self) -> Cell {
         self.0.clone()
     }
+}
+
+fn load_code_and_data(slice: &mut CellSlice<'_>) -> Result<(Cell, Cell), CellError> {
+    let code = slice.load_reference_cloned().map_err(CellError::parsing)?;
+    let data = slice.load_reference_cloned().map_err(CellError::parsing)?;
+    Ok((code, data))
 }
 
 /// What happens to the value of a message whose receiver fails.
@@ -106,6 +141,21 @@ pub(crate) fn external(
     store_state_and_body(&mut message, deploy, Some(body))?;
     let root = message.build().map_err(CellError::building)?;
     Ok(cells::encode(&root))
+}
+
+/// To whom a message from outside the chain goes, in a bag of cells that another program made.
+///
+/// # Errors
+/// `Malformed` for any other message.
+pub fn receiver_of_external(bag: &[u8]) -> Result<TonAddress, CellError> {
+    let root = cells::decode(bag)?;
+    let mut message = root.as_slice().map_err(CellError::parsing)?;
+    let kind = message.load_small_uint(2).map_err(CellError::parsing)?;
+    let source = message.load_small_uint(2).map_err(CellError::parsing)?;
+    match (kind, source) {
+        (0b10, 0) => cells::load_address(&mut message),
+        _ => Err(CellError::Malformed),
+    }
 }
 
 /// Both always by reference: one form, whatever their size.

@@ -161,6 +161,10 @@ pub(super) enum WalletCommand {
         #[arg(long, value_name = "FILE")]
         mnemonic: Option<PathBuf>,
     },
+    /// Connect a wallet on a phone, which keeps its key and signs what is asked of it (TON Connect)
+    Connect(ConnectArguments),
+    /// End the session with the wallet that is connected
+    Disconnect,
     /// Show the wallet and what it knows of its payment channels, offline
     Show,
     /// Open a payment channel to a provider; needs --chain or --lite-server
@@ -202,6 +206,25 @@ pub(super) enum WalletCommand {
         )]
         within: u32,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConnectArguments {
+    /// The wallet program: tonkeeper, mytonwallet or tonhub
+    #[arg(long, value_name = "NAME", default_value = "tonkeeper")]
+    pub(super) wallet: String,
+    /// Another wallet's bridge: the link is then one that every wallet takes
+    #[arg(long, value_name = "URL", conflicts_with = "wallet")]
+    pub(super) bridge: Option<String>,
+    /// Root certificates for the bridge in PEM form (default: this machine's)
+    #[arg(long, value_name = "FILE")]
+    pub(super) bridge_roots: Option<PathBuf>,
+    /// URL of the manifest that tells the wallet who asks; its host is what the wallet signs for
+    #[arg(long, value_name = "URL")]
+    pub(super) manifest: Option<String>,
+    /// How long to wait for the wallet
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub(super) within: u32,
 }
 
 #[derive(Debug, Subcommand)]
@@ -362,6 +385,7 @@ pub(super) fn examples(program: &str) -> String {
     let lines = [
         "Examples:",
         "  {} wallet new",
+        "  {} wallet connect --wallet tonkeeper --manifest https://…/tonconnect-manifest.json",
         "  {} wallet open --payee 0:5a… --deposit 2ton --chain http://127.0.0.1:8081",
         "  {} chat \"What is the capital of France?\" --connect 127.0.0.1:4443 \\",
         "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
 use crate::session::AttestError;
+use crate::wallet::connect::{BridgeError, ConnectError};
 use crate::wallet::{AnchorError, KeptReceiptError, LedgerError, StateError, WalletError};
 use contracts::cocoon_root::RootError;
 use contracts::lite::LiteServerError;
@@ -74,10 +75,20 @@ pub(super) enum Failure {
     Verdict,
     #[error("rejected")]
     Rejected(&'static str),
+    #[error("no wallet of that name is known: name its bridge with `--bridge`")]
+    UnknownWallet,
+    #[error("no wallet is connected")]
+    NotConnected,
 }
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
+        Self::Wallet(error.into())
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
         Self::Wallet(error.into())
     }
 }
@@ -151,6 +162,8 @@ impl Failure {
             Self::Certificates => "certificates-malformed",
             Self::Verdict => "verdict",
             Self::Rejected(code) => code,
+            Self::UnknownWallet => "connect-unknown-wallet",
+            Self::NotConnected => "connect-none",
         }
     }
 
@@ -173,6 +186,8 @@ impl Failure {
             | Self::CocoonRoot(_)
             | Self::NoContract
             | Self::Exists(_)
+            | Self::UnknownWallet
+            | Self::NotConnected
             | Self::Certificates => BAD_INPUT,
             Self::Pins(PinsError::Registry(_))
             | Self::Port(_)
@@ -218,7 +233,31 @@ fn wallet_exit(error: &WalletError) -> u8 {
         | WalletError::Window { .. }
         | WalletError::ChannelExists
         | WalletError::NoChannel => BAD_INPUT,
-        WalletError::TooLittle { .. } | WalletError::Standing { .. } => PAYMENT,
+        WalletError::TooLittle { .. }
+        | WalletError::Standing { .. }
+        | WalletError::OtherPayer { .. } => PAYMENT,
+        WalletError::Connect(error) => connect_exit(error),
+    }
+}
+
+fn connect_exit(error: &ConnectError) -> u8 {
+    match error {
+        ConnectError::Bridge(BridgeError::Url | BridgeError::Roots) | ConnectError::Manifest => {
+            BAD_INPUT
+        }
+        ConnectError::State(StateError::Exists { .. }) => BAD_INPUT,
+        ConnectError::Declined
+        | ConnectError::Refused { .. }
+        | ConnectError::OtherSender { .. }
+        | ConnectError::Account(_) => PAYMENT,
+        ConnectError::Bridge(_)
+        | ConnectError::TooManyEvents
+        | ConnectError::Silent(_)
+        | ConnectError::Message(_)
+        | ConnectError::Disconnected
+        | ConnectError::Seal(_)
+        | ConnectError::State(_)
+        | ConnectError::Randomness(_) => SURROUNDINGS,
     }
 }
 

@@ -6,6 +6,7 @@
 mod amount;
 mod arguments;
 mod ask;
+mod connect;
 mod device_set;
 mod failure;
 mod machine;
@@ -13,6 +14,7 @@ mod output;
 mod prove;
 mod providers;
 mod purse;
+mod qr;
 mod serve;
 mod settings;
 mod verify;

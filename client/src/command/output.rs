@@ -114,6 +114,8 @@ impl Output {
             | Failure::NoContract
             | Failure::Certificates
             | Failure::Verdict
+            | Failure::UnknownWallet
+            | Failure::NotConnected
             | Failure::Rejected(_) => None,
         };
         let mut members = Map::new();

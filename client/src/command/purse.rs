@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::amount::in_coins;
 use super::arguments::WalletCommand;
+use super::connect;
 use super::failure::Failure;
 use super::output::{Output, check_new, members, write_new_file};
 use super::settings::Settings;
@@ -24,6 +25,8 @@ pub(super) async fn wallet(
 ) -> Result<(), Failure> {
     match command {
         WalletCommand::New { kind, mnemonic } => new(settings, *kind, mnemonic.as_deref(), output),
+        WalletCommand::Connect(arguments) => connect::connect(settings, arguments, output).await,
+        WalletCommand::Disconnect => connect::disconnect(settings, output).await,
         WalletCommand::Show => show(settings, output),
         WalletCommand::Open {
             payee,
@@ -38,12 +41,14 @@ pub(super) async fn wallet(
             let seed = settings.surroundings.random();
             let seed = seed.map_err(crate::chat::AskError::Randomness)?;
             let (purse, chain) = (settings.purse()?, settings.chain()?);
+            connect::announce(&purse, output)?;
             let opened = purse.open_channel(&chain, &opening, &seed).await?;
             print_channel("opened", &opened, output)
         }
         WalletCommand::TopUp { payee, amount } => {
-            let purse = settings.purse()?;
-            let topped = purse.top_up(&settings.chain()?, payee, *amount).await?;
+            let (purse, chain) = (settings.purse()?, settings.chain()?);
+            connect::announce(&purse, output)?;
+            let topped = purse.top_up(&chain, payee, *amount).await?;
             print_channel("topped-up", &topped, output)
         }
         WalletCommand::Close {
@@ -58,7 +63,9 @@ pub(super) async fn wallet(
 }
 
 async fn close(settings: &Settings, payee: &TonAddress, output: Output) -> Result<(), Failure> {
-    let standing = settings.purse()?.close(&settings.chain()?, payee).await?;
+    let (purse, chain) = (settings.purse()?, settings.chain()?);
+    connect::announce(&purse, output)?;
+    let standing = purse.close(&chain, payee).await?;
     let (word, until) = match standing {
         Standing::Open => ("open", None),
         Standing::Closing { until } => ("closing", Some(until)),
@@ -133,6 +140,10 @@ fn show(settings: &Settings, output: Output) -> Result<(), Failure> {
     let purse = settings.purse()?;
     let address = purse.address()?.to_string();
     let mut lines = vec![format!("wallet {address}")];
+    let app = purse
+        .connected()
+        .map(|connected| connected.session().app.clone());
+    lines.extend(app.iter().map(|app| format!("connected in {app}")));
     let mut channels = Vec::new();
     for (state, file) in purse.channels()? {
         let highest = Ledger::read_highest(&state, &file)?;
@@ -140,7 +151,11 @@ fn show(settings: &Settings, output: Output) -> Result<(), Failure> {
         lines.push(format!("{}, signed {promised}", channel_line(&file)));
         channels.push(channel_value(&file, promised));
     }
-    let found = members([("address", address.into()), ("channels", channels.into())]);
+    let found = members([
+        ("address", address.into()),
+        ("connected", app.into()),
+        ("channels", channels.into()),
+    ]);
     output.result("wallet", &lines, found)
 }
 

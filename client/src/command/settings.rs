@@ -45,6 +45,7 @@ struct File {
     policy: Option<PathBuf>,
     registry: Option<TonAddress>,
     max_price: Option<String>,
+    manifest: Option<String>,
 }
 
 /// Where everything is and what is demanded.
@@ -101,7 +102,14 @@ impl Settings {
     }
 
     pub(super) fn purse(&self) -> Result<Purse, Failure> {
-        Ok(Purse::open(self.state()?, self.deployment.network)?)
+        let (state, network) = (self.state()?, self.deployment.network);
+        Ok(Purse::open(state, network, &self.surroundings)?)
+    }
+
+    /// URL of this program's manifest, which wallets read before they connect.
+    pub(super) fn manifest(&self, option: Option<&str>) -> Result<String, Failure> {
+        let manifest = option.or(self.file.manifest.as_deref()).map(str::to_owned);
+        manifest.ok_or(Failure::Missing { option: "manifest" })
     }
 
     /// The chain, where one is given: by proof where lite-servers are named, whatever else is.

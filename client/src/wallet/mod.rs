@@ -5,28 +5,33 @@
 //! `contracts::chain`'s. What to promise is `payment`'s. Randomness and time are arguments.
 
 mod anchor;
+pub mod connect;
+mod error;
 mod ledger;
 mod receipts;
 mod state;
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use contracts::CellError;
 use contracts::chain::Chain;
 use contracts::channel::{
     self, ChannelState, ChannelTerms, LONGEST_WINDOW, MESSAGE_VALUE, Standing, TOP_UP_MARGIN,
 };
 use contracts::close::SignedClose;
 use contracts::message::Transfer;
-use contracts::toncenter::ChainError;
-use contracts::wallet::{TransferError, Wallet, WalletKind};
+use contracts::wallet::{Wallet, WalletKind};
 use ed25519_dalek::SigningKey;
 use protocol::digest::PayerKey;
-use protocol::nano::{AmountOverflow, Nano};
+use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 use zeroize::Zeroizing;
 
+use self::connect::{ConnectError, Connected};
+use crate::deployment::Surroundings;
+
 pub use anchor::{AnchorError, AnchorProof, MAX_PROOF_BYTES};
+pub use error::WalletError;
 pub use ledger::{ChannelFile, Ledger, LedgerError, NO_RECEIPTS};
 pub use receipts::{KeptReceipt, KeptReceiptError, MAX_KEPT_BYTES};
 pub use state::{StateDirectory, StateError, StateLock, read_bounded};
@@ -37,97 +42,14 @@ const MAX_SEED_BYTES: usize = 32 + 4;
 const CHANNELS: &str = "channels";
 /// A wallet's message must be taken within this many seconds of the chain's time.
 const MESSAGE_SECONDS: u32 = 120;
-/// How long to wait for the chain to act on a message.
+/// How long the chain may take, where nothing else is said.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(90);
+/// The owner of a connected wallet has this many seconds of the chain's time to sign.
+const ASK_SECONDS: u32 = 300;
+/// Its answer is waited for longer than what it would sign is valid.
+const ASK_PATIENCE: Duration = Duration::from_secs(310);
 /// Kept in the wallet for the fees of its own messages.
 const FEE_RESERVE: Nano = Nano::from_u64(20_000_000);
-
-/// Why the wallet did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum WalletError {
-    /// The files.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// There is no wallet in the state directory.
-    #[error("there is no wallet yet: make one with `wallet new`")]
-    NoWallet,
-    /// The chain.
-    #[error("cannot use the chain")]
-    Chain(#[from] ChainError),
-    /// The chain is another network's.
-    #[error("the chain is network {found}; this program uses {expected}", found = found.0,
-        expected = expected.0)]
-    OtherNetwork {
-        /// The chain's network.
-        found: NetworkId,
-        /// The program's.
-        expected: NetworkId,
-    },
-    /// A message could not be made.
-    #[error("cannot make the message")]
-    Transfer(#[from] TransferError),
-    /// The wallet holds too little.
-    #[error("{needed} nano are needed and the wallet holds {held}")]
-    TooLittle {
-        /// With fees.
-        needed: Nano,
-        /// What it holds.
-        held: Nano,
-    },
-    /// The window is longer than the contract allows.
-    #[error("a window of {asked} s; the contract allows {LONGEST_WINDOW}")]
-    Window {
-        /// What was asked.
-        asked: u32,
-    },
-    /// There is an open channel to this payee.
-    #[error("there is an open channel to this payee already: top it up")]
-    ChannelExists,
-    /// There is no channel to this payee.
-    #[error("there is no channel to this payee: open one with `wallet open`")]
-    NoChannel,
-    /// The channel's contract is not in the state that the request needs.
-    #[error("the channel is {standing}")]
-    Standing {
-        /// Where it stands.
-        standing: &'static str,
-    },
-    /// An amount left the range of coins.
-    #[error(transparent)]
-    Overflow(#[from] AmountOverflow),
-}
-
-impl WalletError {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Ledger(error) => error.code(),
-            Self::NoWallet => "wallet-none",
-            Self::Chain(error) => error.code(),
-            Self::OtherNetwork { .. } => "chain-other-network",
-            Self::Transfer(_) => "wallet-message",
-            Self::TooLittle { .. } => "wallet-too-little",
-            Self::Window { .. } => "channel-window",
-            Self::ChannelExists => "channel-exists",
-            Self::NoChannel => "channel-none",
-            Self::Standing { .. } => "channel-standing",
-            Self::Overflow(_) => "wallet-overflow",
-        }
-    }
-}
-
-impl From<StateError> for WalletError {
-    fn from(error: StateError) -> Self {
-        Self::Ledger(error.into())
-    }
-}
-
-impl From<CellError> for WalletError {
-    fn from(error: CellError) -> Self {
-        Self::Transfer(error.into())
-    }
-}
 
 /// What is asked of a new channel.
 #[derive(Debug, Clone, Copy)]
@@ -144,8 +66,19 @@ pub struct Opening {
 #[derive(Debug)]
 pub struct Purse {
     state: StateDirectory,
-    wallet: Wallet,
+    signer: Signer,
     network: NetworkId,
+    /// How long to wait for the chain to act on a message.
+    patience: Duration,
+}
+
+/// Who signs for the wallet.
+#[derive(Debug)]
+enum Signer {
+    /// This program.
+    Key(Wallet),
+    /// Its owner, in a wallet program that is connected.
+    Connected(Connected),
 }
 
 impl Purse {
@@ -164,22 +97,76 @@ impl Purse {
             WalletKind::V4R2 => {}
             other @ WalletKind::V5R1 => file.extend_from_slice(other.name().as_bytes()),
         }
+        connect::refuse_beside_a_session(&state)?;
         state.create(SEED, &file)?;
-        let wallet = Wallet::of_kind(kind, seed, network);
+        let signer = Signer::Key(Wallet::of_kind(kind, seed, network));
         Ok(Self {
             state,
-            wallet,
+            signer,
             network,
+            patience: CHAIN_PATIENCE,
         })
     }
 
-    /// Opens the wallet that is there.
+    /// Opens the wallet that is there: of a seed, or one that is connected, which is asked with
+    /// time and randomness of `surroundings`.
     ///
     /// # Errors
-    /// `NoWallet`, `Malformed`, `Io`.
-    pub fn open(state: StateDirectory, network: NetworkId) -> Result<Self, WalletError> {
-        let bytes = state.read(SEED, MAX_SEED_BYTES)?;
-        let bytes = Zeroizing::new(bytes.ok_or(WalletError::NoWallet)?);
+    /// `NoWallet`, `OtherNetwork`, `Malformed`, `Io`.
+    pub fn open(
+        state: StateDirectory,
+        network: NetworkId,
+        surroundings: &Arc<dyn Surroundings>,
+    ) -> Result<Self, WalletError> {
+        let signer = match Self::of_seed(&state, network)? {
+            Some(wallet) => Signer::Key(wallet),
+            None => Self::of_session(&state, network, surroundings)?,
+        };
+        Ok(Self {
+            state,
+            signer,
+            network,
+            patience: CHAIN_PATIENCE,
+        })
+    }
+
+    /// Refuses where there is a wallet: one state directory has one.
+    ///
+    /// # Errors
+    /// `Exists`, `Malformed`, `Io`.
+    pub fn refuse_beside_one(state: &StateDirectory) -> Result<(), WalletError> {
+        if state
+            .read(SEED, MAX_SEED_BYTES)?
+            .map(Zeroizing::new)
+            .is_some()
+        {
+            let path = state.path(SEED);
+            return Err(StateError::Exists { path }.into());
+        }
+        Ok(connect::refuse_beside_a_session(state)?)
+    }
+
+    fn of_session(
+        state: &StateDirectory,
+        network: NetworkId,
+        surroundings: &Arc<dyn Surroundings>,
+    ) -> Result<Signer, WalletError> {
+        let connected = Connected::open(state, surroundings, ASK_PATIENCE)?;
+        let connected = connected.ok_or(WalletError::NoWallet)?;
+        let found = connected.session().network;
+        if found != network {
+            return Err(WalletError::OtherNetwork {
+                found,
+                expected: network,
+            });
+        }
+        Ok(Signer::Connected(connected))
+    }
+
+    fn of_seed(state: &StateDirectory, network: NetworkId) -> Result<Option<Wallet>, WalletError> {
+        let Some(bytes) = state.read(SEED, MAX_SEED_BYTES)?.map(Zeroizing::new) else {
+            return Ok(None);
+        };
         let malformed = || StateError::Malformed {
             path: state.path(SEED),
         };
@@ -191,11 +178,38 @@ impl Purse {
                 .and_then(|name| name.parse().ok())
                 .ok_or_else(malformed)?,
         };
-        Ok(Self {
-            wallet: Wallet::of_kind(kind, seed, network),
-            state,
-            network,
-        })
+        Ok(Some(Wallet::of_kind(kind, seed, network)))
+    }
+
+    /// Waits so long for the answer of a wallet that is connected, and then for the chain.
+    #[must_use]
+    pub fn with_patience(mut self, answer: Duration, chain: Duration) -> Self {
+        if let Signer::Connected(connected) = &mut self.signer {
+            connected.set_patience(answer);
+        }
+        self.patience = chain;
+        self
+    }
+
+    /// The wallet that is connected, where none of a seed is there.
+    #[must_use]
+    pub const fn connected(&self) -> Option<&Connected> {
+        match &self.signer {
+            Signer::Key(_) => None,
+            Signer::Connected(connected) => Some(connected),
+        }
+    }
+
+    /// Ends the session with the wallet that is connected. Gives whether it was told, or none when
+    /// no wallet is connected. Channels and their keys stay.
+    ///
+    /// # Errors
+    /// See [`Connected::disconnect`].
+    pub async fn disconnect(self) -> Result<Option<bool>, WalletError> {
+        match self.signer {
+            Signer::Key(_) => Ok(None),
+            Signer::Connected(connected) => Ok(Some(connected.disconnect().await?)),
+        }
     }
 
     /// The wallet's address.
@@ -203,7 +217,10 @@ impl Purse {
     /// # Errors
     /// Those of the contract's cells.
     pub fn address(&self) -> Result<TonAddress, WalletError> {
-        Ok(self.wallet.address()?)
+        match &self.signer {
+            Signer::Key(wallet) => Ok(wallet.address()?),
+            Signer::Connected(connected) => Ok(connected.session().address),
+        }
     }
 
     /// Every channel of this wallet's network, with its directory.
@@ -257,7 +274,7 @@ impl Purse {
             Err(WalletError::NoChannel) => self.prepare(opening, key_seed)?,
             Err(other) => return Err(other),
         };
-        let mut ledger = Ledger::open(state)?;
+        let mut ledger = self.own(Ledger::open(state)?)?;
         let shown = chain.channel(&ledger.file().channel).await?;
         match shown.map(|shown| shown.standing) {
             None | Some(Standing::Closed) => {}
@@ -281,7 +298,7 @@ impl Purse {
         amount: Nano,
     ) -> Result<ChannelFile, WalletError> {
         self.check_network(chain).await?;
-        let mut ledger = Ledger::open(self.channel_to(payee)?)?;
+        let mut ledger = self.own(Ledger::open(self.channel_to(payee)?)?)?;
         let shown = open_state(chain, &ledger.file().channel).await?;
         self.deposit(chain, &mut ledger, amount, shown.deposited)
             .await?;
@@ -294,7 +311,7 @@ impl Purse {
     /// See [`WalletError`].
     pub async fn close(&self, chain: &Chain, payee: &TonAddress) -> Result<Standing, WalletError> {
         self.check_network(chain).await?;
-        let ledger = Ledger::open(self.channel_to(payee)?)?;
+        let ledger = self.own(Ledger::open(self.channel_to(payee)?)?)?;
         let at = ledger.file().channel;
         let account = chain.account(&at).await?;
         let shown = account.channel()?.ok_or(WalletError::NoChannel)?;
@@ -306,7 +323,7 @@ impl Purse {
             Standing::Closing { .. } | Standing::Closed => return Ok(shown.standing),
         };
         self.send(chain, message, MESSAGE_VALUE).await?;
-        let later = chain.wait_until(CHAIN_PATIENCE, async || {
+        let later = chain.wait_until(self.patience, async || {
             let now = chain.channel(&at).await?.map(|now| now.standing);
             Ok(now.filter(|now| *now != shown.standing))
         });
@@ -330,6 +347,15 @@ impl Purse {
         refresh(chain, &mut ledger).await?;
         let until = chain.chain_time().await?.saturating_add(seconds);
         Ok(ledger.agree_to_close(until)?)
+    }
+
+    /// A channel of this very wallet: what it sends elsewhere would come back to another.
+    fn own(&self, ledger: Ledger) -> Result<Ledger, WalletError> {
+        let payer = ledger.file().payer;
+        if payer == self.address()? {
+            return Ok(ledger);
+        }
+        Err(WalletError::OtherPayer { payer })
     }
 
     /// Writes a new channel's key and terms.
@@ -376,7 +402,7 @@ impl Purse {
         self.send(chain, message, value).await?;
         let expected = before.plus(amount)?;
         let at = ledger.file().channel;
-        let shown = chain.wait_until(CHAIN_PATIENCE, async || {
+        let shown = chain.wait_until(self.patience, async || {
             let shown = chain.channel(&at).await?;
             Ok(shown
                 .filter(|shown| shown.standing == Standing::Open && shown.deposited >= expected))
@@ -396,11 +422,24 @@ impl Purse {
             });
         }
         let seqno = account.wallet_seqno()?;
-        let valid_until = account.chain_time.saturating_add(MESSAGE_SECONDS);
-        let signed = self.wallet.sign(seqno, valid_until, &[message])?;
-        chain.send(&signed).await?;
+        let until = |seconds| account.chain_time.saturating_add(seconds);
+        match &self.signer {
+            Signer::Key(wallet) => {
+                let signed = wallet.sign(seqno, until(MESSAGE_SECONDS), &[message])?;
+                chain.send(&signed).await?;
+            }
+            Signer::Connected(connected) => {
+                let asked = connected.ask(&message, until(ASK_SECONDS)).await;
+                // The bridge may have kept the answer back: the chain knows better.
+                let silent = matches!(asked, Err(ConnectError::Silent(_)));
+                let sent = silent && chain.account(&wallet).await?.wallet_seqno()? > seqno;
+                if !sent {
+                    asked?;
+                }
+            }
+        }
         Ok(chain
-            .wait_for_seqno_after(&wallet, seqno, CHAIN_PATIENCE)
+            .wait_for_seqno_after(&wallet, seqno, self.patience)
             .await?)
     }
 

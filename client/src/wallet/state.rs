@@ -182,6 +182,20 @@ impl StateDirectory {
         self.sync()
     }
 
+    /// Removes a file; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(doing("remove", &path)(error))
+            }
+            Ok(()) | Err(_) => self.sync(),
+        }
+    }
+
     /// Locks the directory against every other program, until the lock is dropped.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! number and time, which are arguments.
 
 pub mod mnemonic;
+mod outside;
 
 use core::fmt;
 use core::str::FromStr;
@@ -19,6 +20,8 @@ use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 use crate::cells::CellError;
 use crate::code;
 use crate::message::{self, StateInit, Transfer};
+
+pub use outside::{AskedTransfer, ShownWallet, ShownWalletError};
 
 /// Which wallet contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +68,20 @@ impl WalletKind {
             slice.load_bit().map_err(CellError::parsing)?;
         }
         slice.load_u32().map_err(CellError::parsing)
+    }
+
+    /// The public key in a wallet's data: it follows the sequence number and the wallet's number.
+    fn public_key(self, data: &Cell) -> Result<[u8; 32], CellError> {
+        let skipped = match self {
+            Self::V4R2 => 32 + 32,
+            Self::V5R1 => 1 + 32 + 32,
+        };
+        let mut slice = data.as_slice().map_err(CellError::parsing)?;
+        slice.skip_first(skipped, 0).map_err(CellError::parsing)?;
+        slice
+            .load_u256()
+            .map(|key| key.0)
+            .map_err(CellError::parsing)
     }
 
     const fn code(self) -> &'static code::Code {
