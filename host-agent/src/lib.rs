@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod grant;
 pub mod journal;
 pub mod launch;
+pub mod metrics;
 pub mod plan;
 pub mod publish;
 pub mod relay;

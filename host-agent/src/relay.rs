@@ -92,7 +92,7 @@ pub async fn run(listener: TcpListener, guest: GuestAddress, limits: Limits, rep
 
 /// How a relayed connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// Both sides were done.
     Done,
     /// Nothing moved for too long.
@@ -106,7 +106,16 @@ enum End {
 }
 
 impl End {
-    const fn name(self) -> &'static str {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Idle,
+        Self::Broken,
+        Self::NoGuest,
+        Self::Full,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Idle => "idle",

@@ -14,6 +14,8 @@ use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use serde_json::{Map, Value, json};
 
+use crate::metrics::Totals;
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -42,6 +44,11 @@ pub enum Event {
     },
     /// Clients may connect.
     Ready {
+        /// Where.
+        listen: String,
+    },
+    /// Totals can be read.
+    MetricsTold {
         /// Where.
         listen: String,
     },
@@ -101,6 +108,7 @@ impl Event {
             Self::PhasePassed { .. } => "phase-passed",
             Self::PhaseFailed { .. } => "phase-failed",
             Self::Ready { .. } => "ready",
+            Self::MetricsTold { .. } => "metrics",
             Self::EndorsementsStapled { .. } => "endorsements-stapled",
             Self::VoucherStored { .. } => "voucher-stored",
             Self::ChannelStopped { .. } => "channel-stopped",
@@ -122,7 +130,7 @@ impl Event {
             Self::PhaseFailed { phase, failure } => {
                 json!({ "phase": phase.name(), "code": failure.code() })
             }
-            Self::Ready { listen } => json!({ "listen": listen }),
+            Self::Ready { listen } | Self::MetricsTold { listen } => json!({ "listen": listen }),
             Self::EndorsementsStapled { bytes } => json!({ "bytes": bytes }),
             Self::VoucherStored {
                 channel,
@@ -163,6 +171,7 @@ impl fmt::Display for Event {
                 write!(f, "guest: {} failed: {}", phase.name(), failure.code())
             }
             Self::Ready { listen } => write!(f, "ready: clients connect to {listen}"),
+            Self::MetricsTold { listen } => write!(f, "metrics: http://{listen}/metrics"),
             Self::EndorsementsStapled { bytes } => {
                 write!(f, "guest: took {bytes} bytes of endorsements")
             }
@@ -222,6 +231,7 @@ pub struct Reporter {
     began: Instant,
     format: Format,
     to: Arc<Mutex<dyn Write + Send>>,
+    totals: Arc<Totals>,
 }
 
 impl Reporter {
@@ -231,7 +241,19 @@ impl Reporter {
             began,
             format,
             to: Arc::new(Mutex::new(to)),
+            totals: Arc::default(),
         }
+    }
+
+    /// What was reported so far, or counted only.
+    #[must_use]
+    pub fn totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.totals)
+    }
+
+    /// Counts an event that is not to be written.
+    pub fn count(&self, event: &Event) {
+        self.totals.count(event);
     }
 
     /// How events are written.
@@ -242,6 +264,7 @@ impl Reporter {
 
     /// Writes one event. A reader that went away stops nothing.
     pub fn report(&self, event: &Event) {
+        self.count(event);
         let at = self.began.elapsed().as_millis();
         match self.format {
             Format::Text => self.line(&format!("{at:>8} ms  {event}")),

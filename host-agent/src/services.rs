@@ -22,6 +22,7 @@ use crate::control::service::{BootProgress, ControlService};
 use crate::journal::{Journal, JournalError, Place, Scribe};
 use crate::launch::configuration::{ConfigurationError, MeasuredConfiguration};
 use crate::launch::state::{StateDirectory, StateError, remove_stale};
+use crate::metrics::{self, Metrics, MetricsError};
 use crate::relay::{self, GuestAddress, Limits};
 use crate::report::{Event, Reporter};
 
@@ -39,6 +40,8 @@ pub struct ServiceOptions {
     pub configuration: PathBuf,
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Where totals are told; nowhere when not given.
+    pub metrics: Option<SocketAddr>,
     /// Directory of endorsements.
     pub endorsements: PathBuf,
     /// The chain.
@@ -77,6 +80,9 @@ pub enum ServiceError {
         /// Why.
         source: std::io::Error,
     },
+    /// The port of the metrics.
+    #[error("cannot tell metrics")]
+    Metrics(#[from] MetricsError),
     /// The control port's socket.
     #[error("cannot open the control socket `{}`", path.display())]
     Control {
@@ -154,7 +160,7 @@ impl Services {
         let socket = control_socket(control)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&service).run(socket));
-        Ok(Self {
+        let mut services = Self {
             tasks,
             control: service,
             journal,
@@ -163,7 +169,33 @@ impl Services {
             listen,
             limits: options.limits,
             reporter: reporter.clone(),
-        })
+        };
+        if let Some(address) = options.metrics {
+            services.tell(address, options, state).await?;
+        }
+        Ok(services)
+    }
+
+    /// Tells totals at this address.
+    async fn tell(
+        &mut self,
+        address: SocketAddr,
+        options: &ServiceOptions,
+        state: &StateDirectory,
+    ) -> Result<(), ServiceError> {
+        let listener = metrics::open(address).await?;
+        let bound = listener.local_addr().unwrap_or(address);
+        let metrics = Metrics::new(
+            self.reporter.totals(),
+            self.journal.clone(),
+            options.chain.clone(),
+            state.paths().0.clone(),
+            self.clock.clone(),
+        );
+        self.tasks.spawn(metrics::serve(listener, metrics));
+        let listen = bound.to_string();
+        self.reporter.report(&Event::MetricsTold { listen });
+        Ok(())
     }
 
     /// Follows the guest's boot.

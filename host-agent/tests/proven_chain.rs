@@ -236,6 +236,8 @@ impl Stage {
             &endorsements,
             "--listen",
             "127.0.0.1:0",
+            "--metrics",
+            "127.0.0.1:0",
         ];
         arguments.extend(proven.iter().map(String::as_str));
         Running::start(&arguments)
@@ -285,12 +287,27 @@ async fn a_guest_is_served_by_proof_alone_and_nothing_is_served_on_an_old_block(
     let served = |time| [SEQNO, SEQNO + 1].map(|seqno| scene.at_time(time, seqno, &cells));
     let by = scene.start(served(now() + 30)).await;
     let mut relay = stage.relay(&by);
+    let metrics = relay.event("metrics")["listen"].clone();
+    let metrics = metrics.as_str().unwrap().to_owned();
     relay.event("ready");
     let mut guest = Guest::dial(&stage.at("state"));
     let mut ask = |total| guest.ask(voucher(at, state.epoch, total)).unwrap();
     assert_eq!(ask(1_280), VoucherDecision::Continue);
     let exceeded = VoucherDecision::Stop(StopReason::DepositExceeded, None);
     assert_eq!(ask(DEPOSIT + 1), exceeded);
+    let metrics = program::ask(&metrics, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for line in [
+        format!("cocoon_proven_height {}", SEQNO + 1),
+        "cocoon_promised_nano 1280".to_owned(),
+        "cocoon_unclaimed_nano 1280".to_owned(),
+        "cocoon_claimed_nano 0".to_owned(),
+        "cocoon_vouchers_stored_total 1".to_owned(),
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}\n{metrics}"
+        );
+    }
     relay.signal(Signal::SIGTERM);
     assert_eq!(relay.ended(), Some(0));
     // The books hold it, the proven channel shows nothing of it yet.

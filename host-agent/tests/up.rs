@@ -17,11 +17,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use messages::boot::{BootFailure, BootPhase};
 use messages::framing::frame;
-use messages::host_control::GuestMessage;
+use messages::host_control::{GuestMessage, ServeEvent};
 use nix::sys::signal::Signal;
 use program::Running;
+use protocol::digest::{AccountId, ReceiptsRoot};
+use protocol::nano::Nano;
+use protocol::ton::{NetworkId, TonAddress};
+use protocol::voucher::Voucher;
 use serde_json::Value;
 
 struct Stage {
@@ -261,4 +266,91 @@ fn a_truncated_launch_configuration_is_refused_with_its_code() {
         errors.contains("launch-configuration-malformed"),
         "{errors}"
     );
+}
+
+const CHANNEL: TonAddress = TonAddress {
+    workchain: 0,
+    account: AccountId([0x5a; 32]),
+};
+
+/// About a voucher of a channel that no chain can be asked about.
+fn question() -> GuestMessage {
+    let voucher = Voucher {
+        network: NetworkId(-99),
+        channel: CHANNEL,
+        epoch: 1,
+        cumulative: Nano::from_u64(123_456),
+        receipts_root: ReceiptsRoot::ZERO,
+        valid_until: 1_900_000_000,
+    };
+    GuestMessage::VoucherQuestion {
+        question: 1,
+        voucher: Box::new(voucher.sign(&SigningKey::from_bytes(&[42; 32]))),
+    }
+}
+
+#[test]
+fn totals_are_told_on_a_loopback_port_when_asked_for_and_nothing_of_any_client() {
+    let mut stage = Stage::set("exec sleep 600");
+    stage.extra = vec!["--metrics", "127.0.0.1:0"];
+    let mut agent = stage.up();
+    let told = agent.event("metrics");
+    let address = told["listen"].as_str().unwrap();
+    let get = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let metrics = || program::ask(address, &get);
+    assert!(metrics().starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(metrics().contains("\ncocoon_machine_up 0\n"));
+    children(&mut agent);
+    let mut guest = stage.guest();
+    say(&mut guest, &GuestMessage::PhasePassed(BootPhase::Ready, 1));
+    agent.event("ready");
+    say(&mut guest, &question());
+    // More than the operator is shown: all of it is counted.
+    for _ in 0..500 {
+        say(
+            &mut guest,
+            &GuestMessage::Event(ServeEvent::RequestRefused, 402),
+        );
+    }
+    for line in [
+        "cocoon_machine_up 1",
+        "cocoon_machine_launches_total 1",
+        "cocoon_guest_refusals_total{status=\"402\"} 500",
+        "cocoon_vouchers_stopped_total{code=\"payment-chain-unreadable\"} 1",
+        "cocoon_vouchers_stored_total 0",
+        "cocoon_journal_readable 1",
+        "cocoon_journal_channels 0",
+    ] {
+        program::wait_for(line, || metrics().lines().any(|found| found == line));
+    }
+    let all = metrics();
+    let free = all
+        .lines()
+        .find(|line| line.starts_with("cocoon_state_free_bytes "));
+    assert_ne!(free.unwrap(), "cocoon_state_free_bytes 0");
+    for hidden in [
+        &CHANNEL.to_string(),
+        "123456",
+        stage.at("state").to_str().unwrap(),
+    ] {
+        assert!(!all.contains(hidden), "{hidden}");
+    }
+    let elsewhere = get.replace(address, "example.org");
+    assert!(program::ask(address, &elsewhere).starts_with("HTTP/1.1 403 "));
+    assert!(program::ask(address, &get.replace("/metrics", "/")).starts_with("HTTP/1.1 404 "));
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.ended(), Some(0));
+}
+
+#[test]
+fn totals_are_not_told_to_other_machines() {
+    let mut stage = Stage::set("exec sleep 600");
+    stage.extra = vec!["--metrics", "0.0.0.0:0"];
+    let arguments = stage.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = program::finish(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("loopback"), "{errors}");
+    assert!(!stage.at("qemu-arguments").exists());
 }

@@ -69,6 +69,14 @@ impl ProvenAccounts {
         self.0.network
     }
 
+    /// The greatest height that was proven, in whatever program; before that the pinned block's.
+    ///
+    /// # Errors
+    /// `Position` when the file cannot be read.
+    pub fn height(&self) -> Result<u32, ChainError> {
+        Ok(self.reader()?.position().seqno)
+    }
+
     /// An account at the newest block that any server proves.
     ///
     /// # Errors

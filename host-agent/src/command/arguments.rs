@@ -196,6 +196,9 @@ pub(super) struct ServiceArguments {
     /// Where clients connect.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(super) listen: SocketAddr,
+    /// Loopback address at which totals are told in Prometheus' text format; none by default.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) journal: JournalArguments,
     /// Directory of vcek.der, ask.der, ark.der, crl.der or tdx-collateral.json; with GPUs,

@@ -192,6 +192,7 @@ fn service_options(
         draw,
         configuration: configuration.to_owned(),
         listen: arguments.listen,
+        metrics: arguments.metrics,
         endorsements: arguments.endorsements.clone(),
         chain: arguments.chain.open(network, &within, (clock, draw))?,
         limits: relaying::Limits {

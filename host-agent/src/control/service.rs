@@ -271,6 +271,8 @@ impl ControlService {
         drop(rates);
         if free {
             self.reporter.report(event);
+        } else {
+            self.reporter.count(event);
         }
     }
 

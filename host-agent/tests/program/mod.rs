@@ -3,7 +3,8 @@
 //! Not here: any claim.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -143,6 +144,15 @@ pub(crate) fn write_model(model: &Path) -> PathBuf {
     );
     std::fs::write(&description, text).unwrap();
     description
+}
+
+/// What is answered at a port to a request of this head.
+pub(crate) fn ask(address: &str, head: &str) -> String {
+    let mut port = TcpStream::connect(address).unwrap();
+    port.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    port.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Whether a process runs; a zombie does not.

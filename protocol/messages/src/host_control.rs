@@ -174,7 +174,8 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    const ALL: [Self; 8] = [
+    /// All of them.
+    pub const ALL: [Self; 8] = [
         Self::UnknownChannel,
         Self::ForeignVoucher,
         Self::DepositExceeded,
