@@ -152,14 +152,14 @@ async fn only_the_chain_says_that_something_was_sent() {
     let coins = Nano::from_u64(10_000_000_000);
     node.fund(&other.address().unwrap(), coins).await;
     let stage = Stage::on(&node, WalletKind::V5R1).await;
-    for (manner, code) in [
-        (Manner::Refuses(300), "connect-declined"),
-        (Manner::Refuses(1), "connect-refused"),
-        (Manner::Lies, "chain-timed-out"),
-        (Manner::Sleeps, "connect-silent"),
+    for (manner, patience, code) in [
+        (Manner::Refuses(300), SOON, "connect-declined"),
+        (Manner::Refuses(1), SOON, "connect-refused"),
+        (Manner::Lies, SOON, "chain-timed-out"),
+        (Manner::Sleeps, NEVER, "connect-silent"),
     ] {
         let wallet = stage.attend(manner);
-        let purse = stage.purse().with_patience(NEVER, NEVER);
+        let purse = stage.purse().with_patience(patience, NEVER);
         let refused = stage.open(&purse, &chain).await.unwrap_err();
         assert_eq!(refused.code(), code);
         wallet.abort();
@@ -172,7 +172,7 @@ async fn only_the_chain_says_that_something_was_sent() {
     }
     // What another account sends is not what was asked, whatever the chain shows.
     let wallet = stage.attend(Manner::SendsFrom(other));
-    let purse = stage.purse().with_patience(NEVER, NEVER);
+    let purse = stage.purse().with_patience(SOON, NEVER);
     let refused = stage.open(&purse, &chain).await.unwrap_err();
     assert_eq!(refused.code(), "connect-other-sender");
     wallet.abort();
@@ -184,7 +184,8 @@ async fn an_answer_that_the_bridge_keeps_back_changes_nothing() {
     let chain = Chain::Believed(node.chain.clone());
     let stage = Stage::on(&node, WalletKind::V4R2).await;
     let wallet = stage.attend(Manner::SendsSilently);
-    let purse = stage.purse().with_patience(NEVER, SOON);
+    // Long enough for the wallet to send, whatever else runs here.
+    let purse = stage.purse().with_patience(6 * NEVER, SOON);
     stage.open(&purse, &chain).await.unwrap();
     wallet.abort();
 }
@@ -265,9 +266,9 @@ async fn nobody_but_the_wallet_answers_or_ends_the_session() {
     assert!(stage.purse().connected().is_some());
     // What is not of a known form is not waited out.
     phone.tell(&app, &json!({ "event": "transaction", "id": 72 }));
-    assert_eq!(ask(&stage, NEVER).await, Err("connect-unknown-event"));
+    assert_eq!(ask(&stage, SOON).await, Err("connect-unknown-event"));
     phone.tell(&app, &json!({ "id": "3", "result": { "boc": "te6" } }));
-    assert_eq!(ask(&stage, NEVER).await, Err("connect-malformed"));
+    assert_eq!(ask(&stage, SOON).await, Err("connect-malformed"));
 }
 
 #[tokio::test]

@@ -143,6 +143,24 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_stream_is_read_beyond_its_bounds(
+            parts in proptest::collection::vec("(data|id|event|:|\\PC|[\r\n: ]){0,40}", 0..20),
+        ) {
+            let mut reader = EventReader::default();
+            for part in parts {
+                let Ok(events) = reader.push(part.as_bytes()) else { break };
+                for event in events {
+                    let id = event.id.as_deref().unwrap_or("1");
+                    proptest::prop_assert!((1..=MAX_EVENT_ID_BYTES).contains(&id.len()));
+                    proptest::prop_assert!(id.bytes().all(|byte| byte.is_ascii_graphic()));
+                    proptest::prop_assert!(event.data != "heartbeat");
+                }
+            }
+        }
+    }
+
     #[test]
     fn numbers_that_could_not_be_asked_with_are_refused() {
         let long = "1".repeat(MAX_EVENT_ID_BYTES + 1);

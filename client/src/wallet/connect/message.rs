@@ -254,6 +254,20 @@ mod tests {
         ));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_of_a_wallet_end_the_program(
+            text in "[\\[{\"a-z_:,0-9\\]} ]{0,80}",
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80),
+            name in "(id|event|result|error|payload|connect)",
+        ) {
+            let _parsed = FromWallet::parse(text.as_bytes());
+            let _parsed = FromWallet::parse(&bytes);
+            let nested = format!("{{\"id\":1,\"event\":\"connect\",\"{name}\":{text}}}");
+            let _parsed = FromWallet::parse(nested.as_bytes());
+        }
+    }
+
     #[test]
     fn other_forms_and_unknown_events_are_refused() {
         let parse = |text: &str| FromWallet::parse(text.as_bytes()).unwrap_err();
