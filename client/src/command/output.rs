@@ -169,9 +169,11 @@ pub(super) fn check_new(path: &Path) -> Result<(), Failure> {
 /// A document in a new file; whatever has the name already stays as it is.
 pub(super) fn write_new_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = opened.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::Exists(path.to_owned()),
-        _ => Failure::Output(error),
+    let mut file = opened.map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            return Failure::Exists(path.to_owned());
+        }
+        Failure::Output(error)
     })?;
     let written = file.write_all(bytes);
     if written.is_err() {
