@@ -5,7 +5,7 @@
 //! tokens are chosen here, the token itself where they are chosen beside the arithmetic. What is
 //! deliberately not here: which answer gets which row (`scheduler`), and text.
 
-use messages::engine_ipc::Start;
+use messages::engine_ipc::{Start, StepFigures};
 use protocol::receipt::Sampling;
 use zeroize::Zeroizing;
 
@@ -54,6 +54,9 @@ pub trait Backend {
     /// What a row leaves for its answer.
     type State;
 
+    /// What each step does on the bus to a GPU; none without one.
+    fn figures(&self) -> Option<StepFigures>;
+
     /// How many prompt rows a step takes.
     fn pace(&self) -> Pace;
 
@@ -93,6 +96,10 @@ pub trait Backend {
 impl Backend for Runner<'_, '_> {
     type Page = SharedPage;
     type State = Zeroizing<Vec<f32>>;
+
+    fn figures(&self) -> Option<StepFigures> {
+        None
+    }
 
     fn pace(&self) -> Pace {
         Pace {

@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 
 use messages::engine_ipc::{
-    Content, Embed, EngineEvent, EngineRefusal, EngineRequest, Input, MAX_VECTORS_BYTES, Vector,
+    Content, Embed, EngineEvent, EngineRefusal, EngineRequest, Input, MAX_VECTORS_BYTES,
+    StepFigures, Vector,
 };
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -298,6 +299,10 @@ impl<'a, 'w> Embedder<'a, 'w> {
 }
 
 impl Desk for Embedder<'_, '_> {
+    fn figures(&self) -> Option<StepFigures> {
+        None
+    }
+
     fn is_idle(&self) -> bool {
         let waits = |job: &Job| job.inputs.is_empty() && !job.granted;
         self.jobs.iter().all(waits)

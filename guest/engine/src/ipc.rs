@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use messages::engine_ipc::{EngineEvent, EngineRequest, MAX_FRAME};
+use messages::engine_ipc::{EngineEvent, EngineRequest, MAX_FRAME, StepFigures};
 use messages::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
 use protocol::codec::DecodeError;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -69,6 +69,8 @@ pub(crate) struct RepeatedRequest;
 
 /// Who computes: answers (`scheduler`), or vectors (`embedder`).
 pub(crate) trait Desk {
+    /// What each step does on the bus to a GPU; none without one.
+    fn figures(&self) -> Option<StepFigures>;
     /// Whether nothing can be computed before another request comes.
     fn is_idle(&self) -> bool;
     /// Takes what serve wants; returns what to answer at once.
@@ -153,7 +155,9 @@ fn answer_all(
     ipc: &UnixStream,
 ) -> Result<(), IpcError> {
     let context_tokens = language.context_tokens();
-    send(ipc, vec![EngineEvent::Loaded { context_tokens }])?;
+    let figures = desk.figures().map(EngineEvent::Steps);
+    let loaded = EngineEvent::Loaded { context_tokens };
+    send(ipc, [loaded].into_iter().chain(figures).collect())?;
     loop {
         loop {
             let request = if desk.is_idle() {
@@ -205,6 +209,7 @@ fn wipe(event: EngineEvent) {
         }
         EngineEvent::Embedded { mut vector, .. } => vector.0.zeroize(),
         EngineEvent::Loaded { .. }
+        | EngineEvent::Steps(_)
         | EngineEvent::Admitted { .. }
         | EngineEvent::Prefilled { .. }
         | EngineEvent::Finished { .. }

@@ -6,7 +6,8 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start, Tool,
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start,
+    StepFigures, Tool,
 };
 use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -300,6 +301,10 @@ impl<'w, B: Backend> Scheduler<'w, B> {
 }
 
 impl<B: Backend> Desk for Scheduler<'_, B> {
+    fn figures(&self) -> Option<StepFigures> {
+        self.backend.figures()
+    }
+
     fn is_idle(&self) -> bool {
         self.streams.iter().all(|stream| match stream.next {
             Next::Prompt { .. } | Next::Compute(_) => false,

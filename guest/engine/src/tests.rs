@@ -107,7 +107,9 @@ impl Serve {
                     answer.end = Some(Ok(reason));
                 }
                 EngineEvent::Refused { refusal, .. } => answer.end = Some(Err(refusal)),
-                EngineEvent::Loaded { .. } | EngineEvent::Embedded { .. } => {
+                EngineEvent::Loaded { .. }
+                | EngineEvent::Steps(_)
+                | EngineEvent::Embedded { .. } => {
                     panic!("not of an answer")
                 }
             }
@@ -129,7 +131,7 @@ struct Answer {
 
 fn request_of(event: &EngineEvent) -> u64 {
     match event {
-        EngineEvent::Loaded { .. } => panic!("loaded twice"),
+        EngineEvent::Loaded { .. } | EngineEvent::Steps(_) => panic!("loaded twice"),
         EngineEvent::Admitted { request, .. }
         | EngineEvent::Prefilled { request, .. }
         | EngineEvent::Token { request, .. }

@@ -179,6 +179,7 @@ impl Connection {
         let facts = Facts {
             evidence_age: attested.at.elapsed().as_secs(),
             engine: self.service.engine.is_loaded(),
+            steps: self.service.engine.steps(),
             limits: self.service.configuration.limits,
             image: self.service.deployment.image,
         };

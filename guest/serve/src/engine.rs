@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use messages::engine_ipc::{
     CallSyntax, Candidate, ClientKey, Content, Embed, EngineEvent, EngineRefusal, EngineRequest,
-    Form, Input, MAX_FRAME, MAX_INPUTS, Prompt, Start, TokenBias, Vector,
+    Form, Input, MAX_FRAME, MAX_INPUTS, Prompt, Start, StepFigures, TokenBias, Vector,
 };
 use protocol::receipt::{FinishReason, Sampling};
 use tokio::net::UnixStream;
@@ -72,6 +72,9 @@ pub(crate) enum EngineState {
     Lost,
 }
 
+/// Told once, by an engine with a GPU.
+type Steps = Arc<OnceLock<StepFigures>>;
+
 type Answers = Arc<Mutex<HashMap<u64, mpsc::Sender<AnswerEvent>>>>;
 
 /// The streams' end of the engine's socket.
@@ -80,6 +83,7 @@ pub(crate) struct Engine {
     requests: mpsc::UnboundedSender<EngineRequest>,
     answers: Answers,
     state: watch::Receiver<EngineState>,
+    steps: Steps,
     next: Arc<AtomicU64>,
     event_room: usize,
 }
@@ -91,15 +95,17 @@ impl Engine {
         // each connection that ends.
         let (requests, waiting) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(EngineState::Loading);
-        let answers = Answers::default();
+        let (answers, steps) = (Answers::default(), Steps::default());
         let (from_engine, to_engine) = stream.into_split();
         tokio::spawn(write(to_engine, waiting));
-        tokio::spawn(read(from_engine, state_in, Arc::clone(&answers)));
+        let shared = (Arc::clone(&answers), Arc::clone(&steps));
+        tokio::spawn(read(from_engine, state_in, shared));
         let increment = usize::try_from(increment).unwrap_or(usize::MAX);
         Self {
             requests,
             answers,
             state,
+            steps,
             next: Arc::default(),
             event_room: increment.saturating_add(EVENT_ROOM),
         }
@@ -115,6 +121,11 @@ impl Engine {
     /// Whether requests can be begun now.
     pub(crate) fn is_loaded(&self) -> bool {
         matches!(*self.state.borrow(), EngineState::Loaded(_))
+    }
+
+    /// What each of its steps does on the bus to its GPU, if it has one.
+    pub(crate) fn steps(&self) -> Option<StepFigures> {
+        self.steps.get().copied()
     }
 
     /// Waits until the engine is gone.
@@ -252,7 +263,11 @@ async fn write(mut to_engine: OwnedWriteHalf, mut waiting: mpsc::UnboundedReceiv
     }
 }
 
-async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>, answers: Answers) {
+async fn read(
+    mut from_engine: OwnedReadHalf,
+    state: watch::Sender<EngineState>,
+    (answers, steps): (Answers, Steps),
+) {
     while let Ok(frame) = frames::read(&mut from_engine, MAX_FRAME).await {
         let Ok(event) = EngineEvent::decode(&frame) else {
             break;
@@ -260,6 +275,13 @@ async fn read(mut from_engine: OwnedReadHalf, state: watch::Sender<EngineState>,
         let (id, event) = match event {
             EngineEvent::Loaded { context_tokens } => {
                 state.send_replace(EngineState::Loaded(context_tokens));
+                continue;
+            }
+            EngineEvent::Steps(figures) => {
+                // A second word would be another number for some clients than for others.
+                if steps.set(figures).is_err() {
+                    break;
+                }
                 continue;
             }
             EngineEvent::Admitted {

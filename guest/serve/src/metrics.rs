@@ -6,6 +6,7 @@
 
 use core::fmt::Write as _;
 
+use messages::engine_ipc::StepFigures;
 use protocol::launch_configuration::Limits;
 use protocol::nano::{AmountOverflow, Nano};
 use protocol::receipt::TokenCounts;
@@ -35,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) evidence_age: u64,
     /// Whether requests can be answered.
     pub(crate) engine: bool,
+    /// Of each step of an engine with a GPU, the same in all.
+    pub(crate) steps: Option<StepFigures>,
     /// Of the launch configuration.
     pub(crate) limits: Limits,
     /// Of this image.
@@ -109,8 +112,20 @@ impl Tally {
         ] {
             write(&mut text, (name, "gauge", one(limit)));
         }
+        for (name, figure) in facts.steps.iter().flat_map(of_step) {
+            write(&mut text, (name, "gauge", one(figure)));
+        }
         padded(text)
     }
+}
+
+fn of_step(figures: &StepFigures) -> [(&'static str, u32); 4] {
+    [
+        ("engine_crossings_per_step", figures.crossings),
+        ("engine_bytes_per_step", figures.bytes),
+        ("engine_allocations_per_step", figures.allocations),
+        ("engine_launches_per_step", figures.launches),
+    ]
 }
 
 /// A metric's name less its prefix, its kind, and its samples: labels and value.
@@ -148,6 +163,12 @@ mod tests {
     const FACTS: Facts = Facts {
         evidence_age: 9,
         engine: true,
+        steps: Some(StepFigures {
+            crossings: 2,
+            bytes: 12_544,
+            allocations: 0,
+            launches: 1,
+        }),
         limits: Limits {
             streams: 4,
             context_tokens: 2048,
@@ -186,6 +207,10 @@ mod tests {
             "cocoon_engine_up 1",
             "cocoon_image_info{version=\"0.1.0\"} 1",
             "cocoon_limit_streams 4",
+            "cocoon_engine_crossings_per_step 2",
+            "cocoon_engine_bytes_per_step 12544",
+            "cocoon_engine_allocations_per_step 0",
+            "cocoon_engine_launches_per_step 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}");
         }

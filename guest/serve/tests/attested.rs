@@ -142,7 +142,15 @@ async fn a_machine_is_healthy_while_its_engine_is() {
             assert_eq!(code(&body), "engine-unavailable");
             let (_, metrics) = client.get(METRICS_PATH).await;
             let metrics = String::from_utf8(metrics.to_vec()).unwrap();
-            assert!(metrics.contains("cocoon_engine_up 0\n"), "{metrics}");
+            for line in [
+                "cocoon_engine_up 0\n",
+                "cocoon_engine_crossings_per_step 2\n",
+                "cocoon_engine_bytes_per_step 12544\n",
+                "cocoon_engine_allocations_per_step 0\n",
+                "cocoon_engine_launches_per_step 1\n",
+            ] {
+                assert!(metrics.contains(line), "{metrics}");
+            }
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -10,7 +10,7 @@ use engine_cuda::decoder::{Decoder, STEP};
 use engine_cuda::device::{Counters, Device, DeviceError};
 use engine_cuda::shape::MAX_ROWS;
 use engine_cuda::step::{self, Choice, Chosen, Source};
-use messages::engine_ipc::{Form, Start};
+use messages::engine_ipc::{Form, Start, StepFigures};
 use protocol::receipt::Sampling;
 
 use crate::pages::{Page, Pool};
@@ -189,6 +189,16 @@ fn choice(sampling: Sampling) -> Choice {
 impl<D: Device> Backend for GpuBackend<D> {
     type Page = Page;
     type State = Chosen;
+
+    fn figures(&self) -> Option<StepFigures> {
+        let figure = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Some(StepFigures {
+            crossings: figure(STEP.crossings),
+            bytes: figure(STEP.bytes),
+            allocations: figure(STEP.allocations),
+            launches: figure(STEP.launches),
+        })
+    }
 
     fn pace(&self) -> Pace {
         PACE

@@ -25,7 +25,7 @@ use engine_gpu::RunError;
 use engine_gpu::load::onto;
 use messages::engine_ipc::{
     ClientKey, Content, EngineEvent, EngineRefusal, EngineRequest, Form, MAX_FRAME, Prompt, Start,
-    TokenBias,
+    StepFigures, TokenBias,
 };
 use messages::framing::{frame, payload_length};
 use protocol::receipt::{FinishReason, Sampling};
@@ -40,6 +40,14 @@ const GREEDY: Sampling = Sampling {
     frequency_milli: 0,
     seed: 5,
     max_tokens: 12,
+};
+
+/// Of every step, whatever is in it.
+const STEP: StepFigures = StepFigures {
+    crossings: 2,
+    bytes: 12_544,
+    allocations: 0,
+    launches: 1,
 };
 
 fn start(request: u64, client: u8, text: &str) -> Start {
@@ -65,16 +73,17 @@ struct Answer {
     refused: Option<(EngineRefusal, String)>,
 }
 
+fn event(serve: &mut UnixStream) -> EngineEvent {
+    let mut header = [0; 4];
+    serve.read_exact(&mut header).unwrap();
+    let mut payload = vec![0; payload_length(header, MAX_FRAME).unwrap()];
+    serve.read_exact(&mut payload).unwrap();
+    EngineEvent::decode(&payload).unwrap()
+}
+
 /// Sends groups of requests, each group at once and after the last one's answers.
 fn ask(mut serve: UnixStream, groups: Vec<Vec<Start>>) -> Vec<Answer> {
-    let mut event = || {
-        let mut header = [0; 4];
-        serve.read_exact(&mut header).unwrap();
-        let mut payload = vec![0; payload_length(header, MAX_FRAME).unwrap()];
-        serve.read_exact(&mut payload).unwrap();
-        EngineEvent::decode(&payload).unwrap()
-    };
-    assert!(matches!(event(), EngineEvent::Loaded { .. }));
+    assert!(matches!(event(&mut serve), EngineEvent::Loaded { .. }));
     let mut write = serve.try_clone().unwrap();
     let mut answers: BTreeMap<u64, Answer> = BTreeMap::new();
     for group in groups {
@@ -84,14 +93,7 @@ fn ask(mut serve: UnixStream, groups: Vec<Vec<Start>>) -> Vec<Answer> {
             write.write_all(&frame(&request.encode())).unwrap();
         }
         while running > 0 {
-            let event = {
-                let mut header = [0; 4];
-                serve.read_exact(&mut header).unwrap();
-                let mut payload = vec![0; payload_length(header, MAX_FRAME).unwrap()];
-                serve.read_exact(&mut payload).unwrap();
-                EngineEvent::decode(&payload).unwrap()
-            };
-            match event {
+            match event(&mut serve) {
                 EngineEvent::Admitted {
                     request,
                     cached_tokens,
@@ -115,6 +117,7 @@ fn ask(mut serve: UnixStream, groups: Vec<Vec<Start>>) -> Vec<Answer> {
                     running -= 1;
                 }
                 EngineEvent::Prefilled { .. } => {}
+                EngineEvent::Steps(figures) => assert_eq!(figures, STEP),
                 other => panic!("{other:?}"),
             }
         }

@@ -169,6 +169,19 @@ fn read_text(
         .map_err(|_| DecodeError::OutOfRange { field })
 }
 
+/// What a step does on the bus to a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepFigures {
+    /// Copies between host and device.
+    pub crossings: u32,
+    /// Their bytes.
+    pub bytes: u32,
+    /// Allocations, on the device or of pinned memory.
+    pub allocations: u32,
+    /// Launches by the host.
+    pub launches: u32,
+}
+
 /// What engine sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineEvent {
@@ -177,6 +190,8 @@ pub enum EngineEvent {
         /// Longest context of the model, in tokens.
         context_tokens: u32,
     },
+    /// What every step of the engine does on the bus to its GPU, whatever is in it.
+    Steps(StepFigures),
     /// An answer was admitted; nothing is computed yet.
     Admitted {
         /// The answer.
@@ -286,6 +301,10 @@ impl EngineEvent {
             Self::Embedded { request, vector } => {
                 out.u8(7).u64(*request).blob(&vector.0);
             }
+            Self::Steps(figures) => {
+                out.u8(8).u32(figures.crossings).u32(figures.bytes);
+                out.u32(figures.allocations).u32(figures.launches);
+            }
         }
         out.finish()
     }
@@ -324,6 +343,12 @@ impl EngineEvent {
                 request: from.u64()?,
                 vector: Vector::read(&mut from)?,
             },
+            8 => Self::Steps(StepFigures {
+                crossings: from.u32()?,
+                bytes: from.u32()?,
+                allocations: from.u32()?,
+                launches: from.u32()?,
+            }),
             _ => {
                 return Err(DecodeError::OutOfRange {
                     field: "engine event",

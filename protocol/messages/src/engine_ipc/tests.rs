@@ -141,6 +141,21 @@ fn requests_round_trip_and_no_prefix_is_taken() {
 }
 
 #[test]
+fn figures_of_steps_round_trip_and_are_whole() {
+    let event = EngineEvent::Steps(StepFigures {
+        crossings: 2,
+        bytes: 12_544,
+        allocations: 0,
+        launches: 1,
+    });
+    let bytes = event.encode();
+    assert_eq!(EngineEvent::decode(&bytes), Ok(event));
+    for end in 0..bytes.len() {
+        assert!(EngineEvent::decode(&bytes[..end]).is_err());
+    }
+}
+
+#[test]
 fn events_round_trip() {
     let text = Content("Paris".to_string());
     for event in [
