@@ -10,7 +10,7 @@ mod source;
 
 use std::path::PathBuf;
 
-use model_format::{gguf, safetensors};
+use model_format::{gguf, safetensors, sentence};
 use protocol::digest::{ModelDigest, write_hex};
 use protocol::verity::VerityParameters;
 use serde::{Serialize, Serializer};
@@ -52,6 +52,16 @@ pub enum ModelImageError {
     /// A directory holds more than a model's.
     #[error("directory holds more than {limit} entries")]
     TooManyFiles {
+        /// The limit.
+        limit: usize,
+    },
+    /// The model has more files than a guest opens.
+    #[error(
+        "model has {found} files, and a guest opens at most {limit}: put its weights into fewer"
+    )]
+    TooManyModelFiles {
+        /// Its files.
+        found: usize,
         /// The limit.
         limit: usize,
     },
@@ -103,6 +113,14 @@ pub enum ModelImageError {
         file: String,
         /// The cause.
         source: safetensors::HeaderError,
+    },
+    /// What says that a model gives vectors is refused.
+    #[error("`{file}`")]
+    Sentence {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: sentence::SentenceError,
     },
     /// Files of weights hold a tensor twice.
     #[error("`{file}` repeats a tensor of another file")]

@@ -216,6 +216,134 @@ fn an_index_that_names_a_tensor_twice_or_more_than_any_model_has_is_refused() {
     assert!(matches!(many, ModelImageError::Malformed { .. }));
 }
 
+/// The same directory with what sentence-transformers says beside it, and no chat template.
+fn described(directory: &Path) {
+    sharded(directory);
+    fs::write(directory.join("tokenizer_config.json"), "{}").unwrap();
+    let module = |path: &str, kind: &str| {
+        let kind = format!("sentence_transformers.models.{kind}");
+        serde_json::json!({"idx": 0, "name": "0", "path": path, "type": kind})
+    };
+    let modules = [
+        module("", "Transformer"),
+        module("1_Pooling", "Pooling"),
+        module("2_Normalize", "Normalize"),
+    ];
+    let modules = serde_json::json!(modules).to_string();
+    fs::write(directory.join("modules.json"), modules).unwrap();
+    for folder in ["1_Pooling", "2_Normalize"] {
+        fs::create_dir(directory.join(folder)).unwrap();
+    }
+    fs::write(directory.join("1_Pooling/config.json"), POOLING).unwrap();
+    fs::write(
+        directory.join("sentence_bert_config.json"),
+        r#"{"max_seq_length":512}"#,
+    )
+    .unwrap();
+}
+
+const POOLING: &str = r#"{"word_embedding_dimension": 64, "pooling_mode_mean_tokens": true}"#;
+
+#[test]
+fn a_model_that_gives_vectors_is_sealed_with_how_they_are_pooled() {
+    let directory = TempDir::new().unwrap();
+    described(directory.path());
+    file_in(&directory, "pooling.json", b"another file of this name");
+    let source = Source::open(directory.path()).unwrap();
+    assert_eq!(
+        source.left_out,
+        ["2_Normalize", "README.md", "pooling.json"]
+    );
+    let out = TempDir::new().unwrap();
+    let sealed = source.seal("vectors", out.path()).unwrap();
+    let names: Vec<_> = sealed.contents.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "config.json",
+            "m-1.safetensors",
+            "m-2.safetensors",
+            "model.safetensors.index.json",
+            "modules.json",
+            "pooling.json",
+            "sentence_bert_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json"
+        ]
+    );
+    let image = fs::read(out.path().join("model.img")).unwrap();
+    let holds = |text: &str| {
+        image
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    assert!(holds(POOLING) && !holds("another file of this name"));
+}
+
+#[test]
+fn a_description_of_vectors_that_is_not_computed_is_refused_before_anything_is_written() {
+    let more = |name: &str| format!("{{\"word_embedding_dimension\": 64, \"{name}\": true}}");
+    for (file, content, expected) in [
+        ("modules.json", "[]".to_owned(), "Sentence"),
+        ("modules.json", "{}".to_owned(), "Sentence"),
+        (
+            "1_Pooling/config.json",
+            more("pooling_mode_max_tokens"),
+            "Sentence",
+        ),
+        ("1_Pooling/config.json", more("own"), "Sentence"),
+        ("1_Pooling/config.json", String::new(), "Length"),
+        (
+            "sentence_bert_config.json",
+            more("do_lower_case"),
+            "Sentence",
+        ),
+    ] {
+        let directory = TempDir::new().unwrap();
+        described(directory.path());
+        fs::write(directory.path().join(file), content).unwrap();
+        let reason = format!("{:?}", refusal(directory.path()));
+        assert!(reason.starts_with(expected), "{file}: {reason}");
+    }
+    let directory = TempDir::new().unwrap();
+    described(directory.path());
+    fs::remove_dir_all(directory.path().join("1_Pooling")).unwrap();
+    assert!(matches!(
+        refusal(directory.path()),
+        ModelImageError::Read { .. }
+    ));
+}
+
+#[test]
+fn a_model_of_more_files_than_a_guest_opens_is_refused_and_one_of_as_many_is_sealed() {
+    let directory = TempDir::new().unwrap();
+    sharded(directory.path());
+    // Beside the weights: the index and three that every model needs.
+    let fill = |weights: usize| {
+        let names = (1..=weights).map(|number| format!("m-{number}.safetensors"));
+        let map: serde_json::Map<_, _> = names
+            .map(|name| (name.replace(".safetensors", ""), name.into()))
+            .collect();
+        for (tensor, name) in &map {
+            let name = name.as_str().unwrap();
+            file_in(&directory, name, &safetensors(tensor, 8));
+        }
+        let index = serde_json::json!({ "weight_map": map }).to_string();
+        file_in(&directory, "model.safetensors.index.json", index.as_bytes());
+    };
+    fill(52);
+    let out = TempDir::new().unwrap();
+    let sealed = Source::open(directory.path()).unwrap();
+    let sealed = sealed.seal("as-many", out.path()).unwrap();
+    assert_eq!(sealed.contents.len(), 56);
+    fill(53);
+    let refused = refusal(directory.path());
+    assert_eq!(
+        refused.to_string(),
+        "model has 57 files, and a guest opens at most 56: put its weights into fewer"
+    );
+}
+
 #[test]
 fn a_file_that_changes_after_it_was_checked_leaves_no_image() {
     let directory = TempDir::new().unwrap();

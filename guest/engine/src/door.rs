@@ -3,6 +3,7 @@
 
 use crate::model::Shape;
 use crate::refusal::ModelError;
+use crate::tokenizer::{Described, Piece, Settings, Tokenizer, Wants};
 
 /// What the shape of a `config.json` promises to whoever computes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,5 +42,47 @@ pub fn config(text: &[u8]) -> Result<Promised, ModelError> {
         tokens: [shape.context, shape.vocabulary],
         experts: experts.map(|experts| [experts.count, experts.used]),
         finite: shape.frequencies().iter().all(|angle| angle.is_finite()),
+    })
+}
+
+/// What a vocabulary makes of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// How many numbers its tokens have.
+    pub count: usize,
+    /// The message's tokens; none where it has no tokens for it.
+    pub tokens: Option<Vec<u32>>,
+    /// Whether one of them is a token that only a template may name.
+    pub forges: bool,
+}
+
+/// Reads a `tokenizer.json` and a `tokenizer_config.json` as the engine does, of a model that
+/// answers or of one that gives vectors, and a message with what they say.
+///
+/// # Errors
+/// `Tokenizer`, as the engine refuses it.
+pub fn tokenizer(
+    tokenizer: &[u8],
+    settings: &[u8],
+    (message, gives_vectors): (&str, bool),
+) -> Result<Encoded, ModelError> {
+    let settings = Settings::read(settings)?;
+    let tokenizer = Tokenizer::from_json(&Described {
+        tokenizer,
+        frame: settings.frame(),
+        wants: match gives_vectors {
+            true => Wants::Vectors {
+                lowers: settings.lowers()?,
+            },
+            false => Wants::Answers { ends: Vec::new() },
+        },
+    })?;
+    let tokens = tokenizer.encode(&[Piece::Content(message)], usize::MAX >> 8);
+    let tokens = tokens.ok().map(|tokens| tokens.to_vec());
+    let mut found = tokens.iter().flatten();
+    Ok(Encoded {
+        count: tokenizer.count(),
+        forges: found.any(|token| tokenizer.is_named_only(*token)),
+        tokens,
     })
 }

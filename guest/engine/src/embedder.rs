@@ -21,7 +21,7 @@ use crate::model::{
     CACHE_BYTES, Geometry, NotFinite, Pooled, Pooling, Row, Runner, Slot, pages_for,
 };
 use crate::scheduler::{self, MAX_STREAMS, PROMPT_ROWS_ALONE, REPORT_TOKENS, count};
-use crate::tokenizer::{EncodeError, Piece};
+use crate::tokenizer::EncodeError;
 
 /// Vectors of one request that may be told at once, so that no cancel waits long.
 const TOLD_AT_ONCE: usize = 64;
@@ -76,13 +76,24 @@ impl<'a, 'w> Embedder<'a, 'w> {
     /// No requests yet.
     pub(crate) fn new(model: &'w Model, pooling: Pooling, runner: Runner<'a, 'w>) -> Self {
         let page = Geometry::of(&model.weights).page_bytes();
+        let page_limit = CACHE_BYTES.checked_div(page).unwrap_or(0);
+        Self::within(model, pooling, runner, page_limit)
+    }
+
+    /// The same, with so many pages for all.
+    fn within(
+        model: &'w Model,
+        pooling: Pooling,
+        runner: Runner<'a, 'w>,
+        page_limit: usize,
+    ) -> Self {
         Self {
             model,
             pooling,
             runner,
             jobs: Vec::new(),
             reserved: 0,
-            page_limit: CACHE_BYTES.checked_div(page).unwrap_or(0),
+            page_limit,
             turn: 0,
         }
     }
@@ -134,6 +145,10 @@ impl<'a, 'w> Embedder<'a, 'w> {
         let tokens = embed.inputs.iter().map(|input| self.tokens(input));
         let tokens = tokens.collect::<Result<Inputs, _>>()?;
         let pages = self.pages(&tokens, vectors);
+        // What never has room is not told to come again.
+        if pages > self.page_limit {
+            return Err(EngineRefusal::ContextTooLong);
+        }
         if self.reserved.saturating_add(pages) > self.page_limit {
             return Err(EngineRefusal::Busy);
         }
@@ -154,13 +169,7 @@ impl<'a, 'w> Embedder<'a, 'w> {
         let (context, vocabulary) = (shape.context, shape.vocabulary);
         match input {
             Input::Text(text) => {
-                let tokenizer = &self.model.language.tokenizer;
-                let pieces = [
-                    Piece::Skeleton(tokenizer.start().unwrap_or_default()),
-                    Piece::Content(&text.0),
-                    Piece::Skeleton(tokenizer.close().unwrap_or_default()),
-                ];
-                let tokens = tokenizer.encode(&pieces, context);
+                let tokens = self.model.language.tokenizer.encode_text(&text.0, context);
                 let tokens = tokens.map_err(|error| match error {
                     EncodeError::TooLong { .. } => EngineRefusal::ContextTooLong,
                     EncodeError::Inexpressible => EngineRefusal::InputToken,
@@ -417,5 +426,59 @@ pub(crate) fn wipe(embed: &mut Embed) {
             Input::Text(text) => text.0.zeroize(),
             Input::Tokens(tokens) => tokens.0.zeroize(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "tests state claims; a panic is the failure"
+    )]
+
+    use std::num::NonZeroUsize;
+
+    use messages::engine_ipc::TokenIds;
+
+    use super::*;
+    use crate::fixture::Tiny;
+    use crate::model::with_runner;
+
+    /// What becomes of requests for vectors, each of inputs of these lengths, in so many pages.
+    fn admitted(pages: usize, requests: &[&[usize]]) -> Vec<Result<u32, EngineRefusal>> {
+        let tiny = Tiny {
+            pooling: Some(3),
+            ..Tiny::default()
+        };
+        let model = tiny.model();
+        let threads = NonZeroUsize::MIN;
+        with_runner(&model.weights, model.kernels, threads, |runner| {
+            let mut embedder = Embedder::within(&model, Pooling::Last, runner, pages);
+            let input = |length: &usize| Input::Tokens(TokenIds(vec![5; *length]));
+            let mut of = |(request, lengths): (u64, &&[usize])| {
+                let embed = Embed {
+                    request,
+                    inputs: lengths.iter().map(input).collect(),
+                    dimensions: None,
+                };
+                match embedder.embed(embed) {
+                    EngineEvent::Admitted { prompt_tokens, .. } => Ok(prompt_tokens),
+                    EngineEvent::Refused { refusal, .. } => Err(refusal),
+                    event => panic!("{event:?}"),
+                }
+            };
+            (0..).zip(requests).map(&mut of).collect()
+        })
+    }
+
+    #[test]
+    fn a_request_that_never_has_room_is_too_long_and_one_that_has_none_now_comes_again() {
+        // A page for each 32 positions, and one for the vector.
+        let (busy, long) = (EngineRefusal::Busy, EngineRefusal::ContextTooLong);
+        assert_eq!(admitted(3, &[&[64], &[65]]), [Ok(64), Err(long)]);
+        assert_eq!(admitted(3, &[&[33], &[32]]), [Ok(33), Err(busy)]);
+        assert_eq!(admitted(5, &[&[33], &[32]]), [Ok(33), Ok(32)]);
+        assert_eq!(admitted(3, &[&[1, 1, 1]]), [Err(long)]);
     }
 }

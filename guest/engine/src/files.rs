@@ -7,12 +7,19 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 
+use messages::engine_ipc::MAX_MODEL_FILES;
+
 use crate::refusal::ModelError;
+
+// `measure model` seals no more files than init opens.
+const _: () = assert!(model_format::MAX_FILES == MAX_MODEL_FILES);
 
 /// Text beside the weights, at most, in bytes: as much as `measure model` takes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 const GGUF: &str = "model.gguf";
 const WEIGHTS: &str = ".safetensors";
+const MODULES: &str = "modules.json";
+const POOLING: &str = model_format::sentence::POOLING_FILE;
 
 /// A model's files.
 pub(crate) enum ModelFiles {
@@ -31,6 +38,39 @@ pub(crate) struct Described {
     pub(crate) tokenizer_config: Vec<u8>,
     pub(crate) generation_config: Option<Vec<u8>>,
     pub(crate) chat_template: Option<Vec<u8>>,
+    /// Of a model that gives vectors.
+    pub(crate) sentence: Option<Sentence>,
+}
+
+/// What sentence-transformers says of a model.
+pub(crate) struct Sentence {
+    pub(crate) modules: Vec<u8>,
+    /// The description of its pooling, which stands in a folder of its own elsewhere.
+    pub(crate) pooling: Vec<u8>,
+    pub(crate) texts: Option<Vec<u8>>,
+}
+
+impl Sentence {
+    /// All that is said, or nothing.
+    fn of(
+        modules: Option<Vec<u8>>,
+        pooling: Option<Vec<u8>>,
+        texts: Option<Vec<u8>>,
+    ) -> Result<Option<Self>, ModelError> {
+        let name = match (modules, pooling) {
+            (Some(modules), Some(pooling)) => {
+                return Ok(Some(Self {
+                    modules,
+                    pooling,
+                    texts,
+                }));
+            }
+            (None, None) => return Ok(None),
+            (None, Some(_)) => MODULES,
+            (Some(_), None) => POOLING,
+        };
+        Err(ModelError::Files { name })
+    }
 }
 
 impl ModelFiles {
@@ -55,6 +95,7 @@ impl ModelFiles {
         let mut weights = Vec::new();
         let [mut config, mut tokenizer, mut tokenizer_config] = [None, None, None];
         let [mut generation_config, mut chat_template] = [None, None];
+        let [mut modules, mut pooling, mut texts] = [None, None, None];
         for (name, file) in named {
             let slot = match name.as_str() {
                 "config.json" => &mut config,
@@ -62,6 +103,9 @@ impl ModelFiles {
                 "tokenizer_config.json" => &mut tokenizer_config,
                 "generation_config.json" => &mut generation_config,
                 "chat_template.jinja" => &mut chat_template,
+                MODULES => &mut modules,
+                POOLING => &mut pooling,
+                "sentence_bert_config.json" => &mut texts,
                 // What they say, the files of weights and `tokenizer.json` say themselves.
                 "special_tokens_map.json" | "model.safetensors.index.json" => continue,
                 name if name.ends_with(WEIGHTS) => {
@@ -83,6 +127,7 @@ impl ModelFiles {
             tokenizer_config: tokenizer_config.ok_or(missing("tokenizer_config.json"))?,
             generation_config,
             chat_template,
+            sentence: Sentence::of(modules, pooling, texts)?,
         })))
     }
 }
@@ -159,6 +204,9 @@ mod tests {
             let mut names = NEEDED.to_vec();
             names.remove(at);
             assert_eq!(refused(&names), missing);
+        }
+        for (there, missing) in [(MODULES, POOLING), (POOLING, MODULES)] {
+            assert_eq!(refused(&[&NEEDED[..], &[there]].concat()), missing);
         }
         assert_eq!(refused(&["model.gguf", "config.json"]), "model.gguf");
         assert_eq!(refused(&["model.gguf", "model.gguf"]), "repeated");

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 
-use crate::files::{self, ModelFiles};
+use model_format::sentence;
+
+use crate::files::{self, ModelFiles, Sentence};
 use crate::gguf::ModelFile;
 use crate::kernels::Kernels;
 use crate::language::Language;
@@ -10,7 +12,7 @@ use crate::model::{Plain, Pooling, Shape, Sink, Weights, plain};
 use crate::refusal::ModelError;
 use crate::safetensors::WeightFiles;
 use crate::template::Template;
-use crate::tokenizer::{ADD_END, Described, Settings, Tokenizer, ends_of};
+use crate::tokenizer::{ADD_END, Described, Settings, Tokenizer, Wants, ends_of};
 
 /// A model in anonymous memory.
 pub struct Model {
@@ -40,6 +42,40 @@ fn check_close(tokenizer: &Tokenizer, pooling: Option<Pooling>) -> Result<(), Mo
         .close()
         .is_none_or(|name| pooling.is_some() && tokenizer.special(name).is_some());
     sound.then_some(()).ok_or(ModelError::Key { key: ADD_END })
+}
+
+/// What a `tokenizer.json` puts around a text is found by its name in no text of a client.
+fn check_around(tokenizer: &Tokenizer) -> Result<(), ModelError> {
+    let part = "post_processor";
+    let mut around = [tokenizer.start(), tokenizer.close()].into_iter().flatten();
+    let sound = around.all(|name| tokenizer.special(name).is_some());
+    sound.then_some(()).ok_or(ModelError::Tokenizer { part })
+}
+
+impl Sentence {
+    /// How a model of this shape pools.
+    fn pooling(&self, shape: &Shape) -> Result<Pooling, ModelError> {
+        let _folder = sentence::modules(&self.modules)?;
+        self.texts.as_deref().map_or(Ok(()), sentence::texts)?;
+        let pooling = sentence::pooling(&self.pooling)?;
+        if pooling.width != shape.width {
+            return Err(ModelError::Config {
+                member: "word_embedding_dimension",
+            });
+        }
+        Ok(Pooling::described(pooling.mode))
+    }
+}
+
+impl files::Described {
+    /// Tokens that end an answer, beside the one that the tokenizer's settings name.
+    fn ends(&self) -> Result<Vec<u32>, ModelError> {
+        let mut ends = ends_of(&self.config)?;
+        if let Some(generation) = &self.generation_config {
+            ends.extend(ends_of(generation)?);
+        }
+        Ok(ends)
+    }
 }
 
 impl std::fmt::Debug for Model {
@@ -132,34 +168,41 @@ impl Opened {
     }
 
     fn described(files: files::Described) -> Result<Self, ModelError> {
-        let shape = Shape::from_config(&files.config)?;
-        // Models that give vectors are taken from GGUF files alone.
-        if shape.parts.encoder || shape.pooling.is_some() {
+        let mut shape = Shape::from_config(&files.config)?;
+        if let Some(sentence) = &files.sentence {
+            shape.pooling = Some(sentence.pooling(&shape)?);
+        } else if shape.parts.encoder {
             return Err(ModelError::Config {
-                member: "model_type",
+                member: "pooling_mode",
             });
         }
         let settings = Settings::read(&files.tokenizer_config)?;
-        let mut ends = ends_of(&files.config)?;
-        if let Some(generation) = &files.generation_config {
-            ends.extend(ends_of(generation)?);
-        }
         let tokenizer = Tokenizer::from_json(&Described {
             tokenizer: &files.tokenizer,
             frame: settings.frame(),
-            ends,
+            wants: match shape.pooling {
+                Some(_) => Wants::Vectors {
+                    lowers: settings.lowers()?,
+                },
+                None => Wants::Answers {
+                    ends: files.ends()?,
+                },
+            },
         })?;
         // Every token of a prompt has a row of the embedding.
         if tokenizer.count() > shape.vocabulary {
             return Err(ModelError::Tokenizer { part: "vocab" });
         }
+        check_around(&tokenizer)?;
         let named = ModelError::Tokenizer {
             part: "chat_template",
         };
         // As in transformers, the file goes before the member.
-        let source = match &files.chat_template {
-            Some(text) => str::from_utf8(text).ok(),
-            None => settings.template(),
+        let source = match (&files.chat_template, shape.pooling) {
+            // No chat is ever put to it.
+            (_, Some(_)) => Some(""),
+            (Some(text), None) => str::from_utf8(text).ok(),
+            (None, None) => settings.template(),
         };
         let template = Template::compile(source.ok_or(named)?, tokenizer.frame());
         let template = template.map_err(|_| named)?;

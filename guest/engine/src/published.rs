@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::fixture::file_of;
 use crate::gguf::ModelFile;
 use crate::template::Template;
-use crate::tokenizer::{Described, Piece, Tokenizer};
+use crate::tokenizer::{Described, Piece, Tokenizer, Wants};
 
 /// The package's directory, where the script puts it.
 #[allow(
@@ -169,7 +169,7 @@ fn a_tokenizer_json_gives_the_published_tokens_and_the_librarys() {
         let tokenizer = Tokenizer::from_json(&Described {
             tokenizer: &file,
             frame: [None, None],
-            ends: vec![0],
+            wants: Wants::Answers { ends: vec![0] },
         });
         let tokenizer = tokenizer.unwrap();
         check(name, &tokenizer);

@@ -1,6 +1,6 @@
 //! Why a model is refused: one error for every file of one.
 
-use model_format::{gguf, safetensors};
+use model_format::{gguf, safetensors, sentence};
 
 /// Why a model's files are refused. No text of the files is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum ModelError {
     /// The header of a safetensors file is malformed, or its tensors are misplaced.
     #[error(transparent)]
     Safetensors(#[from] safetensors::HeaderError),
+    /// What says that a model gives vectors is malformed, or asks for what is not computed.
+    #[error(transparent)]
+    Sentence(#[from] sentence::SentenceError),
     /// A key of a GGUF file is missing or has another type or range.
     #[error("model file lacks a usable key `{key}`")]
     Key {
@@ -73,6 +76,7 @@ impl ModelError {
         match self {
             Self::Gguf(error) => error.code(),
             Self::Safetensors(error) => error.code(),
+            Self::Sentence(error) => error.code(),
             Self::Key { .. } => "gguf-key",
             Self::Config { .. } => "model-config",
             Self::Tokenizer { .. } => "model-tokenizer",

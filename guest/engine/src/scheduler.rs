@@ -135,6 +135,10 @@ impl<'w, B: Backend> Scheduler<'w, B> {
         }
         let prompt = self.prompt(start, room)?;
         let pages = pages_for(prompt.len().saturating_add(completion));
+        // What never has room is not told to come again.
+        if pages > self.page_limit {
+            return Err(EngineRefusal::ContextTooLong);
+        }
         if self.reserved.saturating_add(pages) > self.page_limit {
             return Err(EngineRefusal::Busy);
         }

@@ -12,45 +12,17 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+mod program;
+
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
 
-use messages::engine_ipc::{
-    ClientKey, Content, EngineEvent, EngineRequest, Form, MAX_FRAME, Prompt, Start,
-};
-use messages::framing::{frame, payload_length};
-use protocol::receipt::Sampling;
+use messages::engine_ipc::{EngineEvent, EngineRequest, Start};
+use program::{answer_of, event, fixture, send, start};
 use serde_json::{Value, json};
-
-/// Starts the engine on these files of a directory.
-fn start(directory: &Path, names: &[&str]) -> (Child, UnixStream) {
-    let (near, far) = UnixStream::pair().unwrap();
-    let files: String = (4..)
-        .zip(names)
-        .map(|(fd, name)| format!(" {fd}<'{name}'"))
-        .collect();
-    let child = Command::new("bash")
-        // A socket as its standard input would have it read a file of the user's.
-        .args([
-            "--norc",
-            "-c",
-            &format!("exec \"$0\" \"$@\" 3<&0{files} </dev/null"),
-        ])
-        .arg(env!("CARGO_BIN_EXE_engine"))
-        .args(names)
-        .current_dir(directory)
-        .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(far)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    (child, near)
-}
 
 /// What the engine says of these files before it ends by itself.
 fn refused(files: &[(&str, &[u8])]) -> (Output, Vec<u8>) {
@@ -99,11 +71,6 @@ fn without_its_descriptors_the_program_ends_with_its_own_status() {
 const TOKENS: usize = 260;
 const PROMPT: usize = 24;
 const TEMPLATE: &str = "{% for m in messages %}{{ '<|a|>' + m.content }}{% endfor %}";
-
-fn fixture(family: &str, file: &str) -> PathBuf {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
-    models.join(family).join(file)
-}
 
 fn prompt_token(position: usize) -> usize {
     (position * 37 + 3) % TOKENS
@@ -214,38 +181,14 @@ fn lay_out(family: &str, in_two: bool, directory: &Path) -> Vec<&'static str> {
     names
 }
 
-fn event(serve: &mut UnixStream) -> EngineEvent {
-    let mut header = [0; 4];
-    serve.read_exact(&mut header).unwrap();
-    let mut payload = vec![0; payload_length(header, MAX_FRAME).unwrap()];
-    serve.read_exact(&mut payload).unwrap();
-    EngineEvent::decode(&payload).unwrap()
-}
-
 /// The likeliest token after the known prompt, given as a text, and the prompt's length.
 fn first_token(serve: &mut UnixStream) -> (Vec<u8>, u32) {
     let text = (b'A'..).take(PROMPT).map(char::from).collect();
     let request = EngineRequest::Start(Start {
-        request: 1,
-        client: ClientKey([7; 16]),
-        sampling: Sampling {
-            temperature_milli: 0,
-            top_p_milli: 1000,
-            seed: 1,
-            top_k: 0,
-            min_p_milli: 0,
-            presence_milli: 0,
-            frequency_milli: 0,
-            max_tokens: 1,
-        },
-        grant: 1,
-        prompt: Prompt::Text(Content(text)),
-        stops: Vec::new(),
-        biases: Vec::new(),
         alternatives: Some(0),
-        form: Form::Free,
+        ..answer_of(1, [7; 16], text, 1)
     });
-    serve.write_all(&frame(&request.encode())).unwrap();
+    send(serve, &request);
     let (mut bytes, mut prompt) = (Vec::new(), 0);
     loop {
         match event(serve) {

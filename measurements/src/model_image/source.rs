@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
-use model_format::{gguf, safetensors};
+use model_format::{MAX_FILES as MAX_MODEL_FILES, gguf, safetensors, sentence};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use sha2::{Digest as _, Sha256};
@@ -21,6 +21,9 @@ const MAX_TENSORS: usize = 1 << 18;
 const INDEX: &str = "model.safetensors.index.json";
 const TEMPLATE: &str = "chat_template.jinja";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// What says that a model gives vectors, and what it may say of their texts.
+const MODULES: &str = "modules.json";
+const TEXTS: &str = "sentence_bert_config.json";
 /// What safetensors weights need beside them.
 const NEEDED: [&str; 3] = ["config.json", "tokenizer.json", TOKENIZER_CONFIG];
 /// What is taken when it is there.
@@ -118,8 +121,9 @@ impl Source {
         if weights.len() > 1 && !names.contains(INDEX) {
             return Err(ModelImageError::Missing { file: INDEX });
         }
-        let mut files = Vec::new();
-        let mut has_template = names.contains(TEMPLATE);
+        let mut files = described_vectors(directory, names)?;
+        // No chat is put to a model that gives vectors.
+        let mut has_template = names.contains(TEMPLATE) || !files.is_empty();
         let mut index = None;
         let texts = NEEDED.into_iter().chain(OPTIONAL);
         for name in texts.filter(|name| names.contains(*name)) {
@@ -141,6 +145,7 @@ impl Source {
         if !has_template {
             return Err(ModelImageError::NoTemplate);
         }
+        check_count(files.len().saturating_add(weights.len()))?;
         let mut tensors = BTreeMap::new();
         for (number, name) in weights.iter().enumerate() {
             files.push(weights_file(
@@ -159,14 +164,64 @@ impl Source {
         if index.is_some_and(|index| !agrees(&index)) {
             return Err(ModelImageError::Index { file: INDEX });
         }
-        let taken: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        let left_out = names.iter().filter(|name| !taken.contains(name.as_str()));
         Ok(Self {
             format: "safetensors",
-            left_out: left_out.cloned().collect(),
+            left_out: left_out(directory, names, &files),
             files,
         })
     }
+}
+
+/// No more files than a guest opens.
+fn check_count(found: usize) -> Result<(), ModelImageError> {
+    let limit = MAX_MODEL_FILES;
+    match found > limit {
+        true => Err(ModelImageError::TooManyModelFiles { found, limit }),
+        false => Ok(()),
+    }
+}
+
+/// Names in the directory of which nothing was taken; of a folder one file may have been.
+fn left_out(directory: &Path, names: &BTreeSet<String>, files: &[Checked]) -> Vec<String> {
+    let of = |file: &Checked| -> Option<String> {
+        let within = file.path.strip_prefix(directory).ok()?;
+        let first = within.components().next()?;
+        Some(first.as_os_str().to_string_lossy().into_owned())
+    };
+    let taken: BTreeSet<String> = files.iter().filter_map(of).collect();
+    names.difference(&taken).cloned().collect()
+}
+
+/// What sentence-transformers says of a model: nothing of one that goes on with texts. The
+/// description of the pooling stands in a folder of its own, and in the image under another name.
+fn described_vectors(
+    directory: &Path,
+    names: &BTreeSet<String>,
+) -> Result<Vec<Checked>, ModelImageError> {
+    if !names.contains(MODULES) {
+        return Ok(Vec::new());
+    }
+    let refused = |file: &str, source| ModelImageError::Sentence {
+        file: file.to_owned(),
+        source,
+    };
+    let mut files = Vec::new();
+    let mut take = |at: &str, name: &str| -> Result<Vec<u8>, ModelImageError> {
+        let mut opened = Opened::open(&directory.join(at))?;
+        let text = opened.text()?;
+        files.push(opened.checked(name, &text)?);
+        Ok(text)
+    };
+    let modules = take(MODULES, MODULES)?;
+    let folder = sentence::modules(&modules).map_err(|source| refused(MODULES, source))?;
+    let at = format!("{folder}/config.json");
+    let pooling = take(&at, sentence::POOLING_FILE)?;
+    sentence::pooling(&pooling).map_err(|source| refused(&at, source))?;
+    if names.contains(TEXTS) {
+        let texts = take(TEXTS, TEXTS)?;
+        sentence::texts(&texts).map_err(|source| refused(TEXTS, source))?;
+    }
+    Ok(files)
 }
 
 /// One file of weights, by number and name; adds its tensors to those of the others.

@@ -13,3 +13,8 @@ extern crate std;
 
 pub mod gguf;
 pub mod safetensors;
+pub mod sentence;
+
+/// Files of one model, at most: as many as init opens for engine (`MAX_MODEL_FILES` of
+/// `messages::engine_ipc`; a build of engine fails where the two differ).
+pub const MAX_FILES: usize = 56;

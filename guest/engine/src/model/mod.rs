@@ -28,8 +28,6 @@ pub(crate) use cache::{CACHE_BYTES, Geometry, SharedPage, pages_for};
 pub(crate) use matrix::Layout;
 pub(crate) use names::Naming;
 pub use plain::{LayerWeights, Plain, Rows, Sink};
-#[cfg(test)]
-pub(crate) use pooling::from_module;
 pub(crate) use pooling::{NotFinite, Pooled, Pooling};
 pub use rows::{Row, Slot};
 pub(crate) use runner::{Runner, with_runner};

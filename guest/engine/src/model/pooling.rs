@@ -3,8 +3,7 @@
 //! Vectors are of length one, as OpenAI's are and as llama.cpp's server gives them. Sums are of
 //! doubles in the order of positions, so the bits depend on the text alone.
 
-#[cfg(test)]
-use crate::refusal::ModelError;
+use model_format::sentence::Mode;
 
 /// The key behind the family's name in a GGUF file, with llama.cpp's numbers
 /// (`enum llama_pooling_type`).
@@ -33,6 +32,15 @@ impl Pooling {
         }
     }
 
+    /// As sentence-transformers calls it.
+    pub(crate) const fn described(mode: Mode) -> Self {
+        match mode {
+            Mode::Mean => Self::Mean,
+            Mode::First => Self::First,
+            Mode::Last => Self::Last,
+        }
+    }
+
     /// Whether the hidden state of this position of so many counts.
     pub(crate) const fn takes(self, position: usize, positions: usize) -> bool {
         match self {
@@ -46,30 +54,6 @@ impl Pooling {
 /// A pooling that is not computed here, such as a judge's of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownPooling;
-
-/// Reads the `config.json` of the pooling module of sentence-transformers.
-///
-/// # Errors
-/// `Config` with the member for a pooling that is not computed, or several at once.
-#[cfg(test)]
-pub(crate) fn from_module(text: &[u8]) -> Result<Pooling, ModelError> {
-    let refused = |member| ModelError::Config { member };
-    let members: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(text).map_err(|_| refused("form"))?;
-    let on = |name: &str| members.get(name) == Some(&serde_json::Value::Bool(true));
-    let known = [
-        ("pooling_mode_mean_tokens", Pooling::Mean),
-        ("pooling_mode_cls_token", Pooling::First),
-        ("pooling_mode_lasttoken", Pooling::Last),
-    ];
-    let modes = members.keys().filter(|name| on(name));
-    let asked = modes.filter(|name| name.starts_with("pooling_mode_"));
-    let mut found = known.into_iter().filter(|(name, _)| on(name));
-    match (asked.count(), found.next()) {
-        (1, Some((_, pooling))) => Ok(pooling),
-        (_, _) => Err(refused("pooling_mode")),
-    }
-}
 
 /// A vector under way: wiped when it is dropped.
 #[derive(Debug, Default)]
@@ -153,22 +137,5 @@ mod tests {
             assert_eq!(of(hidden), Err(NotFinite));
         }
         assert!(of(&[f32::MAX, f32::MAX]).is_ok());
-    }
-
-    #[test]
-    fn a_module_that_pools_in_another_way_or_in_two_is_refused() {
-        let of = |text: &str| from_module(text.as_bytes()).map_err(|refused| refused.code());
-        let last = r#"{"word_embedding_dimension": 64, "pooling_mode_lasttoken": true,
-            "pooling_mode_mean_tokens": false, "include_prompt": true}"#;
-        assert_eq!(of(last), Ok(Pooling::Last));
-        for text in [
-            "[]",
-            "{}",
-            r#"{"pooling_mode_max_tokens": true}"#,
-            r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#,
-            r#"{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}"#,
-        ] {
-            assert_eq!(of(text), Err("model-config"), "{text}");
-        }
     }
 }

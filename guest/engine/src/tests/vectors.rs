@@ -8,15 +8,15 @@ use candle_core::quantized::GgmlDType;
 use messages::engine_ipc::{
     Content, Embed, EngineEvent, EngineRefusal, EngineRequest, Input, TokenIds,
 };
+use model_format::sentence;
 use protocol::receipt::FinishReason;
 
 use super::{Model, Serve, start, user, with_engine};
 use crate::fixture::Tiny;
 use crate::gguf::ModelFile;
-use crate::model::{Naming, Shape, TensorSource as _, Weights, from_module};
+use crate::model::{Naming, Pooling, Shape, TensorSource as _, Weights};
 use crate::refusal::ModelError;
 use crate::safetensors::WeightFiles;
-use crate::tokenizer::Piece;
 
 /// What `tests/fixtures/models/make.py` makes vectors of.
 const LENGTHS: [u32; 3] = [1, 7, 24];
@@ -51,7 +51,8 @@ fn from_gguf(family: &str) -> Weights {
 
 fn from_safetensors(family: &str) -> Weights {
     let mut shape = Shape::from_config(&read(family, "config.json")).unwrap();
-    shape.pooling = Some(from_module(&read(family, "1_Pooling/config.json")).unwrap());
+    let pooling = sentence::pooling(&read(family, "1_Pooling/config.json")).unwrap();
+    shape.pooling = Some(Pooling::described(pooling.mode));
     let mut files = WeightFiles::open(vec![fixture(family, "model.safetensors")]).unwrap();
     assert_ne!(files.naming(), Naming::Transformers);
     Weights::read(&mut files, shape).unwrap()
@@ -215,12 +216,7 @@ fn a_text_of_an_encoder_has_the_tokens_of_transformers() {
     let all: Vec<Split> = serde_json::from_slice(&read("bert", "texts.json")).unwrap();
     assert_eq!(all.len(), 20);
     for Split { text: one, tokens } in all {
-        let pieces = [
-            Piece::Skeleton(model.language.tokenizer.start().unwrap()),
-            Piece::Content(&one),
-            Piece::Skeleton(model.language.tokenizer.close().unwrap()),
-        ];
-        let found = model.language.tokenizer.encode(&pieces, 512).unwrap();
+        let found = model.language.tokenizer.encode_text(&one, 512).unwrap();
         assert_eq!(found.to_vec(), tokens, "{one:?}");
         let told = |input| vectors(&model, 1, vec![input]).unwrap().vectors;
         assert_eq!(told(text(&one)), told(Input::Tokens(TokenIds(tokens))));

@@ -70,8 +70,8 @@ impl Tokenizer {
         encoding.finish()
     }
 
-    /// The tokens of a text that no template stands around, at most `limit`; before them the one
-    /// with which such texts start.
+    /// The tokens of a text that no template stands around, at most `limit`; around them those with
+    /// which such texts start and end. Neither is looked for in a text: spaces beside them stay.
     ///
     /// # Errors
     /// See [`EncodeError`].
@@ -80,12 +80,17 @@ impl Tokenizer {
         text: &str,
         limit: usize,
     ) -> Result<Zeroizing<Vec<u32>>, EncodeError> {
-        let mut encoding = Encoding::new(self, text.len().saturating_add(1), limit);
-        if let Some(start) = self.start().and_then(|name| self.special(name)) {
+        let special = |name: Option<&str>| name.and_then(|name| self.special(name));
+        let mut encoding = Encoding::new(self, text.len().saturating_add(2), limit);
+        if let Some(start) = special(self.start()) {
             encoding.push(start)?;
         }
         encoding.text(text);
-        encoding.finish()
+        encoding.end_run(false)?;
+        if let Some(close) = special(self.close()) {
+            encoding.push(close)?;
+        }
+        Ok(encoding.tokens)
     }
 }
 

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 
-use super::steps::{Expected, Joining, Step};
-use super::vocabulary::{Added, Bounded, Pairs, Words};
+use super::steps::{Around, Expected, Joining, Step};
+use super::vocabulary::{Added, Bounded, Pairs, Vocab};
+use super::words::{GOES_ON, MAX_CHARACTERS, WordPart, Words};
 use super::{
     BYTE, CONTROL, END_NAMES, Letters, MAX_TOKEN_BYTES, Merges, NORMAL, Pieces, Special, Spelling,
-    Splitter, Tokenizer, USER_DEFINED, pieces, read_tokens, sorted,
+    Splitter, Texts, Tokenizer, USER_DEFINED, pieces, read_tokens, sorted, spelled,
 };
 use crate::refusal::ModelError;
 
@@ -26,8 +27,22 @@ pub(crate) struct Described<'a> {
     pub(crate) tokenizer: &'a [u8],
     /// Names of the tokens with which texts start and end.
     pub(crate) frame: [Option<&'a str>; 2],
-    /// Numbers of tokens that end an answer, beside the latter.
-    pub(crate) ends: Vec<u32>,
+    /// What the model is to do with texts.
+    pub(crate) wants: Wants,
+}
+
+/// What a model does with texts, beside how it reads them.
+pub(crate) enum Wants {
+    /// It goes on with them.
+    Answers {
+        /// Numbers of tokens that end an answer, beside the last token of the frame.
+        ends: Vec<u32>,
+    },
+    /// It gives their vectors: the file alone says what stands around a text, and nothing ends.
+    Vectors {
+        /// Whether letters are made small, if that is said elsewhere too.
+        lowers: Option<bool>,
+    },
 }
 
 /// Members that are read.
@@ -50,8 +65,10 @@ struct Model {
     end_of_word_suffix: Option<String>,
     byte_fallback: Option<bool>,
     ignore_merges: Option<bool>,
-    vocab: Words,
-    merges: Bounded<Pairs>,
+    vocab: Vocab,
+    merges: Option<Bounded<Pairs>>,
+    unk_token: Option<String>,
+    max_input_chars_per_word: Option<usize>,
 }
 
 pub(super) const fn part(part: &'static str) -> ModelError {
@@ -90,35 +107,68 @@ impl Tokenizer {
         if strips && !blanks.is_empty() {
             return Err(part("added_tokens"));
         }
-        let pairs = file.model.merges.0.iter().map(Pairs::halves);
-        let merges = Merges::pairs(pairs, &table.ids).ok_or(part("merges"))?;
-        let letters = match expected.joining {
-            Joining::Words(rule) => {
-                let splitter = Splitter::of(rule).ok_or(part("pre_tokenizer"))?;
-                let keeps_words = file.model.ignore_merges.unwrap_or(false);
-                Letters::of_bytes(splitter.keeping(keeps_words), &table.ids, &texts)
-            }
-            Joining::Pieces(prefix) => Letters::Pieces(Pieces::ranked(&table.ids, prefix)),
-        };
-        let [start, end] = described.frame;
-        for (name, wanted) in described.frame.into_iter().zip(["bos_token", "eos_token"]) {
-            if name.is_some_and(|name| !table.ids.contains_key(name)) {
-                return Err(part(wanted));
-            }
-        }
+        let spelled = spelled(&table.ids, &texts);
+        let merges = file.model.rules(&spelled, expected.joining)?;
+        let letters = file
+            .model
+            .letters(&spelled, &table.ids, (expected.joining, &texts))?;
+        let around = Step::around(file.post_processor.as_ref(), &table.ids)?;
+        let (frame, ends, starts) = described.frame_and_ends(&table, around, expected.joining)?;
         Ok(Self {
-            ends: table.ends(end, &described.ends)?,
+            ends,
             texts,
             specials,
             blanks,
             composes: expected.composes,
             letters,
             merges,
-            frame: described.frame.map(|name| name.map(Box::from)),
-            starts: Step::starts(file.post_processor.as_ref(), start)?,
-            // What a file puts behind a text is refused with its post-processor.
-            closes: false,
+            frame: frame.map(|name| name.map(Box::from)),
+            starts,
+            // What stands behind a text is refused of a model that goes on after it.
+            closes: matches!(described.wants, Wants::Vectors { .. }),
         })
+    }
+}
+
+impl<'a> Described<'a> {
+    /// The names around texts, what ends an answer, and whether a text alone begins with the first
+    /// of these names.
+    fn frame_and_ends<'f>(
+        &self,
+        table: &Table<'_>,
+        around: Around<'f>,
+        joining: Joining,
+    ) -> Result<(Around<'f>, Vec<u32>, bool), ModelError>
+    where
+        'a: 'f,
+    {
+        match &self.wants {
+            Wants::Vectors { lowers } => {
+                let agrees = match (joining, lowers) {
+                    (Joining::Whole { lowers: own }, Some(said)) => own == *said,
+                    (_, _) => true,
+                };
+                let all = (around, Vec::new(), true);
+                agrees.then_some(all).ok_or(part("do_lower_case"))
+            }
+            Wants::Answers { ends } => {
+                if matches!(joining, Joining::Whole { .. }) {
+                    return Err(part("type"));
+                }
+                for (name, wanted) in self.frame.into_iter().zip(["bos_token", "eos_token"]) {
+                    if name.is_some_and(|name| !table.ids.contains_key(name)) {
+                        return Err(part(wanted));
+                    }
+                }
+                let [start, end] = self.frame;
+                let starts = match around {
+                    [None, None] => false,
+                    [Some(name), None] if start == Some(name) => true,
+                    [_, _] => return Err(part("post_processor")),
+                };
+                Ok((self.frame, table.ends(end, ends)?, starts))
+            }
+        }
     }
 }
 
@@ -126,16 +176,76 @@ impl Model {
     fn refuse_unsupported(&self) -> Result<(), ModelError> {
         let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let asked = [
-            ("type", self.kind != "BPE"),
+            ("type", !matches!(self.kind.as_str(), "BPE" | "WordPiece")),
             ("dropout", self.dropout.is_some_and(|share| share != 0.0)),
             (
                 "continuing_subword_prefix",
-                said(&self.continuing_subword_prefix),
+                self.kind == "BPE" && said(&self.continuing_subword_prefix),
             ),
             ("end_of_word_suffix", said(&self.end_of_word_suffix)),
         ];
         let asked = asked.into_iter().find(|(_, asked)| *asked);
         asked.map_or(Ok(()), |(name, _)| Err(part(name)))
+    }
+
+    /// The rules that join letters: none of a vocabulary of whole words. No rule makes a token that
+    /// a template alone may name.
+    fn rules(&self, ids: &HashMap<&str, u32>, joining: Joining) -> Result<Merges, ModelError> {
+        let is_whole = matches!(joining, Joining::Whole { .. });
+        if is_whole != (self.kind == "WordPiece") {
+            return Err(part("type"));
+        }
+        match &self.merges {
+            None if is_whole => Ok(Merges::of(HashMap::new())),
+            Some(rules) if !is_whole => {
+                Merges::pairs(rules.0.iter().map(Pairs::halves), ids).ok_or(part("merges"))
+            }
+            Some(_) | None => Err(part("merges")),
+        }
+    }
+
+    /// How texts become letters; `spelled` are the tokens that stand for texts.
+    fn letters(
+        &self,
+        spelled: &HashMap<&str, u32>,
+        all: &HashMap<&str, u32>,
+        (joining, texts): (Joining, &Texts),
+    ) -> Result<Letters, ModelError> {
+        Ok(match joining {
+            Joining::Words(rule) => {
+                let splitter = Splitter::of(rule).ok_or(part("pre_tokenizer"))?;
+                let keeps_words = self.ignore_merges.unwrap_or(false);
+                Letters::of_bytes(splitter.keeping(keeps_words), spelled, texts)
+            }
+            Joining::Pieces(prefix) => Letters::Pieces(Pieces::ranked(spelled, prefix)),
+            Joining::Whole { lowers } => Letters::Words(self.words(spelled, all, lowers)?),
+        })
+    }
+
+    /// The table of whole words and of what goes on within them.
+    fn words(
+        &self,
+        spelled: &HashMap<&str, u32>,
+        all: &HashMap<&str, u32>,
+        lowers: bool,
+    ) -> Result<Words, ModelError> {
+        if self.continuing_subword_prefix.as_deref() != Some(GOES_ON) {
+            return Err(part("continuing_subword_prefix"));
+        }
+        if self.max_input_chars_per_word != Some(MAX_CHARACTERS) {
+            return Err(part("max_input_chars_per_word"));
+        }
+        let unknown = self.unk_token.as_deref().and_then(|name| all.get(name));
+        let unknown = unknown.ok_or(part("unk_token"))?;
+        let parts = spelled.iter().map(|(name, token)| {
+            let text = name.strip_prefix(GOES_ON);
+            WordPart {
+                begins: text.is_none(),
+                text: text.unwrap_or(name),
+                token: *token,
+            }
+        });
+        Words::read(parts, *unknown, lowers).ok_or(part("model"))
     }
 }
 

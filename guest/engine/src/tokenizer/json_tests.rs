@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::{Piece, Tokenizer, bytes};
-use super::Described;
+use super::{Described, Wants};
 use crate::refusal::ModelError;
 use crate::tokenizer::EncodeError;
 
@@ -218,7 +218,7 @@ fn read(file: &Value) -> Result<Tokenizer, ModelError> {
     Tokenizer::from_json(&Described {
         tokenizer: &tokenizer,
         frame: [Some("<|s|>"), Some("<|w|>")],
-        ends: vec![97],
+        wants: Wants::Answers { ends: vec![97] },
     })
 }
 
@@ -273,7 +273,7 @@ proptest! {
         let read = Tokenizer::from_json(&Described {
             tokenizer: &text,
             frame: [None, Some("<|w|>")],
-            ends: Vec::new(),
+            wants: Wants::Answers { ends: Vec::new() },
         });
         if let Err(refused) = read {
             prop_assert_eq!(refused.code(), "model-tokenizer");
@@ -442,9 +442,25 @@ fn what_is_not_known_is_refused_by_its_part() {
     let mut both = of_gemma();
     both["added_tokens"][2]["rstrip"] = true.into();
     refused(&both, "added_tokens");
+    // Of rules that would make a token which a template alone may name.
+    let mut made = of_bytes();
+    let own = added(257, "abc", true, false);
+    made["added_tokens"].as_array_mut().unwrap().push(own);
+    refused(&made, "merges");
     let mut legacy = known().remove(5).1;
     legacy["added_tokens"][0]["normalized"] = true.into();
     refused(&legacy, "added_tokens");
+}
+
+#[test]
+fn a_letter_that_is_a_special_token_too_is_no_letter_of_a_message() {
+    let mut file = of_bytes();
+    let own = added(u32::from(b'~'), "~", true, false);
+    file["added_tokens"].as_array_mut().unwrap().push(own);
+    let tokenizer = read(&file).unwrap();
+    let of = |piece| tokenizer.encode(&[piece], 9).map(|tokens| tokens.to_vec());
+    assert_eq!(of(Piece::Skeleton("~")), Ok(vec![u32::from(b'~')]));
+    assert_eq!(of(Piece::Content("~")), Err(EncodeError::Inexpressible));
 }
 
 #[test]

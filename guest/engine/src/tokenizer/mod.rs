@@ -26,12 +26,12 @@ use crate::refusal::ModelError;
 #[cfg(test)]
 pub(crate) use bytes::name_of;
 pub(crate) use encode::{EncodeError, Piece};
-pub(crate) use json::Described;
+pub(crate) use json::{Described, Wants};
 use merge::Merges;
 use pieces::{Pieces, Prefix};
 pub(crate) use settings::{Settings, ends_of};
 use split::Splitter;
-use words::{GaveUp, Words};
+use words::{BEGINS, GaveUp, WordPart, Words};
 
 /// Longest token, in bytes.
 const MAX_TOKEN_BYTES: usize = 1024;
@@ -149,19 +149,14 @@ impl Tokenizer {
         };
         let names = file.texts(TOKENS)?;
         let kinds = file.numbers(KINDS)?;
-        let mut ids = HashMap::with_capacity(names.len());
-        for (id, name) in (0_u32..).zip(&names) {
-            if name.len() > MAX_TOKEN_BYTES || ids.insert(*name, id).is_some() {
-                return Err(key(TOKENS));
-            }
-        }
+        let ids = numbered(&names).ok_or(key(TOKENS))?;
         if kinds.len() != names.len() {
             return Err(key(KINDS));
         }
         let (texts, specials) = read_tokens(&names, &kinds, spelling)?;
         let (specials, blanks) = sorted(specials).ok_or(key(KINDS))?;
         let (letters, merges) = match spelling {
-            Spelling::Letters => read_letters(file, &ids, &texts)?,
+            Spelling::Letters => read_letters(file, &spelled(&ids, &texts), &texts)?,
             Spelling::Pieces => read_pieces(file, &names, &kinds)?,
             Spelling::Words => read_words(file, &names, &kinds)?,
         };
@@ -232,6 +227,15 @@ impl Tokenizer {
     pub(crate) fn special(&self, name: &str) -> Option<u32> {
         let found = self.special_at(name)?;
         (&*found.name == name).then_some(found.token)
+    }
+
+    /// Whether a token stands for no text, so that a template alone may name it.
+    pub(crate) fn is_named_only(&self, token: u32) -> bool {
+        let mut specials = self.specials.values().flatten();
+        let text = usize::try_from(token)
+            .ok()
+            .and_then(|at| self.texts.get(at));
+        text == Some(&None) && specials.any(|special| special.token == token)
     }
 
     /// How many numbers tokens have.
@@ -357,7 +361,15 @@ fn read_words(
     }
     let words = (0_u32..).zip(names).zip(kinds);
     let words = words.filter(|(_, kind)| matches!(**kind, NORMAL | UNUSED));
-    let words = Words::read(words.map(|((id, name), _)| (*name, id)), unknown, lowers);
+    let parts = words.map(|((token, name), _)| {
+        let text = name.strip_prefix(BEGINS);
+        WordPart {
+            begins: text.is_some(),
+            text: text.unwrap_or(name),
+            token,
+        }
+    });
+    let words = Words::read(parts, unknown, lowers);
     Ok((
         Letters::Words(words.ok_or(key(MODEL))?),
         Merges::of(HashMap::new()),
@@ -410,6 +422,24 @@ fn read_tokens(
         }
     }
     Ok((texts, specials))
+}
+
+/// Numbers by names; none where a name is too long, or there twice.
+fn numbered<'a>(names: &[&'a str]) -> Option<HashMap<&'a str, u32>> {
+    let mut ids = HashMap::with_capacity(names.len());
+    for (id, name) in (0_u32..).zip(names) {
+        if name.len() > MAX_TOKEN_BYTES || ids.insert(*name, id).is_some() {
+            return None;
+        }
+    }
+    Some(ids)
+}
+
+/// Tokens that stand for a text, by their names.
+fn spelled<'a>(ids: &HashMap<&'a str, u32>, texts: &Texts) -> HashMap<&'a str, u32> {
+    let text = |id: u32| texts.get(usize::try_from(id).ok()?)?.as_ref();
+    let all = ids.iter().map(|(name, id)| (*name, *id));
+    all.filter(|(_, id)| text(*id).is_some()).collect()
 }
 
 /// Those by whose first byte texts are looked at, and those that say spaces and nothing else, which

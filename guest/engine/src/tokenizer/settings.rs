@@ -17,6 +17,9 @@ pub(crate) struct Settings {
     bos_token: Option<Named>,
     eos_token: Option<Named>,
     chat_template: Option<Templates>,
+    do_lower_case: Option<bool>,
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
 }
 
 /// A token's name, alone or with how it is recognised.
@@ -69,6 +72,23 @@ impl Settings {
                 Named::Alone(name) | Named::Described { content: name } => name.as_str(),
             })
         })
+    }
+
+    /// Whether a tokenizer of BERT's makes letters small, where this says so: transformers lets it
+    /// overrule `tokenizer.json`.
+    ///
+    /// # Errors
+    /// `Tokenizer` for accents or ideographs in another way.
+    pub(crate) fn lowers(&self) -> Result<Option<bool>, ModelError> {
+        let lowers = self.do_lower_case;
+        let strips = self.strip_accents;
+        if strips.is_some() && strips != lowers {
+            return Err(part("strip_accents"));
+        }
+        match self.tokenize_chinese_chars {
+            Some(false) => Err(part("tokenize_chinese_chars")),
+            Some(true) | None => Ok(lowers),
+        }
     }
 
     /// The chat template; of several the one called `default`.

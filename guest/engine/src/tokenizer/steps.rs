@@ -1,8 +1,9 @@
 //! What a `tokenizer.json` says that is done to a text before tokens are looked for: the few ways
 //! that are known, each recognised as a whole.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::Spelling;
 use super::json::part;
@@ -30,6 +31,20 @@ pub(super) struct Step {
     prepend_scheme: Option<String>,
     split: Option<bool>,
     single: Option<Vec<Place>>,
+    special_tokens: Option<BTreeMap<String, Numbers>>,
+    /// Of an older way to say what stands around a text.
+    cls: Option<(String, u32)>,
+    sep: Option<(String, u32)>,
+    clean_text: Option<bool>,
+    handle_chinese_chars: Option<bool>,
+    strip_accents: Option<bool>,
+    lowercase: Option<bool>,
+}
+
+/// The numbers that stand for a name around a text.
+#[derive(Deserialize)]
+struct Numbers {
+    ids: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -41,9 +56,12 @@ enum Pattern {
 /// What stands around a text.
 #[derive(Deserialize)]
 enum Place {
-    SpecialToken { id: String },
-    Sequence(IgnoredAny),
+    SpecialToken { id: String, type_id: u32 },
+    Sequence { type_id: u32 },
 }
+
+/// The tokens before and after a text, by their names.
+pub(super) type Around<'a> = [Option<&'a str>; 2];
 
 /// How letters become tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +70,11 @@ pub(super) enum Joining {
     Words(Rule),
     /// Characters within a text.
     Pieces(Prefix),
+    /// Not at all: words and their longest pieces are looked up.
+    Whole {
+        /// Whether letters are made small and lose their accents.
+        lowers: bool,
+    },
 }
 
 impl Joining {
@@ -59,6 +82,7 @@ impl Joining {
         match self {
             Self::Words(_) => Spelling::Letters,
             Self::Pieces(_) => Spelling::Pieces,
+            Self::Whole { .. } => Spelling::Words,
         }
     }
 }
@@ -94,6 +118,22 @@ impl Expected {
         pre_tokenizer: Option<&Step>,
         decoder: Option<&Step>,
     ) -> Result<Self, ModelError> {
+        let is = |step: Option<&Step>, kind: &str| step.is_some_and(|step| step.kind == kind);
+        if is(normalizer, "BertNormalizer") {
+            let lowers = normalizer.and_then(Step::lowers);
+            let lowers = lowers.ok_or(part("normalizer"))?;
+            if !is(pre_tokenizer, "BertPreTokenizer") {
+                return Err(part("pre_tokenizer"));
+            }
+            if !is(decoder, "WordPiece") {
+                return Err(part("decoder"));
+            }
+            return Ok(Self {
+                joining: Joining::Whole { lowers },
+                composes: false,
+                prepends: false,
+            });
+        }
         let normal = Normal::of(&flat(normalizer)).ok_or(part("normalizer"))?;
         let before = flat(pre_tokenizer);
         let joining = match (rule_of(&before), normal) {
@@ -215,28 +255,71 @@ impl Step {
         }
     }
 
-    /// Whether texts that no template stands around start with this token.
+    /// What BERT's normalizer does to letters, if it is the whole of BERT's own.
+    fn lowers(&self) -> Option<bool> {
+        let lowers = self.lowercase?;
+        let whole = self.clean_text == Some(true) && self.handle_chinese_chars == Some(true);
+        // Accents go with capitals, or the file says that they do not.
+        let alike = self.strip_accents.is_none_or(|strips| strips == lowers);
+        (whole && alike).then_some(lowers)
+    }
+
+    /// What stands around texts that no template stands around; `ids` are the tokens' own numbers.
     ///
     /// # Errors
-    /// `Tokenizer` where something else stands around them.
-    pub(super) fn starts(step: Option<&Self>, start: Option<&str>) -> Result<bool, ModelError> {
+    /// `Tokenizer` for what is not known, or a name that stands for other numbers.
+    pub(super) fn around<'a>(
+        step: Option<&'a Self>,
+        ids: &HashMap<&str, u32>,
+    ) -> Result<Around<'a>, ModelError> {
         let wrong = part("post_processor");
-        let mut starts = false;
+        let mut around = [None, None];
         for step in flat(step) {
-            match (step.kind.as_str(), &step.single) {
-                ("ByteLevel", _) => {}
-                ("TemplateProcessing", Some(places)) => match places.as_slice() {
-                    [Place::Sequence(_)] => {}
-                    [Place::SpecialToken { id }, Place::Sequence(_)]
-                        if start == Some(id.as_str()) && !starts =>
-                    {
-                        starts = true;
-                    }
-                    _ => return Err(wrong),
-                },
-                (_, _) => return Err(wrong),
+            let found = match step.kind.as_str() {
+                "ByteLevel" => [None, None],
+                "TemplateProcessing" => step.template(ids).ok_or(wrong)?,
+                "BertProcessing" => step.pair(ids).ok_or(wrong)?,
+                _ => return Err(wrong),
+            };
+            for (slot, found) in around.iter_mut().zip(found) {
+                if found.is_some() && slot.is_some() {
+                    return Err(wrong);
+                }
+                *slot = slot.or(found);
             }
         }
-        Ok(starts)
+        Ok(around)
+    }
+
+    fn template(&self, ids: &HashMap<&str, u32>) -> Option<Around<'_>> {
+        let places = self.single.as_deref()?;
+        let around = match places {
+            [Place::Sequence { .. }] => [None, None],
+            [Place::SpecialToken { id, .. }, Place::Sequence { .. }] => [Some(id), None],
+            [Place::Sequence { .. }, Place::SpecialToken { id, .. }] => [None, Some(id)],
+            [
+                Place::SpecialToken { id, .. },
+                Place::Sequence { .. },
+                Place::SpecialToken { id: last, .. },
+            ] => [Some(id), Some(last)],
+            _ => return None,
+        };
+        // All are tokens of the first kind, as all of a text are.
+        let first_kind = |place: &Place| match place {
+            Place::SpecialToken { type_id, .. } | Place::Sequence { type_id } => *type_id == 0,
+        };
+        let own = |name: &&String| {
+            let numbers = self.special_tokens.as_ref().and_then(|all| all.get(*name));
+            let own = ids.get(name.as_str());
+            own.is_some_and(|own| numbers.is_some_and(|numbers| numbers.ids == [*own]))
+        };
+        let sound = places.iter().all(first_kind) && around.iter().flatten().all(own);
+        sound.then(|| around.map(|name| name.map(String::as_str)))
+    }
+
+    fn pair(&self, ids: &HashMap<&str, u32>) -> Option<Around<'_>> {
+        let (cls, sep) = (self.cls.as_ref()?, self.sep.as_ref()?);
+        let own = |(name, number): &(String, u32)| ids.get(name.as_str()) == Some(number);
+        (own(cls) && own(sep)).then(|| [Some(cls.0.as_str()), Some(sep.0.as_str())])
     }
 }

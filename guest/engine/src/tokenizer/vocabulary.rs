@@ -48,7 +48,7 @@ impl Pairs {
 pub(super) struct Bounded<T>(pub(super) Vec<T>);
 
 /// Names and numbers of tokens, in the file's order. A name that is there twice stays there twice.
-pub(super) struct Words(pub(super) Vec<(String, u32)>);
+pub(super) struct Vocab(pub(super) Vec<(String, u32)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Bounded<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -56,9 +56,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Bounded<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for Vocab {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(WordsVisitor)
+        from.deserialize_map(VocabVisitor)
     }
 }
 
@@ -83,16 +83,16 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 }
 
-struct WordsVisitor;
+struct VocabVisitor;
 
-impl<'de> Visitor<'de> for WordsVisitor {
-    type Value = Words;
+impl<'de> Visitor<'de> for VocabVisitor {
+    type Value = Vocab;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of numbers")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Words, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
         let mut words = Vec::new();
         while let Some(entry) = map.next_entry()? {
             if words.len() >= MOST {
@@ -100,6 +100,6 @@ impl<'de> Visitor<'de> for WordsVisitor {
             }
             words.push(entry);
         }
-        Ok(Words(words))
+        Ok(Vocab(words))
     }
 }

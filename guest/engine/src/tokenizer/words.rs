@@ -11,9 +11,11 @@ use unicode_normalization_alignments::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 /// What stands in GGUF files before a token that begins a word; other tokens go on within one.
-const BEGINS: char = '\u{2581}';
+pub(super) const BEGINS: char = '\u{2581}';
+/// What stands elsewhere before a token that goes on within a word.
+pub(super) const GOES_ON: &str = "##";
 /// Characters of a word that is looked into.
-const MAX_CHARACTERS: usize = 100;
+pub(super) const MAX_CHARACTERS: usize = 100;
 
 /// Characters that are dropped.
 const DROPPED: &str = r"\x{FFFD}|[^\P{C}\t\n\r]";
@@ -42,26 +44,34 @@ pub(super) struct Words {
     words: Regex,
 }
 
+/// A token as it stands within words.
+pub(super) struct WordPart<'a> {
+    /// Whether it begins a word, or goes on within one.
+    pub(super) begins: bool,
+    pub(super) text: &'a str,
+    pub(super) token: u32,
+}
+
 /// The library gave up on a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GaveUp;
 
 impl Words {
-    /// A vocabulary of these tokens, as they are named in GGUF files.
+    /// A vocabulary of these tokens.
     pub(super) fn read<'a>(
-        named: impl Iterator<Item = (&'a str, u32)>,
+        parts: impl Iterator<Item = WordPart<'a>>,
         unknown: u32,
         lowers: bool,
     ) -> Option<Self> {
         let (mut begins, mut within) = (HashMap::new(), HashMap::new());
         let mut longest = 0;
-        for (name, token) in named {
-            let (table, text) = match name.strip_prefix(BEGINS) {
-                Some(text) => (&mut begins, text),
-                None => (&mut within, name),
+        for part in parts {
+            let table = match part.begins {
+                true => &mut begins,
+                false => &mut within,
             };
-            longest = longest.max(text.chars().count());
-            table.insert(Box::from(text), token);
+            longest = longest.max(part.text.chars().count());
+            table.insert(Box::from(part.text), part.token);
         }
         Some(Self {
             begins,
