@@ -17,7 +17,7 @@ use fuzz_targets::chain::{ACCOUNTS, LINKS, recorded};
 use fuzz_targets::honest::{self, Machine};
 use fuzz_targets::pieces::join;
 use fuzz_targets::releases::log_key;
-use fuzz_targets::{corpus_folder, hostile};
+use fuzz_targets::{corpus_folder, hostile, vocabularies};
 use measurements::transparency::log::ReleaseLog;
 use measurements::transparency::record::{FileDigest, Flavour, ReleaseRecord};
 use mock_tee::Lie;
@@ -243,6 +243,9 @@ fn models(seeds: &mut Seeds) {
     ] {
         let config = fixture(&format!("models/{family}/config.json"));
         seeds.put("model_config", family, &config);
+    }
+    for (name, input) in vocabularies::all() {
+        seeds.put("tokenizer", name, &input);
     }
     // Angles as transformers wrote them before version 5.
     let older = br#"{"model_type":"llama","hidden_size":64,"intermediate_size":128,

@@ -25,6 +25,7 @@ pub mod logs;
 pub mod models;
 pub mod pieces;
 pub mod releases;
+pub mod vocabularies;
 
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,7 @@ pub const TARGETS: &[Target] = &[
     target("safetensors", models::safetensors),
     target("model_directory", models::directory),
     target("model_config", models::config),
+    target("tokenizer", models::vocabulary),
     target("documents", releases::documents),
     target("transparency", releases::transparency),
     target("evidence", evidence::wire),

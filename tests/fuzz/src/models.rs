@@ -79,6 +79,37 @@ pub fn config(input: &[u8]) -> Outcome {
     Outcome::of(&read)
 }
 
+/// A message with what vocabularies treat in ways of their own: words, numerals, accents, a letter
+/// of no vocabulary, runs of spaces, and names of special tokens.
+const MESSAGE: &str =
+    "It's 123 caf\u{e9}s,  e\u{301}\n\n\u{4e2d}\u{1f600}\t<s></s><|im_end|>[SEP] abc\u{2581}";
+
+/// What a model says of its tokens: first `tokenizer_config.json`, then `tokenizer.json`.
+pub fn vocabulary(input: &[u8]) -> Outcome {
+    let [settings, tokenizer] = pieces::split::<2>(input);
+    let of = |gives_vectors| {
+        let read = engine::door::tokenizer(tokenizer, settings, (MESSAGE, gives_vectors));
+        check_message(&read);
+        Outcome::of(&read)
+    };
+    of(false).or(of(true))
+}
+
+fn check_message<E>(read: &Result<engine::door::Encoded, E>) {
+    if let Ok(encoded) = read {
+        let (count, tokens) = (encoded.count, encoded.tokens.iter().flatten());
+        assert!((1..=1 << 20).contains(&count));
+        assert!(
+            tokens
+                .clone()
+                .all(|token| usize::try_from(*token).expect("a number") < count)
+        );
+        // A composed text may be longer, and a space may stand before it.
+        assert!(tokens.count() <= 3 * MESSAGE.len() + 1);
+        assert!(!encoded.forges, "a message says what only a template may");
+    }
+}
+
 /// The files that an input's parts are written to; an empty part is no file.
 pub const FILES: [&str; 8] = [
     "model.gguf",

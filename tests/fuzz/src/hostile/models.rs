@@ -2,7 +2,8 @@
 
 use super::{Hostile, filled, nested, refused, taken};
 use crate::logs::event_log;
-use crate::models::{config, gguf, gguf_alone, index, safetensors, tokenizer};
+use crate::models::{config, gguf, gguf_alone, index, safetensors, tokenizer, vocabulary};
+use crate::vocabularies::input;
 
 const MIB: usize = 1 << 20;
 /// As long as an event log may be.
@@ -157,6 +158,42 @@ pub(super) const ALL: &[Hostile] = &[
         "1 MiB of members that nobody asked for",
         || filled(&front("2", "\"x\":[0"), ",0", "]}", CONFIG),
         config,
+    ),
+    refused(
+        "tokenizer",
+        "steps in steps, 1 MiB deep",
+        || {
+            vocabulary_of(
+                "",
+                "",
+                &"{\"type\":\"Sequence\",\"normalizers\":[".repeat(MIB / 36),
+            )
+        },
+        vocabulary,
+    ),
+    refused(
+        "tokenizer",
+        "a token with the number 2^32 - 1",
+        || vocabulary_of("\"x\":4294967295", "", ""),
+        vocabulary,
+    ),
+    taken(
+        "tokenizer",
+        "131,072 tokens",
+        || vocabulary_of(&numbered(1 << 17), "", ""),
+        vocabulary,
+    ),
+    refused(
+        "tokenizer",
+        "a million and one tokens of the same name",
+        || vocabulary_of(&vec!["\"\":0"; (1 << 20) + 1].join(","), "", ""),
+        vocabulary,
+    ),
+    refused(
+        "tokenizer",
+        "262,144 rules of which none joins",
+        || vocabulary_of("", &vec!["\"x y\""; 1 << 18].join(","), ""),
+        vocabulary,
     ),
     refused(
         "event_log",
@@ -347,6 +384,30 @@ fn llama(layers: &str, more: &str) -> Vec<u8> {
 fn deep_angles() -> Vec<u8> {
     let angles = "{\"full_attention\":".repeat(CONFIG / 32);
     front("2", &format!("\"rope_parameters\":{angles}")).into_bytes()
+}
+
+/// A vocabulary of bytes with these tokens, rules and first steps more, or not even its end.
+fn vocabulary_of(tokens: &str, merges: &str, steps: &str) -> Vec<u8> {
+    let (steps, rest) = match steps {
+        "" => ("null", true),
+        steps => (steps, false),
+    };
+    let bytes = r#"{"type":"ByteLevel","add_prefix_space":false}"#;
+    let mut file = format!(r#"{{"normalizer":{steps}"#);
+    if rest {
+        let more = if tokens.is_empty() { "" } else { "," };
+        file.push_str(&format!(
+            r#","added_tokens":[],"pre_tokenizer":{bytes},"decoder":{bytes},"model":{{"type":"BPE",
+            "vocab":{{"<s>":0,"</s>":1{more}{tokens}}},"merges":[{merges}]}}}}"#
+        ));
+    }
+    input(file.as_bytes())
+}
+
+/// Names of so many tokens, each with its number.
+fn numbered(tokens: u32) -> String {
+    let named = (2..tokens).map(|number| format!("\"{number}\":{number}"));
+    named.collect::<Vec<_>>().join(",")
 }
 
 fn words(behind: &str) -> Vec<u8> {
