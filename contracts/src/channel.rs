@@ -10,7 +10,7 @@ use tycho_types::cell::{Cell, CellBuilder, CellSlice, HashBytes};
 
 use crate::cells::{self, CellError};
 use crate::code;
-use crate::message::{OnFailure, StateInit, Transfer};
+use crate::message::{StateInit, Transfer, operation};
 
 const OP_TOP_UP: u32 = 0x4348_0001;
 const OP_CLAIM: u32 = 0x4348_0002;
@@ -90,8 +90,7 @@ impl ChannelTerms {
     /// # Errors
     /// `CellError` when the embedded code is damaged.
     pub fn state_init(&self) -> Result<StateInit, CellError> {
-        let data = self.first_data()?.build().map_err(CellError::building)?;
-        StateInit::new(code::CHANNEL.cell()?, data)
+        StateInit::of(&code::CHANNEL, self.first_data()?)
     }
 
     /// The data of a channel that was never opened; one in a jetton has more behind it.
@@ -133,14 +132,7 @@ impl ChannelTerms {
         let value = amount
             .plus(TOP_UP_MARGIN)
             .map_err(|AmountOverflow| CellError::DoesNotFit)?;
-        let deploy = self.state_init()?;
-        Ok(Transfer {
-            to: deploy.address(),
-            value,
-            on_failure: OnFailure::Return,
-            deploy: Some(deploy),
-            body: Some(body.build().map_err(CellError::building)?),
-        })
+        Transfer::deploying(self.state_init()?, value, body)
     }
 }
 
@@ -172,7 +164,7 @@ fn signed(
     body.store_raw(signature.as_bytes(), 512)
         .map_err(CellError::building)?;
     body.store_reference(promise).map_err(CellError::building)?;
-    message(channel, body)
+    Transfer::to_contract(channel, MESSAGE_VALUE, body)
 }
 
 /// The payer's wish to leave: from here on the window runs.
@@ -180,7 +172,7 @@ fn signed(
 /// # Errors
 /// `CellError` never in practice.
 pub fn start_close(channel: &TonAddress) -> Result<Transfer, CellError> {
-    message(channel, operation(OP_START_CLOSE)?)
+    Transfer::to_contract(channel, MESSAGE_VALUE, operation(OP_START_CLOSE)?)
 }
 
 /// Ends the channel after the window; anyone may send it.
@@ -188,7 +180,7 @@ pub fn start_close(channel: &TonAddress) -> Result<Transfer, CellError> {
 /// # Errors
 /// `CellError` never in practice.
 pub fn finish_close(channel: &TonAddress) -> Result<Transfer, CellError> {
-    message(channel, operation(OP_FINISH_CLOSE)?)
+    Transfer::to_contract(channel, MESSAGE_VALUE, operation(OP_FINISH_CLOSE)?)
 }
 
 /// The voucher as the contract reads it. Its hash is [`Voucher::representation_hash`].
@@ -211,22 +203,6 @@ pub(crate) fn promise_cell(tag: u32, voucher: &Voucher) -> Result<Cell, CellErro
         .and_then(|()| cell.store_u32(voucher.valid_until))
         .and_then(|()| cell.build())
         .map_err(CellError::building)
-}
-
-pub(crate) fn operation(code: u32) -> Result<CellBuilder, CellError> {
-    let mut body = CellBuilder::new();
-    body.store_u32(code).map_err(CellError::building)?;
-    Ok(body)
-}
-
-fn message(channel: &TonAddress, body: CellBuilder) -> Result<Transfer, CellError> {
-    Ok(Transfer {
-        to: *channel,
-        value: MESSAGE_VALUE,
-        on_failure: OnFailure::Return,
-        deploy: None,
-        body: Some(body.build().map_err(CellError::building)?),
-    })
 }
 
 /// Where a channel stands.

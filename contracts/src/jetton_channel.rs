@@ -13,7 +13,7 @@ use tycho_types::cell::{Cell, CellBuilder, CellSlice};
 use crate::cells::{self, CellError};
 use crate::channel::{self, ChannelState, ChannelTerms};
 use crate::code;
-use crate::message::{OnFailure, StateInit, Transfer};
+use crate::message::{StateInit, Transfer, operation};
 
 const OP_DISCOVER: u32 = 0x4348_0006;
 const OP_RESEND: u32 = 0x4348_0007;
@@ -77,10 +77,7 @@ impl JettonTerms {
             .build()
             .and_then(|jetton| data.store_reference(jetton))
             .map_err(CellError::building)?;
-        StateInit::new(
-            code::JETTON_CHANNEL.cell()?,
-            data.build().map_err(CellError::building)?,
-        )
+        StateInit::of(&code::JETTON_CHANNEL, data)
     }
 
     /// The channel's address.
@@ -96,10 +93,7 @@ impl JettonTerms {
     /// # Errors
     /// Those of [`JettonTerms::state_init`].
     pub fn discover(&self) -> Result<Transfer, CellError> {
-        let deploy = self.state_init()?;
-        let mut transfer = message(&deploy.address(), channel::operation(OP_DISCOVER)?)?;
-        transfer.deploy = Some(deploy);
-        Ok(transfer)
+        Transfer::deploying(self.state_init()?, MESSAGE_VALUE, operation(OP_DISCOVER)?)
     }
 
     /// Opens the channel, or adds to its deposit: the payer's message to its own jetton wallet.
@@ -112,7 +106,7 @@ impl JettonTerms {
         query: u64,
         amount: Nano,
     ) -> Result<Transfer, CellError> {
-        let mut body = channel::operation(OP_TRANSFER)?;
+        let mut body = operation(OP_TRANSFER)?;
         body.store_u64(query).map_err(CellError::building)?;
         cells::store_coins(&mut body, amount)?;
         cells::store_address(&mut body, &self.address()?)?;
@@ -121,9 +115,8 @@ impl JettonTerms {
         cells::store_coins(&mut body, DEPOSIT_VALUE)?;
         body.store_bit_zero().map_err(CellError::building)?; // no payload, in place
         let value = MESSAGE_VALUE.plus(DEPOSIT_VALUE);
-        let mut transfer = message(payers_wallet, body)?;
-        transfer.value = value.map_err(|_| CellError::DoesNotFit)?;
-        Ok(transfer)
+        let value = value.map_err(|_| CellError::DoesNotFit)?;
+        Transfer::to_contract(payers_wallet, value, body)
     }
 }
 
@@ -156,13 +149,13 @@ pub fn finish_close(channel: &TonAddress) -> Result<Transfer, CellError> {
 /// # Errors
 /// `CellError` never in practice.
 pub fn resend(channel: &TonAddress, to: Side) -> Result<Transfer, CellError> {
-    let mut body = channel::operation(OP_RESEND)?;
+    let mut body = operation(OP_RESEND)?;
     match to {
         Side::Payee => body.store_bit_one(),
         Side::Payer => body.store_bit_zero(),
     }
     .map_err(CellError::building)?;
-    message(channel, body)
+    Transfer::to_contract(channel, MESSAGE_VALUE, body)
 }
 
 /// The payer's, a day after a close: jettons in a wallet of the channel that were never counted.
@@ -174,10 +167,10 @@ pub fn sweep(
     wallet: &TonAddress,
     amount: Nano,
 ) -> Result<Transfer, CellError> {
-    let mut body = channel::operation(OP_SWEEP)?;
+    let mut body = operation(OP_SWEEP)?;
     cells::store_address(&mut body, wallet)?;
     cells::store_coins(&mut body, amount)?;
-    message(channel, body)
+    Transfer::to_contract(channel, MESSAGE_VALUE, body)
 }
 
 /// A message of the other channel, with the value that one in a jetton asks for. A close by both
@@ -188,16 +181,6 @@ pub fn enough(transfer: Transfer) -> Transfer {
         value: MESSAGE_VALUE,
         ..transfer
     }
-}
-
-fn message(to: &TonAddress, body: CellBuilder) -> Result<Transfer, CellError> {
-    Ok(Transfer {
-        to: *to,
-        value: MESSAGE_VALUE,
-        on_failure: OnFailure::Return,
-        deploy: None,
-        body: Some(body.build().map_err(CellError::building)?),
-    })
 }
 
 /// What the contract stores.

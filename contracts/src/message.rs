@@ -7,6 +7,7 @@ use protocol::ton::TonAddress;
 use tycho_types::cell::{Cell, CellBuilder, CellSlice};
 
 use crate::cells::{self, CellError};
+use crate::code::Code;
 
 /// Workchain of every contract of this project.
 pub const BASECHAIN: i8 = 0;
@@ -19,7 +20,16 @@ const CODE_AND_DATA: u8 = 0b00110;
 pub struct StateInit(Cell);
 
 impl StateInit {
-    pub(crate) fn new(code: Cell, data: Cell) -> Result<Self, CellError> {
+    /// The first state of one of the committed contracts.
+    pub(crate) fn of(code: &Code, data: CellBuilder) -> Result<Self, CellError> {
+        Self::new(code.cell()?, data.build().map_err(CellError::building)?)
+    }
+
+    /// Of any code and data.
+    ///
+    /// # Errors
+    /// `CellError` never in practice: two references fit.
+    pub fn new(code: Cell, data: Cell) -> Result<Self, CellError> {
         let mut state = CellBuilder::new();
         state
             .store_small_uint(CODE_AND_DATA, 5)
@@ -102,6 +112,34 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// A message to a contract; its value comes back when the contract refuses it.
+    pub(crate) fn to_contract(
+        to: &TonAddress,
+        value: Nano,
+        body: CellBuilder,
+    ) -> Result<Self, CellError> {
+        Ok(Self {
+            to: *to,
+            value,
+            on_failure: OnFailure::Return,
+            deploy: None,
+            body: Some(body.build().map_err(CellError::building)?),
+        })
+    }
+
+    /// The same to a contract that need not be there yet.
+    pub(crate) fn deploying(
+        first: StateInit,
+        value: Nano,
+        body: CellBuilder,
+    ) -> Result<Self, CellError> {
+        let transfer = Self::to_contract(&first.address(), value, body)?;
+        Ok(Self {
+            deploy: Some(first),
+            ..transfer
+        })
+    }
+
     /// The message cell, its source and fees to be filled in by the network.
     pub(crate) fn cell(&self) -> Result<Cell, CellError> {
         let bounce = match self.on_failure {
@@ -123,6 +161,13 @@ impl Transfer {
         store_state_and_body(&mut message, self.deploy.as_ref(), self.body.clone())?;
         message.build().map_err(CellError::building)
     }
+}
+
+/// A body that begins with its operation's code.
+pub(crate) fn operation(code: u32) -> Result<CellBuilder, CellError> {
+    let mut body = CellBuilder::new();
+    body.store_u32(code).map_err(CellError::building)?;
+    Ok(body)
 }
 
 /// A message from outside the chain, as a bag of cells for `send_boc`.

@@ -8,10 +8,10 @@ use protocol::ton::TonAddress;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 use tycho_types::dict::RawDict;
 
-use crate::account::{Account, AccountState};
+use crate::account::Account;
 use crate::cells::{self, CellError};
 use crate::code;
-use crate::message::{OnFailure, StateInit, Transfer};
+use crate::message::{OnFailure, StateInit, Transfer, operation};
 use crate::toncenter::ChainError;
 
 const OP_ADD: u32 = 0x5247_0001;
@@ -205,10 +205,7 @@ impl RegistryTerms {
                 .and_then(|part| data.store_reference(part))
                 .map_err(CellError::building)?;
         }
-        StateInit::new(
-            code::REGISTRY.cell()?,
-            data.build().map_err(CellError::building)?,
-        )
+        StateInit::of(&code::REGISTRY, data)
     }
 
     /// The registry's address.
@@ -262,14 +259,9 @@ impl RegistryState {
     /// # Errors
     /// `OtherCode` when no registry lives there, `Malformed` for another layout.
     pub fn of_account(account: &Account) -> Result<Self, ChainError> {
-        match &account.state {
-            AccountState::Active { code, data } if code::REGISTRY.is(code) => {
-                Self::parse(data).map_err(|_| ChainError::Malformed { what: "registry" })
-            }
-            AccountState::Active { .. } | AccountState::Uninitialized | AccountState::Frozen => {
-                Err(ChainError::OtherCode)
-            }
-        }
+        let data = account.data_under(&code::REGISTRY)?;
+        let data = data.ok_or(ChainError::OtherCode)?;
+        Self::parse(data).map_err(|_| ChainError::Malformed { what: "registry" })
     }
 
     /// Reads the contract's data cell.
@@ -327,7 +319,7 @@ impl RegistryState {
 /// # Errors
 /// `CellError` never in practice.
 pub fn add(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
-    Ok(change(registry, addition_body(listed)?))
+    Transfer::to_contract(registry, CHANGE_VALUE, addition_body(listed)?)
 }
 
 /// The revoker's message: it counts at once.
@@ -335,8 +327,7 @@ pub fn add(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError
 /// # Errors
 /// `CellError` never in practice.
 pub fn revoke(registry: &TonAddress, listed: &Listed) -> Result<Transfer, CellError> {
-    let body = body(OP_REVOKE, listed)?.build();
-    Ok(change(registry, body.map_err(CellError::building)?))
+    Transfer::to_contract(registry, CHANGE_VALUE, body(OP_REVOKE, listed)?)
 }
 
 /// Has the registry tell another contract what it lists, with the asker's own words; anyone may
@@ -359,8 +350,7 @@ pub fn tell(
         None => body.store_bit_zero(),
     }
     .map_err(CellError::building)?;
-    let body = body.build().map_err(CellError::building)?;
-    Ok(change(registry, body))
+    Transfer::to_contract(registry, CHANGE_VALUE, body)
 }
 
 /// The body of [`add`]'s message as a bag of cells, for a wallet that is not ours.
@@ -368,34 +358,23 @@ pub fn tell(
 /// # Errors
 /// `CellError` never in practice.
 pub fn addition(listed: &Listed) -> Result<Vec<u8>, CellError> {
-    Ok(cells::encode(&addition_body(listed)?))
-}
-
-fn change(registry: &TonAddress, body: Cell) -> Transfer {
-    Transfer {
-        to: *registry,
-        value: CHANGE_VALUE,
-        on_failure: OnFailure::Return,
-        deploy: None,
-        body: Some(body),
-    }
+    let body = addition_body(listed)?.build();
+    Ok(cells::encode(&body.map_err(CellError::building)?))
 }
 
 fn body(op: u32, listed: &Listed) -> Result<CellBuilder, CellError> {
-    let mut body = CellBuilder::new();
-    body.store_u32(op)
-        .and_then(|()| body.store_u8(listed.kind()))
+    let mut body = operation(op)?;
+    body.store_u8(listed.kind())
         .and_then(|()| body.store_u256(&HashBytes(*listed.key())))
         .map_err(CellError::building)?;
     Ok(body)
 }
 
 /// Without details.
-fn addition_body(listed: &Listed) -> Result<Cell, CellError> {
+fn addition_body(listed: &Listed) -> Result<CellBuilder, CellError> {
     let mut body = body(OP_ADD, listed)?;
-    body.store_bit_zero()
-        .and_then(|()| body.build())
-        .map_err(CellError::building)
+    body.store_bit_zero().map_err(CellError::building)?;
+    Ok(body)
 }
 
 #[cfg(test)]

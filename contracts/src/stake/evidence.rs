@@ -12,9 +12,9 @@ use protocol::ton::{NetworkId, TonAddress};
 use sha2::{Digest as _, Sha256};
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 
-use super::{StakeTerms, message, operation};
+use super::{MESSAGE_VALUE, StakeTerms};
 use crate::cells::{self, CellError};
-use crate::message::Transfer;
+use crate::message::{Transfer, operation};
 use crate::proof::{BlockId, ProofError, ShownHeader};
 use crate::registry::{self, Listed, RegistryEntry};
 
@@ -283,7 +283,7 @@ impl Conflict {
         ] {
             body.store_reference(part).map_err(CellError::building)?;
         }
-        message(&self.binding.binding.stake, body)
+        Transfer::to_contract(&self.binding.binding.stake, MESSAGE_VALUE, body)
     }
 }
 

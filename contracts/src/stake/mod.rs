@@ -10,10 +10,10 @@ use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use tycho_types::cell::{Cell, CellBuilder, CellSlice, HashBytes};
 
-use crate::account::{Account, AccountState};
+use crate::account::Account;
 use crate::cells::{self, CellError};
 use crate::code;
-use crate::message::{OnFailure, StateInit, Transfer};
+use crate::message::{StateInit, Transfer, operation};
 use crate::toncenter::ChainError;
 
 pub use evidence::{
@@ -115,10 +115,7 @@ impl StakeTerms {
             .and_then(|()| parties.build())
             .and_then(|parties| data.store_reference(parties))
             .map_err(CellError::building)?;
-        StateInit::new(
-            code::STAKE.cell()?,
-            data.build().map_err(CellError::building)?,
-        )
+        StateInit::of(&code::STAKE, data)
     }
 
     /// The stake's address.
@@ -134,14 +131,11 @@ impl StakeTerms {
     /// # Errors
     /// Those of [`StakeTerms::state_init`], and `DoesNotFit` beyond the range of amounts.
     pub fn stake(&self, amount: Nano) -> Result<Transfer, CellError> {
-        let deploy = self.state_init()?;
         let mut body = operation(OP_STAKE)?;
         cells::store_coins(&mut body, amount)?;
         let value = amount.plus(STAKE_VALUE);
-        let mut transfer = message(&deploy.address(), body)?;
-        transfer.value = value.map_err(|_| CellError::DoesNotFit)?;
-        transfer.deploy = Some(deploy);
-        Ok(transfer)
+        let value = value.map_err(|_| CellError::DoesNotFit)?;
+        Transfer::deploying(self.state_init()?, value, body)
     }
 }
 
@@ -150,7 +144,7 @@ impl StakeTerms {
 /// # Errors
 /// `CellError` never in practice.
 pub fn unbond(stake: &TonAddress) -> Result<Transfer, CellError> {
-    message(stake, operation(OP_UNBOND)?)
+    Transfer::to_contract(stake, MESSAGE_VALUE, operation(OP_UNBOND)?)
 }
 
 /// After the unbonding time: everything goes to the owner; anyone may send it.
@@ -158,23 +152,7 @@ pub fn unbond(stake: &TonAddress) -> Result<Transfer, CellError> {
 /// # Errors
 /// `CellError` never in practice.
 pub fn withdraw(stake: &TonAddress) -> Result<Transfer, CellError> {
-    message(stake, operation(OP_WITHDRAW)?)
-}
-
-fn operation(code: u32) -> Result<CellBuilder, CellError> {
-    let mut body = CellBuilder::new();
-    body.store_u32(code).map_err(CellError::building)?;
-    Ok(body)
-}
-
-fn message(to: &TonAddress, body: CellBuilder) -> Result<Transfer, CellError> {
-    Ok(Transfer {
-        to: *to,
-        value: MESSAGE_VALUE,
-        on_failure: OnFailure::Return,
-        deploy: None,
-        body: Some(body.build().map_err(CellError::building)?),
-    })
+    Transfer::to_contract(stake, MESSAGE_VALUE, operation(OP_WITHDRAW)?)
 }
 
 /// How a stake stands.
@@ -215,14 +193,9 @@ impl StakeState {
     /// # Errors
     /// `OtherCode` when no ProviderStake lives there, `Malformed` for another layout.
     pub fn of_account(account: &Account) -> Result<Self, ChainError> {
-        match &account.state {
-            AccountState::Active { code, data } if code::STAKE.is(code) => {
-                Self::parse(data).map_err(|_| ChainError::Malformed { what: "stake" })
-            }
-            AccountState::Active { .. } | AccountState::Uninitialized | AccountState::Frozen => {
-                Err(ChainError::OtherCode)
-            }
-        }
+        let data = account.data_under(&code::STAKE)?;
+        let data = data.ok_or(ChainError::OtherCode)?;
+        Self::parse(data).map_err(|_| ChainError::Malformed { what: "stake" })
     }
 
     /// Reads the contract's data cell.

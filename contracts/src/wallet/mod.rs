@@ -188,10 +188,7 @@ impl Wallet {
             .and_then(|()| data.store_u256(&HashBytes(self.key.verifying_key().to_bytes())))
             .and_then(|()| data.store_bit_zero()) // no plugins, no extensions
             .map_err(CellError::building)?;
-        StateInit::new(
-            self.kind.code().cell()?,
-            data.build().map_err(CellError::building)?,
-        )
+        StateInit::of(self.kind.code(), data)
     }
 
     /// The wallet's address.
