@@ -5,8 +5,10 @@
 use protocol::nano::Nano;
 use tycho_types::cell::Cell;
 
+use crate::asset::PaymentChannel;
 use crate::channel::ChannelState;
 use crate::code;
+use crate::jetton_channel::JettonChannelState;
 use crate::toncenter::ChainError;
 use crate::wallet::WalletKind;
 
@@ -40,7 +42,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The payment channel that the account is; none when nothing is deployed there.
+    /// The payment channel in the network's coin that the account is; none when nothing is deployed
+    /// there.
     ///
     /// # Errors
     /// `OtherCode` for another contract, `Malformed` for another layout of its data.
@@ -51,6 +54,24 @@ impl Account {
         ChannelState::parse(data)
             .map(Some)
             .map_err(|_| ChainError::Malformed { what: "channel" })
+    }
+
+    /// The payment channel that the account is, whatever it pays in; none when nothing is deployed
+    /// there.
+    ///
+    /// # Errors
+    /// Those of [`Account::channel`].
+    pub fn payment_channel(&self) -> Result<Option<PaymentChannel>, ChainError> {
+        match &self.state {
+            AccountState::Active { code, data } if code::JETTON_CHANNEL.is(code) => {
+                let state = JettonChannelState::parse(data);
+                let state = state.map_err(|_| ChainError::Malformed { what: "channel" })?;
+                Ok(Some(PaymentChannel::Jetton(state)))
+            }
+            AccountState::Active { .. } | AccountState::Uninitialized | AccountState::Frozen => {
+                Ok(self.channel()?.map(PaymentChannel::Coin))
+            }
+        }
     }
 
     /// The sequence number that the next message of the wallet must carry; 0 before its first.

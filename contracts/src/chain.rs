@@ -10,10 +10,11 @@ use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 
 use crate::account::Account;
+use crate::asset::PaymentChannel;
 use crate::channel::ChannelState;
 use crate::lite::ProvenAccounts;
 use crate::registry::{Listed, RegistryEntry, RegistryState};
-use crate::toncenter::{self, ChainError, Toncenter};
+use crate::toncenter::{self, ChainError, JettonWallet, Toncenter};
 use crate::transaction::Transaction;
 
 /// Pause between two looks by proof: each one is some ten questions to servers of others.
@@ -46,12 +47,44 @@ impl Chain {
         }
     }
 
-    /// The payment channel at an address, or none when nothing is deployed there.
+    /// The payment channel in the network's coin at an address, or none when nothing is deployed
+    /// there.
     ///
     /// # Errors
     /// See [`ChainError`]; `OtherCode` when something else lives at the address.
     pub async fn channel(&self, at: &TonAddress) -> Result<Option<ChannelState>, ChainError> {
         self.account(at).await?.channel()
+    }
+
+    /// The payment channel at an address, whatever it pays in.
+    ///
+    /// # Errors
+    /// As of [`Chain::channel`].
+    pub async fn payment_channel(
+        &self,
+        at: &TonAddress,
+    ) -> Result<Option<PaymentChannel>, ChainError> {
+        self.account(at).await?.payment_channel()
+    }
+
+    /// Somebody's wallet of a jetton: the minter's word, and the endpoint's.
+    ///
+    /// # Errors
+    /// See [`ChainError`]; `NoEndpoint`, since no proof says what a getter answers.
+    pub async fn jetton_wallet(
+        &self,
+        minter: &TonAddress,
+        owner: &TonAddress,
+    ) -> Result<JettonWallet, ChainError> {
+        self.endpoint()?.jetton_wallet(minter, owner).await
+    }
+
+    /// [`Toncenter::jetton_decimals`]: the minter's word, and the endpoint's.
+    ///
+    /// # Errors
+    /// See [`ChainError`]; `NoEndpoint`.
+    pub async fn jetton_decimals(&self, minter: &TonAddress) -> Result<Option<u8>, ChainError> {
+        self.endpoint()?.jetton_decimals(minter).await
     }
 
     /// The balance of an address.

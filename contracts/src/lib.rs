@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod asset;
 mod cells;
 pub mod chain;
 pub mod channel;

@@ -21,9 +21,11 @@ use crate::registry::{Listed, RegistryEntry};
 use crate::transaction::Transaction;
 
 mod http;
+mod jetton;
 mod reply;
 
 pub use http::UrlError;
+pub use jetton::JettonWallet;
 use reply::{
     Reply, ShownAccount, ShownConfig, ShownRefusal, ShownResult, ShownState, ShownTransaction,
     amount, bytes, cell, exit_code_of, malformed, number,
@@ -79,8 +81,8 @@ pub enum ChainError {
     /// The file that keeps the position of the proofs.
     #[error("cannot keep the position of the proofs")]
     Position(#[source] std::io::Error),
-    /// No proof covers transactions, and no endpoint is named that shows them.
-    #[error("transactions are read through an endpoint, and none is named")]
+    /// No proof covers transactions and getters, and no endpoint is named that shows them.
+    #[error("transactions and getters are read through an endpoint, and none is named")]
     NoEndpoint,
 }
 
@@ -320,6 +322,22 @@ impl Toncenter {
         method: &str,
         stack: Value,
     ) -> Result<Vec<u32>, ChainError> {
+        let number = |(kind, value): &(String, Value)| {
+            let digits = value.as_str().and_then(|text| text.strip_prefix("0x"))?;
+            (kind == "num").then_some(u32::from_str_radix(digits, 16).ok()?)
+        };
+        let stack = self.run(address, method, stack).await?;
+        let all: Option<Vec<u32>> = stack.iter().map(number).collect();
+        all.ok_or(ChainError::Malformed { what: "stack" })
+    }
+
+    /// Runs a getter.
+    async fn run(
+        &self,
+        address: &TonAddress,
+        method: &str,
+        stack: Value,
+    ) -> Result<Vec<(String, Value)>, ChainError> {
         let parameters = json!({ "address": address, "method": method, "stack": stack });
         let result: ShownResult = self.call("runGetMethod", parameters).await?;
         if !matches!(result.exit_code, 0 | 1) {
@@ -327,12 +345,7 @@ impl Toncenter {
                 exit_code: result.exit_code,
             });
         }
-        let number = |(kind, value): &(String, Value)| {
-            let digits = value.as_str().and_then(|text| text.strip_prefix("0x"))?;
-            (kind == "num").then_some(u32::from_str_radix(digits, 16).ok()?)
-        };
-        let all: Option<Vec<u32>> = result.stack.iter().map(number).collect();
-        all.ok_or(ChainError::Malformed { what: "stack" })
+        Ok(result.stack)
     }
 
     async fn call<T: DeserializeOwned>(

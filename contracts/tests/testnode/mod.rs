@@ -59,6 +59,7 @@ impl TestNode {
         self.control("/testnode/faucet", &body).await;
     }
 
+    #[allow(dead_code, reason = "not every test that starts a node needs it")]
     pub(crate) async fn advance(&self, seconds: u32) {
         let body = format!(r#"{{"seconds":"{seconds}"}}"#);
         self.control("/testnode/advance", &body).await;
