@@ -32,6 +32,9 @@ pub struct LaunchConfiguration {
     pub network: NetworkId,
     /// Who is paid.
     pub payee: TonAddress,
+    /// Minter of the jetton that is paid in; absent for the network's own coin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jetton: Option<TonAddress>,
     /// The models on the model disks, in the order of their disks (`model-0`, …).
     pub models: Vec<ModelEntry>,
     /// What the machine takes on at most.
@@ -46,7 +49,7 @@ pub struct ModelEntry {
     pub name: String,
     /// Parameters of the model's disk.
     pub verity: VerityParameters,
-    /// Price per token, in nano units.
+    /// Price per token, in the smallest units of what is paid in.
     pub prices: TokenPrices,
 }
 
@@ -159,17 +162,12 @@ impl LaunchConfiguration {
         in_range(matches!(self.limits.streams, 1..=256), "limits.streams")?;
         let context = self.limits.context_tokens;
         in_range(matches!(context, 16..=1_048_576), "limits.context_tokens")?;
-        in_range(
-            matches!(self.limits.increment_tokens, 1..=4096),
-            "limits.increment_tokens",
-        )?;
+        let increment = self.limits.increment_tokens;
+        in_range(matches!(increment, 1..=4096), "limits.increment_tokens")?;
         for (at, model) in self.models.iter().enumerate() {
-            in_range(is_model_name(&model.name), "models.name")?;
-            let earlier = self.models.iter().take(at);
-            in_range(
-                earlier.into_iter().all(|e| e.name != model.name),
-                "models.name",
-            )?;
+            let mut earlier = self.models.iter().take(at);
+            let is_new = earlier.all(|one| one.name != model.name);
+            in_range(is_new && is_model_name(&model.name), "models.name")?;
             // The dearest request that the limits allow must be expressible.
             let dearest = TokenCounts {
                 prompt: context,
@@ -224,6 +222,7 @@ mod tests {
                 workchain: 0,
                 account: crate::digest::AccountId([3; 32]),
             },
+            jetton: None,
             models: std::vec![ModelEntry {
                 name: "smollm2-135m-instruct".to_string(),
                 verity: VerityParameters {
@@ -267,6 +266,26 @@ mod tests {
         assert_eq!(refusal(&twice), "launch-configuration-malformed");
         let without = text.replacen("\"version\":1,", "", 1);
         assert_eq!(refusal(&without), "launch-configuration-malformed");
+    }
+
+    #[test]
+    fn a_jetton_is_named_by_its_minter_and_the_coin_by_saying_nothing() {
+        let coin = String::from_utf8(good().to_canonical_bytes().unwrap()).unwrap();
+        assert!(!coin.contains("jetton"));
+        let mut configuration = good();
+        let minter = TonAddress {
+            workchain: 0,
+            account: crate::digest::AccountId([4; 32]),
+        };
+        configuration.jetton = Some(minter);
+        let bytes = configuration.to_canonical_bytes().unwrap();
+        assert_eq!(LaunchConfiguration::parse(&bytes), Ok(configuration));
+        let named = std::format!(",\"jetton\":\"{minter}\",\"models\"");
+        assert_eq!(bytes, coin.replacen(",\"models\"", &named, 1).into_bytes());
+        let none = coin.replacen(",\"models\"", ",\"jetton\":null,\"models\"", 1);
+        assert_eq!(refusal(&none), "launch-configuration-not-canonical");
+        let name = coin.replacen(",\"models\"", ",\"jetton\":\"USDT\",\"models\"", 1);
+        assert_eq!(refusal(&name), "launch-configuration-malformed");
     }
 
     #[test]

@@ -241,6 +241,7 @@ pub fn configuration() -> LaunchConfiguration {
             workchain: 0,
             account: AccountId([0x66; 32]),
         },
+        jetton: None,
         models: vec![ModelEntry {
             name: "model".to_owned(),
             verity: VerityParameters {

@@ -270,6 +270,7 @@ pub(crate) fn configuration() -> LaunchConfiguration {
             workchain: 0,
             account: AccountId([0x66; 32]),
         },
+        jetton: None,
         models: vec![ModelEntry {
             name: "smollm2-135m-instruct".to_owned(),
             verity: VerityParameters {

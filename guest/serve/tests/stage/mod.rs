@@ -72,6 +72,7 @@ pub fn configuration(network: NetworkId) -> LaunchConfiguration {
             workchain: 0,
             account: AccountId([3; 32]),
         },
+        jetton: None,
         models: vec![ModelEntry {
             name: MODEL.to_owned(),
             verity: VerityParameters {
