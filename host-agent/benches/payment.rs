@@ -21,6 +21,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use contracts::asset::Asset;
 use contracts::channel::{ChannelState, ChannelTerms, Standing};
 use ed25519_dalek::SigningKey;
 use host_agent::clock::UnixSeconds;
@@ -40,6 +41,7 @@ const NETWORK: NetworkId = NetworkId(-7357);
 const TERMS: Terms = Terms {
     network: NETWORK,
     payee: address(9),
+    asset: Asset::Coin,
     minimum_validity: 3_600,
     minimum_window: 600,
 };
@@ -99,7 +101,7 @@ fn settlement(question: &SignedVoucher) -> Settlement {
         terms: TERMS,
         holder: "guest".to_owned(),
         view: Some(Snapshot {
-            channel: Some(state()),
+            channel: Some(state().into()),
             time: UnixSeconds(1_800_000_000),
         }),
         question: WellFormed::of(&TERMS, question).expect("it is well formed"),

@@ -71,12 +71,12 @@ impl FromStr for ModelChoice {
     }
 }
 
-/// Reads `PROMPT,CACHED,COMPLETION`, nano units per token.
+/// Reads `PROMPT,CACHED,COMPLETION`, smallest units per token.
 ///
 /// # Errors
 /// `FormError` for anything else.
 pub fn parse_prices(text: &str) -> Result<TokenPrices, FormError> {
-    let malformed = FormError("PROMPT,CACHED,COMPLETION in nano units per token");
+    let malformed = FormError("PROMPT,CACHED,COMPLETION in smallest units per token");
     let numbers: Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
     match numbers.as_deref() {
         Ok([prompt, cached, completion]) => Ok(TokenPrices {
@@ -95,6 +95,8 @@ pub struct Choices {
     pub network: NetworkId,
     /// Who is paid.
     pub payee: TonAddress,
+    /// Minter of the jetton that is paid in; none for the network's coin.
+    pub jetton: Option<TonAddress>,
     /// Models in the order of their disks.
     pub models: Vec<ModelChoice>,
     /// Their prices, in the same order.
@@ -127,6 +129,7 @@ pub fn configuration(choices: &Choices) -> Result<Vec<u8>, ConfigureError> {
         version: 1,
         network: choices.network,
         payee: choices.payee,
+        jetton: choices.jetton,
         models,
         limits: choices.limits,
     };
@@ -170,6 +173,7 @@ mod tests {
         Choices {
             network: document.network,
             payee: document.payee,
+            jetton: None,
             models: vec![ModelChoice {
                 name: document.models[0].name.clone(),
                 description,

@@ -1,6 +1,8 @@
 //! Vouchers, a channel and a launch configuration for unit tests of this crate.
 
+use contracts::asset::Asset;
 use contracts::channel::{ChannelState, ChannelTerms, Standing};
+use contracts::jetton_channel::JettonChannelState;
 use ed25519_dalek::SigningKey;
 use protocol::digest::{AccountId, PayerKey, ReceiptsRoot};
 use protocol::launch_configuration::{LaunchConfiguration, Limits, ModelEntry};
@@ -66,6 +68,7 @@ pub(crate) fn configuration() -> LaunchConfiguration {
         version: 1,
         network: NETWORK,
         payee: PAYEE,
+        jetton: None,
         models: vec![ModelEntry {
             name: "smollm2-135m-instruct".to_owned(),
             verity: VerityParameters {
@@ -91,9 +94,22 @@ pub(crate) fn configuration() -> LaunchConfiguration {
 pub(crate) const TERMS: Terms = Terms {
     network: NETWORK,
     payee: PAYEE,
+    asset: Asset::Coin,
     minimum_validity: 3_600,
     minimum_window: 600,
 };
+
+pub(crate) fn jetton_channel_state(minter: TonAddress) -> JettonChannelState {
+    JettonChannelState {
+        channel: channel_state(),
+        minter,
+        wallet: Some(CHANNEL),
+        due_payee: Nano::ZERO,
+        due_payer: Nano::ZERO,
+        sweep_after: 0,
+        open_after: 0,
+    }
+}
 
 pub(crate) fn channel_state() -> ChannelState {
     ChannelState {

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use contracts::asset::Asset;
 use contracts::chain::Chain;
 use contracts::toncenter::ChainError;
 use protocol::launch_configuration::LaunchConfiguration;
@@ -141,6 +142,7 @@ impl Services {
         let terms = Terms {
             network: document.network,
             payee: document.payee,
+            asset: Asset::of_minter(document.jetton),
             minimum_validity: options.minimum_validity,
             minimum_window: options.minimum_window,
         };

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use contracts::asset::Asset;
 use contracts::channel::{ChannelState, ChannelTerms, Standing};
 use ed25519_dalek::SigningKey;
 use host_agent::clock::{Clock, UnixSeconds};
@@ -80,7 +81,7 @@ impl ChainReader for Chain {
         let found = (channel == address(5)).then_some(state);
         Box::pin(async move {
             Ok(Snapshot {
-                channel: found,
+                channel: found.map(Into::into),
                 time: UnixSeconds(0),
             })
         })
@@ -118,6 +119,7 @@ impl Stage {
         let terms = Terms {
             network: NETWORK,
             payee: address(9),
+            asset: Asset::Coin,
             minimum_validity: 3_600,
             minimum_window: 600,
         };

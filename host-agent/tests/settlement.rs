@@ -675,8 +675,8 @@ async fn only_what_the_chain_showed_is_in_the_books() {
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
-    let header = "recorded_at,channel,epoch,state,cumulative_nano,received_nano,fees_nano,\
-                  receipts_root\r\n";
+    let header = "recorded_at,channel,epoch,state,cumulative_units,received_units,\
+                  fees_nano,receipts_root,asset\r\n";
     assert_eq!(export(), header);
     let paid = run(&settle_arguments(&stage, &journal, &["claim", "--all"]));
     let paid = program::parse(&paid);
@@ -702,7 +702,7 @@ async fn only_what_the_chain_showed_is_in_the_books() {
         (&json[0]["fees_nano"], &json[1]["fees_nano"]),
         (&"".into(), &fees.into())
     );
-    assert_eq!(json[1]["received_nano"], "300000000");
+    assert_eq!(json[1]["received_units"], "300000000");
 }
 
 #[tokio::test]

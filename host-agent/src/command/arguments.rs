@@ -19,6 +19,7 @@ use crate::journal::{LedgerError, LedgerOptions, Place};
 use crate::launch::pci::PciAddress;
 use crate::launch::shape::{Accelerator, Shape};
 use crate::relay::GuestAddress;
+use crate::settle::Priced;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -249,7 +250,10 @@ pub(super) struct ConfigureArguments {
     /// Name used in requests and the model's model.json; once for each model, in disk order.
     #[arg(long = "model", value_name = "NAME=FILE", required = true)]
     pub(super) models: Vec<ModelChoice>,
-    /// Nano units per token; once for each model.
+    /// Minter of the jetton that is paid in, instead of the network's coin.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) jetton: Option<TonAddress>,
+    /// Nano units per token, of a jetton its smallest units; once for each model.
     #[arg(long, value_name = "PROMPT,CACHED,COMPLETION", value_parser = parse_prices,
           required = true)]
     pub(super) prices: Vec<TokenPrices>,
@@ -409,6 +413,19 @@ pub(super) struct ClaimArguments {
     /// Claim whatever is open, also when the fee is higher, and anchor receipts roots.
     #[arg(long, conflicts_with = "minimum")]
     pub(super) all: bool,
+    /// Claim what brings at least so many from a channel in a jetton that is closing or whose
+    /// voucher expires soon: such a claim costs more.
+    #[arg(long, value_name = "NANO", default_value_t = 20_000_000)]
+    pub(super) jetton_fee: u64,
+    /// What a jetton is worth: so many nano units of the coin for so many of its smallest units;
+    /// once for each. Without it a channel in that jetton is claimed when it is closing or its
+    /// voucher expires soon, whatever that brings, and not before.
+    #[arg(long, value_name = "MINTER=NANO/UNITS")]
+    pub(super) jetton_price: Vec<Priced>,
+    /// Send again, too, what a jetton wallet did not pay out here and what is due since. If it is
+    /// still locked, what the message carries is lost.
+    #[arg(long)]
+    pub(super) resend: bool,
     /// Send again what is paid already; the contract refuses it, and the fee is lost.
     #[arg(long, conflicts_with_all = ["minimum", "all"])]
     pub(super) again: bool,

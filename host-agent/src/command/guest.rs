@@ -61,6 +61,7 @@ pub(super) fn configure(
     let choices = Choices {
         network: NetworkId(arguments.network),
         payee: arguments.payee,
+        jetton: arguments.jetton,
         models: arguments.models.clone(),
         prices: arguments.prices.clone(),
         limits: Limits {

@@ -7,6 +7,7 @@ mod chain;
 mod grant;
 mod guest;
 mod money;
+mod settle;
 
 use std::future::Future;
 use std::io::Write;
@@ -116,7 +117,7 @@ where
         Command::Grant(options) => grant::grant(&options, &clock, &reporter, surroundings.draw),
         Command::Settle(options) => {
             let given = (&clock, surroundings.draw);
-            money::settle(&options, given, &reporter, surroundings.stop).await
+            settle::settle(&options, given, &reporter, surroundings.stop).await
         }
         Command::Publish(options) => {
             let given = (&clock, surroundings.draw);

@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
+use contracts::asset::PaymentChannel;
 use contracts::chain::Chain;
-use contracts::channel::ChannelState;
 use contracts::toncenter::ChainError;
 use messages::host_control::{StopReason, VoucherDecision};
 use protocol::ton::TonAddress;
@@ -38,7 +38,7 @@ const MAX_CHANNELS: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
     /// The channel; none when nothing of this project lives at the address.
-    pub channel: Option<ChannelState>,
+    pub channel: Option<PaymentChannel>,
     /// The chain's own time.
     pub time: UnixSeconds,
 }
@@ -56,8 +56,8 @@ impl ChainReader for Chain {
     fn read(&self, channel: TonAddress) -> Reading<'_> {
         Box::pin(async move {
             let account = self.account(&channel).await?;
-            let found = match account.channel() {
-                Ok(found) => found.filter(|state| is_genuine(state, &channel)),
+            let found = match account.payment_channel() {
+                Ok(found) => found.filter(|found| found.is_genuine_at(&channel)),
                 Err(ChainError::OtherCode) => None,
                 Err(error) => return Err(error),
             };
@@ -67,12 +67,6 @@ impl ChainReader for Chain {
             })
         })
     }
-}
-
-/// Whether the contract began empty: its address follows from its terms and its first state. With
-/// the right code alone anybody could deploy a state that claims any deposit.
-fn is_genuine(state: &ChannelState, address: &TonAddress) -> bool {
-    state.terms.address().is_ok_and(|own| own == *address)
 }
 
 struct Seen {
@@ -221,7 +215,7 @@ mod tests {
                 let mut channel = samples::channel_state();
                 channel.deposited = Nano::from_u64(deposit);
                 Ok(Snapshot {
-                    channel: Some(channel),
+                    channel: Some(channel.into()),
                     time: UnixSeconds(0),
                 })
             })
@@ -289,8 +283,11 @@ mod tests {
     #[test]
     fn a_contract_that_did_not_begin_empty_is_not_a_channel() {
         let state = samples::channel_state();
-        let own = state.terms.address().unwrap();
-        assert!(is_genuine(&state, &own));
-        assert!(!is_genuine(&state, &CHANNEL));
+        let jetton = samples::jetton_channel_state(samples::PAYEE);
+        for channel in [state.into(), PaymentChannel::Jetton(jetton)] {
+            let own = channel.asset().address(&state.terms).unwrap();
+            assert!(channel.is_genuine_at(&own));
+            assert!(!channel.is_genuine_at(&CHANNEL));
+        }
     }
 }

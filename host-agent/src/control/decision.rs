@@ -4,6 +4,7 @@
 //! The guest's word counts for nothing here: signature, network, payer key and epoch are checked
 //! again. Deliberately not here: reading the chain (`channels`) and storing (`journal`).
 
+use contracts::asset::{Asset, PaymentChannel};
 use contracts::channel::{ChannelState, Standing};
 use messages::host_control::{StopReason, VoucherDecision};
 use protocol::ton::{NetworkId, TonAddress};
@@ -18,6 +19,8 @@ pub struct Terms {
     pub network: NetworkId,
     /// The payee of the launch configuration.
     pub payee: TonAddress,
+    /// What the launch configuration is paid in: its prices are in units of it.
+    pub asset: Asset,
     /// A voucher must hold at least so many seconds longer: time in which to claim it.
     pub minimum_validity: u32,
     /// A payer who leaves must leave at least so many seconds for the last claim.
@@ -32,7 +35,7 @@ pub enum ChainView<'a> {
     /// Nothing of this project lives at the address.
     Absent,
     /// The contract's state.
-    Channel(&'a ChannelState),
+    Channel(&'a PaymentChannel),
 }
 
 /// A voucher that is worth a look at the chain: signed, and for this provider's network.
@@ -70,6 +73,11 @@ pub fn decide(
         ChainView::Absent => return stop(StopReason::UnknownChannel),
         ChainView::Channel(channel) => *channel,
     };
+    // Whoever mints a jetton of its own has as much of it as it likes.
+    if channel.asset() != terms.asset {
+        return stop(StopReason::UnknownChannel);
+    }
+    let channel = channel.state();
     if let Some(reason) = refusal(terms, channel, question, now) {
         return stop(reason);
     }
@@ -141,7 +149,8 @@ mod tests {
     }
 
     fn answer(case: &Case) -> VoucherDecision {
-        let view = ChainView::Channel(&case.state);
+        let view = PaymentChannel::from(case.state);
+        let view = ChainView::Channel(&view);
         let known = case.known.as_ref();
         let Some(question) = WellFormed::of(&TERMS, &case.question) else {
             return stop(StopReason::ForeignVoucher);
@@ -185,6 +194,23 @@ mod tests {
     fn stops_a_channel_that_pays_someone_else() {
         let reason = refused(|case| case.state.terms.payee = samples::CHANNEL);
         assert_eq!(reason, Some(StopReason::UnknownChannel));
+    }
+
+    #[test]
+    fn stops_a_channel_that_pays_in_something_else() {
+        let minter = samples::CHANNEL;
+        let jetton = PaymentChannel::Jetton(samples::jetton_channel_state(minter));
+        let coin = PaymentChannel::from(samples::channel_state());
+        let question = WellFormed::of(&TERMS, &samples::voucher(150)).unwrap();
+        let of = |asset| Terms { asset, ..TERMS };
+        let ask =
+            |terms: Terms, view| decide(&terms, &ChainView::Channel(view), None, &question, NOW);
+        let other = stop(StopReason::UnknownChannel);
+        assert_eq!(ask(of(Asset::Coin), &jetton), other);
+        assert_eq!(ask(of(Asset::Jetton(minter)), &coin), other);
+        assert_eq!(ask(of(Asset::Jetton(samples::PAYEE)), &jetton), other);
+        let same = ask(of(Asset::Jetton(minter)), &jetton);
+        assert_eq!(same, VoucherDecision::Continue);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod sqlite;
 
 use std::path::{Path, PathBuf};
 
+use contracts::asset::Asset;
 use protocol::digest::ReceiptsRoot;
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
@@ -125,8 +126,10 @@ pub struct ClaimRecord {
     pub state: ClaimState,
     /// When.
     pub at: UnixSeconds,
-    /// What it cost, of wallet and contract; nothing while that is not known.
+    /// What it cost, of wallet and contract, in coins; nothing while that is not known.
     pub fees: Option<Nano>,
+    /// What the channel pays in, and the total is counted in.
+    pub asset: Asset,
 }
 
 /// The journal; one writer at a time, enforced by the database.

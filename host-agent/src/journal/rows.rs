@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use contracts::asset::Asset;
 use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use protocol::voucher::SignedVoucher;
@@ -79,6 +80,8 @@ pub(super) struct ClaimRow {
     pub(super) state: String,
     pub(super) recorded_at: i64,
     pub(super) fees: Option<Vec<u8>>,
+    /// The jetton's minter; nothing for the coin.
+    pub(super) minter: Option<String>,
 }
 
 impl ClaimRow {
@@ -91,6 +94,7 @@ impl ClaimRow {
             state: claim.state.name().to_owned(),
             recorded_at: seconds(claim.at),
             fees: claim.fees.map(|fees| blob(fees).to_vec()),
+            minter: claim.asset.minter().map(|minter| minter.to_string()),
         }
     }
 
@@ -106,6 +110,7 @@ impl ClaimRow {
             state: ClaimState::from_name(&self.state)?,
             at: UnixSeconds(u64::try_from(self.recorded_at).unwrap_or_default()),
             fees: self.fees.as_deref().map(amount).transpose()?,
+            asset: Asset::of_minter(self.minter.as_deref().map(address).transpose()?),
         })
     }
 }

@@ -6,7 +6,7 @@
 /// `PRAGMA application_id`: the bytes `CCNJ`.
 pub(super) const APPLICATION_ID: i32 = 0x4343_4e4a;
 /// `PRAGMA user_version`: the version of these tables.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// A voucher row may only be removed when another row is worth at least as much for at least as
 /// long, and never changes; claims and events are only ever added.
@@ -45,7 +45,8 @@ CREATE TABLE claims (
     receipts_root TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('sent', 'shown', 'missing')),
     recorded_at INTEGER NOT NULL,
-    fees BLOB CHECK (fees IS NULL OR length(fees) = 16)
+    fees BLOB CHECK (fees IS NULL OR length(fees) = 16),
+    minter TEXT
 ) STRICT;
 CREATE TRIGGER claims_never_change BEFORE UPDATE ON claims
 BEGIN SELECT RAISE(ABORT, 'a claim never changes'); END;
@@ -71,4 +72,9 @@ CREATE TABLE leases (
 /// What makes version 2 of version 1, which knew no fees.
 pub(super) const FROM_1: &str = "
 ALTER TABLE claims ADD COLUMN fees BLOB CHECK (fees IS NULL OR length(fees) = 16);
+";
+
+/// What makes version 3 of version 2, which knew claims in coins alone.
+pub(super) const FROM_2: &str = "
+ALTER TABLE claims ADD COLUMN minter TEXT;
 ";

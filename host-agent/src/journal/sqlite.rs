@@ -193,8 +193,8 @@ impl Rows for SqliteRows<'_> {
     fn add_claim(&self, claim: &ClaimRow) -> Result<(), JournalError> {
         self.0.execute(
             "INSERT INTO claims
-             (channel, epoch, cumulative, receipts_root, state, recorded_at, fees)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             (channel, epoch, cumulative, receipts_root, state, recorded_at, fees, minter)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 claim.channel,
                 claim.epoch,
@@ -202,7 +202,8 @@ impl Rows for SqliteRows<'_> {
                 claim.receipts_root,
                 claim.state,
                 claim.recorded_at,
-                claim.fees
+                claim.fees,
+                claim.minter
             ],
         )?;
         Ok(())
@@ -210,7 +211,7 @@ impl Rows for SqliteRows<'_> {
 
     fn last_claim(&self, channel: &str, epoch: u32) -> Result<Option<ClaimRow>, JournalError> {
         let found = self.0.query_row(
-            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees
+            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees, minter
              FROM claims WHERE channel = ?1 AND epoch = ?2 ORDER BY id DESC LIMIT 1",
             params![channel, epoch],
             claim_row,
@@ -220,8 +221,8 @@ impl Rows for SqliteRows<'_> {
 
     fn claims(&self) -> Result<Vec<ClaimRow>, JournalError> {
         let mut query = self.0.prepare(
-            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees FROM claims
-             ORDER BY id",
+            "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees, minter
+             FROM claims ORDER BY id",
         )?;
         let rows = query.query_map([], claim_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -267,6 +268,7 @@ fn claim_row(row: &Row<'_>) -> rusqlite::Result<ClaimRow> {
         state: row.get(4)?,
         recorded_at: row.get(5)?,
         fees: row.get(6)?,
+        minter: row.get(7)?,
     })
 }
 
@@ -333,7 +335,11 @@ fn make_tables(database: &mut Connection) -> Result<(), JournalError> {
     let version: i32 = write.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => write.execute_batch(schema::TABLES)?,
-        1 => write.execute_batch(schema::FROM_1)?,
+        1 => {
+            write.execute_batch(schema::FROM_1)?;
+            write.execute_batch(schema::FROM_2)?;
+        }
+        2 => write.execute_batch(schema::FROM_2)?,
         _ => return Ok(()),
     }
     write.pragma_update(None, "application_id", schema::APPLICATION_ID)?;

@@ -267,10 +267,12 @@ fn the_last_step_of_a_claim_is_remembered(journal: &mut Journal, _: Tell<'_>) {
         state: ClaimState::Sent,
         at: NOW,
         fees: None,
+        asset: Asset::Coin,
     };
     journal.append_claim(&claim).unwrap();
     claim.state = ClaimState::Shown;
     claim.fees = Some(Nano::MAX);
+    claim.asset = Asset::Jetton(samples::PAYEE);
     journal.append_claim(&claim).unwrap();
     let last = journal.last_claim(&CHANNEL, EPOCH).unwrap();
     assert_eq!(last, Some(claim));
@@ -290,11 +292,15 @@ fn a_journal_of_the_first_version_is_taken_up_with_all_that_it_holds() {
         state: ClaimState::Shown,
         at: NOW,
         fees: None,
+        asset: Asset::Coin,
     };
     journal.append_claim(&claim).unwrap();
     journal
         .file()
-        .execute_batch("ALTER TABLE claims DROP COLUMN fees; PRAGMA user_version = 1;")
+        .execute_batch(
+            "ALTER TABLE claims DROP COLUMN fees; ALTER TABLE claims DROP COLUMN minter;
+             PRAGMA user_version = 1;",
+        )
         .unwrap();
     drop(journal);
     for _ in 0..2 {
@@ -304,6 +310,7 @@ fn a_journal_of_the_first_version_is_taken_up_with_all_that_it_holds() {
         assert_eq!(journal.claims().unwrap()[0], claim);
         let paid = ClaimRecord {
             fees: Some(Nano::from_u64(7)),
+            asset: Asset::Jetton(samples::PAYEE),
             ..claim
         };
         journal.append_claim(&paid).unwrap();

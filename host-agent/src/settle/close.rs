@@ -9,7 +9,7 @@ use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::SignedVoucher;
 
-use super::claim::{Claimed, pay};
+use super::claim::{Asked, Claimed, pay};
 use super::{MESSAGE_SECONDS, SettleError, Turn};
 use crate::clock::UnixSeconds;
 use crate::journal::Journal;
@@ -19,7 +19,7 @@ use crate::wallet::Purse;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CloseRefusal {
     /// It pays less than a voucher that the journal holds.
-    #[error("it pays {total} nano and a voucher for {promised} is in the journal")]
+    #[error("it pays {total} units and a voucher for {promised} is in the journal")]
     BelowVoucher {
         /// The close's total.
         total: Nano,
@@ -80,7 +80,8 @@ pub async fn close(
 ) -> Result<Claimed, SettleError> {
     let promise = signed.promise();
     let (channel, epoch) = (&promise.channel, promise.epoch);
-    let state = purse.chain.channel(channel).await?;
+    let shown = purse.chain.payment_channel(channel).await?;
+    let state = shown.map(|shown| *shown.state());
     let chain_time = UnixSeconds(u64::from(purse.account().await?.chain_time));
     let judge = |highest: Option<SignedVoucher>| {
         let promised = highest.map_or(Nano::ZERO, |highest| highest.voucher.cumulative);
@@ -95,7 +96,11 @@ pub async fn close(
         journal.release_lease(channel, HOLDER)?;
         return Err(refusal.into());
     }
-    pay(journal, (purse, turn), promise, signed.transfer()?, now).await
+    let asked = Asked {
+        promise: *promise,
+        transfer: signed.transfer()?,
+    };
+    pay(journal, (purse, turn), asked, now).await
 }
 
 /// Whether the contract will take a close and the provider loses nothing by it; pure.

@@ -1,4 +1,5 @@
-//! The steps of claims for bookkeeping: RFC 4180, amounts as integers in nano units.
+//! The steps of claims for bookkeeping: RFC 4180, amounts as integers in smallest units of what the
+//! channel pays in, fees in nano units of the coin.
 //!
 //! Only what the chain showed is an amount that came in; when the chain no longer shows it, the
 //! same amount goes out again. Fees stand beside the step at which they were known. Deliberately
@@ -14,15 +15,16 @@ use protocol::ton::TonAddress;
 use crate::journal::{ClaimRecord, ClaimState};
 
 /// The names of the columns, in order.
-pub const COLUMNS: [&str; 8] = [
+pub const COLUMNS: [&str; 9] = [
     "recorded_at",
     "channel",
     "epoch",
     "state",
-    "cumulative_nano",
-    "received_nano",
+    "cumulative_units",
+    "received_units",
     "fees_nano",
     "receipts_root",
+    "asset",
 ];
 
 /// One line of the books.
@@ -37,7 +39,7 @@ pub struct Entry {
 impl Entry {
     /// The line's fields, in the order of [`COLUMNS`].
     #[must_use]
-    pub fn fields(&self) -> [String; 8] {
+    pub fn fields(&self) -> [String; 9] {
         let claim = &self.claim;
         [
             claim.at.to_string(),
@@ -48,6 +50,7 @@ impl Entry {
             self.received.to_string(),
             claim.fees.map(|fees| fees.to_string()).unwrap_or_default(),
             claim.receipts_root.to_string(),
+            claim.asset.to_string(),
         ]
     }
 }
@@ -103,6 +106,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixSeconds;
     use crate::samples::{CHANNEL, EPOCH};
+    use contracts::asset::Asset;
     use protocol::digest::ReceiptsRoot;
 
     fn step(total: u64, state: ClaimState, at: u64) -> ClaimRecord {
@@ -114,6 +118,7 @@ mod tests {
             state,
             at: UnixSeconds(at),
             fees: None,
+            asset: Asset::Coin,
         }
     }
 
@@ -162,13 +167,15 @@ mod tests {
         let sent = step(100, ClaimState::Sent, 1_795_000_000);
         let mut shown = step(100, ClaimState::Shown, 1_795_000_009);
         shown.fees = Some(Nano::from_u64(7));
+        shown.asset = Asset::Jetton(CHANNEL);
         let text = csv(&entries(&[sent, shown]));
         let (channel, root) = (format!("0:{}", "5a".repeat(32)), "00".repeat(32));
+        let minter = &channel;
         let expected = format!(
-            "recorded_at,channel,epoch,state,cumulative_nano,received_nano,fees_nano,\
-             receipts_root\r\n\
-             1795000000,{channel},7,sent,100,0,,{root}\r\n\
-             1795000009,{channel},7,shown,100,100,7,{root}\r\n"
+            "recorded_at,channel,epoch,state,cumulative_units,received_units,fees_nano,\
+             receipts_root,asset\r\n\
+             1795000000,{channel},7,sent,100,0,,{root},coin\r\n\
+             1795000009,{channel},7,shown,100,100,7,{root},{minter}\r\n"
         );
         assert_eq!(text, expected);
     }

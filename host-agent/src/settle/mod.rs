@@ -6,6 +6,7 @@
 //! what the chain shows is proven or believed (`contracts::chain`).
 
 use contracts::CellError;
+use contracts::asset::{Asset, PaymentChannel};
 use contracts::channel::{ChannelState, Standing};
 use contracts::toncenter::ChainError;
 use protocol::nano::{AmountOverflow, Nano};
@@ -22,9 +23,9 @@ mod due;
 pub mod export;
 mod turn;
 
-pub use claim::{Claimed, claim};
+pub use claim::{Claimed, JettonSums, claim, resend};
 pub use close::{CloseRefusal, close};
-pub use due::Threshold;
+pub use due::{Demands, PriceError, Priced, Threshold};
 pub use turn::Turn;
 
 /// A voucher must hold so many seconds longer than now, for the message to arrive.
@@ -104,6 +105,8 @@ pub enum Prospect {
     OtherNetwork,
     /// The voucher exceeds the deposit.
     Overdraw,
+    /// So many jettons bounced on their way here and are due since; nothing else can be claimed.
+    Due(Nano),
 }
 
 impl Prospect {
@@ -119,6 +122,7 @@ impl Prospect {
             Self::OtherPayee => "other-payee",
             Self::OtherNetwork => "other-network",
             Self::Overdraw => "overdraw",
+            Self::Due(_) => "due",
         }
     }
 }
@@ -180,6 +184,8 @@ pub struct Position {
     pub channel: TonAddress,
     /// Its epoch.
     pub epoch: u32,
+    /// What it pays in; nothing when the chain shows no channel.
+    pub asset: Option<Asset>,
     /// The highest voucher's total.
     pub promised: Nano,
     /// What the chain shows as paid in this epoch; nothing when the epoch is over.
@@ -199,46 +205,65 @@ impl Position {
     }
 }
 
-/// Looks at every payment channel of the journal.
+/// Looks at every payment channel of the journal; `worth` judges by what a channel pays in.
 ///
 /// # Errors
 /// [`SettleError`].
 pub async fn positions(
     journal: &Journal,
     purse: &Purse,
-    worth: Worth,
+    worth: impl Fn(Asset) -> Worth,
 ) -> Result<Vec<Position>, SettleError> {
     let now = UnixSeconds(u64::from(purse.account().await?.chain_time));
     let mut found = Vec::new();
     for (channel, epoch) in journal.channels()? {
-        let state = match purse.chain.channel(&channel).await {
-            Ok(state) => state,
+        let shown = match purse.chain.payment_channel(&channel).await {
+            Ok(shown) => shown,
             Err(ChainError::OtherCode) => None,
             Err(error) => return Err(error.into()),
         };
         let lasting = now.plus(MESSAGE_SECONDS);
         let voucher = journal.highest_valid_voucher(&channel, epoch, lasting)?;
         let highest = journal.highest_voucher(&channel, epoch)?;
-        let state = state.as_ref();
+        let state = shown.as_ref().map(PaymentChannel::state);
+        let asset = shown.map(|shown| shown.asset());
+        let prospect = prospect(
+            state,
+            epoch,
+            voucher.as_ref(),
+            &purse.address,
+            purse.network,
+            worth(asset.unwrap_or(Asset::Coin)),
+            now,
+        );
+        let due = shown
+            .as_ref()
+            .map_or(Nano::ZERO, |shown| due(shown, &purse.address));
         found.push(Position {
             channel,
             epoch,
+            asset,
             promised: highest.map_or(Nano::ZERO, |highest| highest.voucher.cumulative),
             claimed: state
                 .filter(|state| state.epoch == epoch)
                 .map(|state| state.claimed),
-            prospect: prospect(
-                state,
-                epoch,
-                voucher.as_ref(),
-                &purse.address,
-                purse.network,
-                worth,
-                now,
-            ),
+            // A claim brings along what is due.
+            prospect: if due == Nano::ZERO || matches!(prospect, Prospect::Claim(..)) {
+                prospect
+            } else {
+                Prospect::Due(due)
+            },
         });
     }
     Ok(found)
+}
+
+/// What bounced on its way to this payee; whatever became of the epoch, it stays due.
+fn due(shown: &PaymentChannel, payee: &TonAddress) -> Nano {
+    match shown.jetton() {
+        Some(jetton) if jetton.channel.terms.payee == *payee => jetton.due_payee,
+        Some(_) | None => Nano::ZERO,
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
+use contracts::asset::Asset;
 use ed25519_dalek::SigningKey;
 use host_agent::clock::UnixSeconds;
 use host_agent::journal::{ClaimRecord, ClaimState, Journal, VoucherBook as _};
@@ -113,6 +114,7 @@ fn claim(journal: &mut Journal, dice: &mut Dice, totals: &[u128]) {
         state: ClaimState::Sent,
         at: NOW,
         fees: None,
+        asset: Asset::Coin,
     };
     if journal.append_claim(&record).is_ok() {
         say(&format!("sent {at} {total}"));

@@ -59,11 +59,11 @@ queries! {
     end_leases: "UPDATE leases SET until = 0
                  WHERE holder = $1 AND ($2::text IS NULL OR channel = $2)";
     add_claim: "INSERT INTO claims
-                (channel, epoch, cumulative, receipts_root, state, recorded_at, fees)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    last_claim: "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees
+                (channel, epoch, cumulative, receipts_root, state, recorded_at, fees, minter)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    last_claim: "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees, minter
                  FROM claims WHERE channel = $1 AND epoch = $2 ORDER BY id DESC LIMIT 1";
-    claims: "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees
+    claims: "SELECT channel, epoch, cumulative, receipts_root, state, recorded_at, fees, minter
              FROM claims ORDER BY id";
     add_event: "INSERT INTO events (kind, detail, recorded_at) VALUES ($1, $2, $3)";
     drop_events: "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - $1";
@@ -206,6 +206,7 @@ impl Rows for PostgresRows<'_> {
             Box::new(claim.state.clone()),
             Box::new(claim.recorded_at),
             Box::new(claim.fees.clone()),
+            Box::new(claim.minter.clone()),
         ];
         self.session.send(&self.queries()?.add_claim, values)
     }
@@ -260,5 +261,6 @@ fn claim_row(row: &Row) -> Result<ClaimRow, Error> {
         state: row.try_get(4)?,
         recorded_at: row.try_get(5)?,
         fees: row.try_get(6)?,
+        minter: row.try_get(7)?,
     })
 }

@@ -11,7 +11,7 @@ use super::session::Session;
 /// The schema's name.
 pub(super) const NAME: &str = "cocoon_ledger";
 /// The version of these tables.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// What each connection sets, whatever the server's defaults are. A connection that is idle in a
 /// transaction holds up every other agent: the server ends it.
@@ -58,7 +58,8 @@ CREATE TABLE claims (
     receipts_root text NOT NULL,
     state text NOT NULL CHECK (state IN ('sent', 'shown', 'missing')),
     recorded_at bigint NOT NULL,
-    fees bytea CHECK (fees IS NULL OR length(fees) = 16)
+    fees bytea CHECK (fees IS NULL OR length(fees) = 16),
+    minter text
 );
 CREATE INDEX claims_by_channel ON claims (channel, epoch, id);
 CREATE TABLE events (
@@ -105,6 +106,11 @@ CREATE TRIGGER events_never_change BEFORE UPDATE OR TRUNCATE ON events
 FOR EACH STATEMENT EXECUTE FUNCTION refuse('an event never changes');
 ";
 
+/// What makes version 2 of version 1, which knew claims in coins alone. An agent of version 1 goes
+/// on with its connection: its claims are in coins.
+const FROM_1: &str = "ALTER TABLE claims ADD COLUMN minter text;
+UPDATE ledger SET version = 2;";
+
 /// What to do where there is no ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
@@ -125,18 +131,39 @@ pub(super) fn prepare(session: &Session, missing: Missing) -> Result<(), Journal
         if missing == Missing::Refuse {
             return Err(LedgerError::Gone.into());
         }
-        session.run(BEGIN)?;
-        let made = make(session);
-        session.run(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-        made?;
+        alone(session, make)?;
     }
-    let version = session.ask_once("SELECT version FROM ledger");
-    let version = version.map_err(|_| JournalError::Ledger(LedgerError::Foreign))?;
-    let version: Option<i32> = version.first().map(|row| row.try_get(0)).transpose()?;
-    if version != Some(VERSION) {
-        return Err(LedgerError::Foreign.into());
+    match version(session)? {
+        Some(VERSION) => {}
+        Some(1) => alone(session, take_up)?,
+        Some(_) | None => return Err(LedgerError::Foreign.into()),
     }
     session.queries().map(|_| ())
+}
+
+fn version(session: &Session) -> Result<Option<i32>, JournalError> {
+    let version = session.ask_once("SELECT version FROM ledger");
+    let version = version.map_err(|_| JournalError::Ledger(LedgerError::Foreign))?;
+    Ok(version.first().map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Changes the tables while no other agent does.
+fn alone(
+    session: &Session,
+    work: fn(&Session) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    session.run(BEGIN)?;
+    let done = session.run(MAKE_ALONE).and_then(|()| work(session));
+    session.run(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    done
+}
+
+/// Whoever came first did it.
+fn take_up(session: &Session) -> Result<(), JournalError> {
+    match version(session)? {
+        Some(1) => session.run(FROM_1),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn is_there(session: &Session) -> Result<bool, JournalError> {
@@ -147,7 +174,6 @@ fn is_there(session: &Session) -> Result<bool, JournalError> {
 }
 
 fn make(session: &Session) -> Result<(), JournalError> {
-    session.run(MAKE_ALONE)?;
     // Whoever came first made them.
     if is_there(session)? {
         return Ok(());

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use contracts::asset::Asset;
 use contracts::channel::{ChannelState, ChannelTerms, Standing};
 use host_agent::clock::UnixSeconds;
 use host_agent::control::channels::Snapshot;
@@ -28,6 +29,7 @@ const PAYEE: TonAddress = address(2);
 const TERMS: Terms = Terms {
     network: NETWORK,
     payee: PAYEE,
+    asset: Asset::Coin,
     minimum_validity: 3_600,
     minimum_window: 600,
 };
@@ -268,7 +270,7 @@ impl Provider {
             }
         }
         let view = Snapshot {
-            channel: Some(self.chain),
+            channel: Some(self.chain.into()),
             time: UnixSeconds(self.now),
         };
         let settlement = with(view);

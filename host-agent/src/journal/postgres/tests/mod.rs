@@ -370,7 +370,7 @@ fn refuses_a_later_version_a_foreign_schema_and_a_server_that_does_not_synchroni
     let server = Server::start(&[]);
     let mut journal = share(&server);
     server
-        .run("UPDATE cocoon_ledger.ledger SET version = 2")
+        .run("UPDATE cocoon_ledger.ledger SET version = 3")
         .unwrap();
     // Also who was connected before.
     let late = journal
