@@ -128,7 +128,7 @@ mod tests {
     fn content(layout: u8, name: &str, text: &[u8]) -> Cell {
         let mut value = CellBuilder::new();
         value
-            .store_raw(text, u16::try_from(text.len() * 8).unwrap())
+            .store_raw(text, u16::try_from(text.len()).unwrap().saturating_mul(8))
             .unwrap();
         let mut texts = Dict::<HashBytes, Cell>::new();
         let key = HashBytes(Sha256::digest(name).into());
