@@ -72,6 +72,12 @@ pub enum AskError {
         /// The attested payee.
         payee: TonAddress,
     },
+    /// The machine is paid in a jetton, and this program's channels pay in the network's coin.
+    #[error("the machine is paid in the jetton of {minter}, and this channel pays in coins")]
+    OtherAsset {
+        /// The attested minter.
+        minter: TonAddress,
+    },
     /// An amount left the range of coins.
     #[error(transparent)]
     Overflow(#[from] AmountOverflow),
@@ -140,6 +146,7 @@ impl AskError {
             Self::PriceAboveLimit { .. } => "price-above-limit",
             Self::TooManyChoices { .. } => "choices-above-streams",
             Self::OtherPayee { .. } => "payment-other-payee",
+            Self::OtherAsset { .. } => "payment-other-asset",
             Self::Overflow(_) => "price-overflow",
             Self::Payment(refusal) => refusal.code(),
             Self::Ledger(error) => error.code(),
@@ -165,6 +172,20 @@ pub fn price_per_million(prices: &TokenPrices) -> Result<Nano, AmountOverflow> {
     Nano::from_u64(dearest).times(1_000_000)
 }
 
+/// Whether a till pays a machine: whom, and in what. Prices are in units of what is paid in, and
+/// this program has channels in coins alone.
+fn pays(till: &Till, session: &Session) -> Result<(), AskError> {
+    let configuration = session.configuration();
+    let payee = configuration.payee;
+    if till.payee() != payee {
+        return Err(AskError::OtherPayee { payee });
+    }
+    match configuration.jetton {
+        None => Ok(()),
+        Some(minter) => Err(AskError::OtherAsset { minter }),
+    }
+}
+
 /// One payment channel and the machine that it pays.
 #[derive(Debug)]
 pub struct Chat {
@@ -179,17 +200,14 @@ impl Chat {
     /// price that is taken, in nano units per million tokens.
     ///
     /// # Errors
-    /// `OtherPayee`.
+    /// `OtherPayee`, `OtherAsset`.
     pub fn new(
         attester: Attester,
         session: Session,
         till: Till,
         limit: Nano,
     ) -> Result<Self, AskError> {
-        let payee = session.configuration().payee;
-        if till.payee() != payee {
-            return Err(AskError::OtherPayee { payee });
-        }
+        pays(&till, &session)?;
         Ok(Self {
             attester,
             till: Arc::new(till),
@@ -202,17 +220,14 @@ impl Chat {
     /// or a new one.
     ///
     /// # Errors
-    /// See [`AttestError`]; `OtherPayee` when another machine answers.
+    /// See [`AttestError`]; `OtherPayee`, `OtherAsset` when another machine answers.
     pub async fn session(&self) -> Result<Arc<Session>, AskError> {
         let mut held = self.session.lock().await;
         if !held.channel().is_closed() && held.renew_if_due(&self.attester).await.is_ok() {
             return Ok(Arc::clone(&held));
         }
         let fresh = self.attester.connect().await?;
-        let payee = fresh.configuration().payee;
-        if self.till.payee() != payee {
-            return Err(AskError::OtherPayee { payee });
-        }
+        pays(&self.till, &fresh)?;
         *held = Arc::new(fresh);
         Ok(Arc::clone(&held))
     }

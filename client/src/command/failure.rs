@@ -110,6 +110,7 @@ impl From<AskError> for Failure {
             | AskError::PriceAboveLimit { .. }
             | AskError::TooManyChoices { .. }
             | AskError::OtherPayee { .. }
+            | AskError::OtherAsset { .. }
             | AskError::Overflow(_)
             | AskError::Payment(_)
             | AskError::Ledger(_)
@@ -267,6 +268,7 @@ fn ask_exit(error: &AskError) -> u8 {
         AskError::UnknownModel | AskError::TooManyChoices { .. } => BAD_INPUT,
         AskError::PriceAboveLimit { .. }
         | AskError::OtherPayee { .. }
+        | AskError::OtherAsset { .. }
         | AskError::Overflow(_)
         | AskError::Payment(_)
         | AskError::VoucherRefused { .. } => PAYMENT,

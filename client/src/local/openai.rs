@@ -111,6 +111,7 @@ fn class(error: &AskError) -> (StatusCode, &'static str) {
         AskError::TooManyChoices { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error"),
         AskError::PriceAboveLimit { .. }
         | AskError::OtherPayee { .. }
+        | AskError::OtherAsset { .. }
         | AskError::Overflow(_)
         | AskError::Payment(_)
         | AskError::Ledger(_)

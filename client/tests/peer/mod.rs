@@ -97,6 +97,7 @@ pub fn configuration() -> LaunchConfiguration {
         version: 1,
         network: RESEARCH_NETWORK,
         payee: address(3),
+        jetton: None,
         models: vec![ModelEntry {
             name: MODEL.to_owned(),
             verity: VerityParameters {
