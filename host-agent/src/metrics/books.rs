@@ -100,6 +100,7 @@ mod tests {
     use crate::clock::UnixSeconds;
     use crate::journal::ClaimRecord;
     use crate::samples::{CHANNEL, EPOCH, voucher};
+    use contracts::asset::Asset;
     use protocol::digest::ReceiptsRoot;
 
     #[test]
@@ -115,6 +116,7 @@ mod tests {
             state,
             at: now,
             fees,
+            asset: Asset::Coin,
         };
         journal.append_voucher(&voucher(700), now).unwrap();
         for claim in [
