@@ -139,8 +139,8 @@ pub async fn claim(
 }
 
 /// Has jettons sent again that bounced on their way here, and waits until the chain shows what
-/// became of them; nothing when they are not this epoch's. What a jetton wallet that is still locked
-/// is sent stays with the channel, for its payer.
+/// became of them; nothing when they are not this epoch's. The coins that a jetton wallet is sent
+/// while it is still locked stay with the channel, for its payer.
 ///
 /// # Errors
 /// [`SettleError`], as for a claim.
