@@ -9,17 +9,19 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use contracts::lite::{
-    LAGGARDS, LiteError, LiteReader, Moment, NoRandomness, PATIENCE, Position, PositionFile,
+    ByProof, LAGGARDS, LiteError, LiteReader, LiteServers, Moment, NoRandomness, PATIENCE,
+    Position, PositionFile, ProvenAccounts,
 };
 use contracts::proof::{BlockId, ProvenAccount};
 use lite_server::blocks::{
-    KEY_SEQNO, Made, NETWORK, SEQNO, Set, TIME, account, bag, block, key_block, link, pair,
-    proof_without, shard_block, tower,
+    KEY_SEQNO, LAST_LT, Made, NETWORK, SEQNO, Set, TIME, account, bag, block, key_block, link,
+    pair, proof_without, shard_block, tower,
 };
-use lite_server::{Fault, Served, Shown, start};
+use lite_server::{AccountCell, Fault, Scene, Served, Shown, start};
 use protocol::digest::AccountId;
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
@@ -35,17 +37,24 @@ const MOMENT: Moment = Moment {
 struct Network {
     first: Made,
     second: Made,
+    /// Whom the second key block names.
+    signer: u8,
 }
 
 impl Network {
     fn new() -> Self {
+        Self::with_second(KEY_SEQNO + 2, 2)
+    }
+
+    fn with_second(seqno: u32, signer: u8) -> Self {
         let others = Set {
-            members: vec![(2, 1)],
+            members: vec![(signer, 1)],
             main: 1,
         };
         Self {
             first: key_block(KEY_SEQNO, 0, &Set::default()),
-            second: key_block(KEY_SEQNO + 2, KEY_SEQNO, &others),
+            second: key_block(seqno, KEY_SEQNO, &others),
+            signer,
         }
     }
 
@@ -54,13 +63,16 @@ impl Network {
         let state = account(OURS, balance, tower(5));
         let shard = shard_block(NETWORK, ShardIdent::BASECHAIN, &[(OURS, state.clone())]);
         let shards = [(ShardIdent::BASECHAIN, shard.clone())];
-        let head = block(NETWORK, seqno, KEY_SEQNO + 2, &shards);
+        let head = block(NETWORK, seqno, self.second.id.seqno, &shards);
         Served {
             last: head.id,
             // Two answers: the first stops at the second key block.
             links: vec![
                 (self.first.id, vec![link(&self.first, &self.second, &[1])]),
-                (self.second.id, vec![link(&self.second, &head, &[2])]),
+                (
+                    self.second.id,
+                    vec![link(&self.second, &head, &[self.signer])],
+                ),
             ],
             shard_proof: pair(&head.header(), &proof_without(&head.state, &[])),
             accounts: vec![Shown {
@@ -153,6 +165,36 @@ async fn two_blocks_of_one_height_are_a_disagreement() {
     let servers = vec![network.at(SEQNO, 5), network.at(SEQNO, 6)];
     let mut reader = network.reader(servers).await;
     assert_eq!(refusal(&mut reader).await, "lite-disagreement");
+}
+
+/// Whoever holds the keys of validators of long ago can sign a history of their own from there on;
+/// an honest server beside theirs shows that it is another.
+#[tokio::test]
+async fn two_histories_after_one_key_block_are_a_disagreement_at_whatever_heights() {
+    let network = Network::new();
+    for seqno in [KEY_SEQNO + 1, KEY_SEQNO + 2, KEY_SEQNO + 3] {
+        let forged = Network::with_second(seqno, 3);
+        let servers = [network.at(SEQNO, 5), forged.at(SEQNO + 9, 1_000_000)];
+        for servers in [servers.to_vec(), servers.into_iter().rev().collect()] {
+            let mut reader = network.reader(servers).await;
+            assert_eq!(refusal(&mut reader).await, "lite-disagreement", "{seqno}");
+            assert_eq!(reader.position().seqno, KEY_SEQNO);
+        }
+    }
+    // The one has no key block where the other has one; if that one is later still, it may be new.
+    let cell = AccountCell {
+        address: OURS,
+        cell: account(OURS, 5, tower(5)),
+        last_lt: LAST_LT,
+    };
+    for (seqno, is_one) in [(SEQNO, false), (SEQNO + 1, true)] {
+        let honest = Scene::default().at(SEQNO, std::slice::from_ref(&cell));
+        let other = Network::with_second(seqno, 3).at(SEQNO + 9, 6);
+        let mut reader = network.reader(vec![honest, other]).await;
+        let read = read(&mut reader, MOMENT).await;
+        let code = read.map_err(|refused| refused.code()).err();
+        assert_eq!(code, (!is_one).then_some("lite-disagreement"), "{seqno}");
+    }
 }
 
 #[tokio::test]
@@ -361,15 +403,70 @@ async fn a_server_with_another_key_is_not_talked_to() {
 }
 
 #[test]
-fn one_server_named_twice_is_one() {
-    let key = "11".repeat(32);
+fn one_server_named_twice_is_refused_whoever_else_is_there() {
+    let (key, other) = ("11".repeat(32), "22".repeat(32));
     let position = Position::at(Network::new().first.id);
-    // Under another name it would agree with itself.
-    for other in ["127.0.0.1:4924", "localhost:4924"] {
-        let servers = ["127.0.0.1:4924", other];
-        let servers = servers.map(|address| format!("{key}@{address}").parse().unwrap());
-        let refused = LiteReader::new(NetworkId(NETWORK), servers.to_vec(), position).unwrap_err();
-        assert_eq!(refused.code(), "lite-too-few-servers");
+    let refusal = |texts: &[String]| {
+        let servers = texts.iter().map(|text| text.parse().unwrap()).collect();
+        let refused = LiteReader::new(NetworkId(NETWORK), servers, position).unwrap_err();
+        (refused.code(), refused.to_string())
+    };
+    let named = |key: &str, place: &str| format!("{key}@{place}");
+    let first = named(&key, "127.0.0.1:4924");
+    // The same again; under another name; with another key in the same place.
+    for again in [
+        first.clone(),
+        named(&key, "localhost:4924"),
+        named(&other, "127.0.0.1:4924"),
+    ] {
+        let between = named(&"33".repeat(32), "127.0.0.1:4925");
+        let (code, _) = refusal(&[first.clone(), again.clone()]);
+        assert_eq!(code, "lite-repeated-server", "{again}");
+        let (code, text) = refusal(&[first.clone(), between, again.clone()]);
+        assert_eq!(code, "lite-repeated-server", "{again}");
+        assert!(text.contains("lite-server 2 "), "{text}");
+    }
+    for too_few in [&[][..], &[first]] {
+        assert_eq!(refusal(too_few).0, "lite-too-few-servers");
+    }
+}
+
+/// The clock is asked before and after.
+#[tokio::test]
+async fn what_is_too_old_when_it_arrives_is_stale_and_its_position_kept() {
+    let network = Network::new();
+    let (limit, place) = (60, tempfile::tempdir().unwrap());
+    let path = place.path().join("chain-position");
+    let mut servers = Vec::new();
+    for (number, seqno) in [(20, SEQNO), (21, SEQNO + 1)] {
+        let text = start(number, network.at(seqno, 5)).await;
+        servers.push(text.parse().unwrap());
+    }
+    let by = LiteServers {
+        servers,
+        pinned: network.first.id,
+    };
+    for (took, is_fresh) in [(0, true), (1, false)] {
+        let file = PositionFile::at(path.clone());
+        let asked = AtomicU64::new(u64::from(TIME) + limit - took);
+        let accounts = ProvenAccounts::new(ByProof {
+            network: NetworkId(NETWORK),
+            by: by.clone(),
+            file: file.clone(),
+            limit,
+            now: Box::new(move || asked.fetch_add(2 * took, Ordering::Relaxed)),
+            draw: Box::new(|| Ok([7; 32])),
+        });
+        let ours = TonAddress {
+            workchain: 0,
+            account: AccountId(OURS),
+        };
+        let read = accounts.unwrap().account(&ours).await;
+        let code = read.map_err(|refused| refused.code()).err();
+        assert_eq!(code, (!is_fresh).then_some("lite-stale"), "{took}");
+        let kept = file.read().unwrap().unwrap();
+        assert_eq!((kept.seqno, kept.key_block), (SEQNO + 1, network.second.id));
+        std::fs::remove_file(&path).unwrap();
     }
 }
 

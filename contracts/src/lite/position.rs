@@ -133,8 +133,13 @@ impl PositionFile {
         file.write_all(later.to_string().as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &self.0)?;
-        let directory = self.0.parent().unwrap_or_else(|| Path::new("."));
-        File::open(directory)?.sync_all()
+        File::open(self.directory())?.sync_all()
+    }
+
+    fn directory(&self) -> &Path {
+        let named = self.0.parent().filter(|one| !one.as_os_str().is_empty());
+        // Of a bare name, the current one.
+        named.unwrap_or(Path::new("."))
     }
 
     fn beside(&self, ending: &str) -> PathBuf {
@@ -142,5 +147,18 @@ impl PositionFile {
         name.push(".");
         name.push(ending);
         name.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_directory() {
+        for (path, directory) in [("at", "."), ("./at", "."), ("in/at", "in"), ("/at", "/")] {
+            let file = PositionFile::at(path.into());
+            assert_eq!(file.directory(), Path::new(directory), "{path}");
+        }
     }
 }

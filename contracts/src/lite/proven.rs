@@ -10,7 +10,7 @@ use protocol::ton::{NetworkId, TonAddress};
 
 use super::connection::LiteServer;
 use super::position::{Position, PositionFile};
-use super::reader::{LiteReader, Moment, NoRandomness};
+use super::reader::{LiteError, LiteReader, Moment, NoRandomness};
 use crate::account::Account;
 use crate::proof::BlockId;
 use crate::toncenter::ChainError;
@@ -56,7 +56,7 @@ impl ProvenAccounts {
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// `Proven` with `TooFewServers`; `Position` when the file cannot be read.
+    /// `Proven` with `TooFewServers` or `Repeated`; `Position` when the file cannot be read.
     pub fn new(by: ByProof) -> Result<Self, ChainError> {
         let accounts = Self(Arc::new(by));
         accounts.reader()?;
@@ -102,6 +102,11 @@ impl ProvenAccounts {
         let proven = reader.account(address, moment, &self.0.draw).await?;
         let kept = self.0.file.keep(*reader.position());
         kept.map_err(ChainError::Position)?;
+        // The way from an old pin may have taken minutes; the next read need not go it again.
+        if !proven.is_fresh((self.0.now)(), limit) {
+            let time = proven.account().chain_time;
+            return Err(LiteError::Stale { time, limit }.into());
+        }
         Ok(proven.into_account())
     }
 

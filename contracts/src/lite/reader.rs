@@ -44,10 +44,16 @@ pub enum LiteError {
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     /// Fewer servers than are compared.
-    #[error("{given} lite-servers; at least {MIN_SERVERS} different ones are needed")]
+    #[error("{given} lite-servers; at least {MIN_SERVERS} are needed")]
     TooFewServers {
-        /// How many different ones.
+        /// How many.
         given: usize,
+    },
+    /// A server that is named already.
+    #[error("lite-server {server} is one that is named before it")]
+    Repeated {
+        /// Which.
+        server: usize,
     },
     /// A server gave no answer.
     #[error("lite-server {server} gave no answer")]
@@ -87,10 +93,10 @@ pub enum LiteError {
         /// The height that was proven.
         proven: u32,
     },
-    /// Two different blocks of one height are proven: validators signed both.
-    #[error("lite-servers prove different blocks at height {seqno}")]
+    /// Two different chains are proven: validators of the same time signed both.
+    #[error("lite-servers prove different chains at height {seqno}")]
     Disagreement {
-        /// The height.
+        /// The height up to which they could be one.
         seqno: u32,
     },
     /// The newest block that any server proves is too old.
@@ -110,6 +116,7 @@ impl LiteError {
         match self {
             Self::Randomness(NoRandomness) => "no-randomness",
             Self::TooFewServers { .. } => "lite-too-few-servers",
+            Self::Repeated { .. } => "lite-repeated-server",
             Self::Connection { source, .. } => source.code(),
             Self::Proof { source, .. } => source.code(),
             Self::NoWay { .. } => "lite-no-way",
@@ -145,6 +152,8 @@ struct Proven {
     connection: Connection,
     block: TrustedBlock,
     key_block: TrustedBlock,
+    /// Every key block after the position's, up to that one.
+    passed: Vec<BlockId>,
 }
 
 /// A server that is on its way to its last block.
@@ -154,19 +163,21 @@ impl LiteReader {
     /// Reads by these servers from this position on; nothing is sent yet.
     ///
     /// # Errors
-    /// `TooFewServers`, where two of one key are one.
+    /// `TooFewServers`; `Repeated`, also where another name has the same key, or another key the same
+    /// address.
     pub fn new(
         network: NetworkId,
         servers: Vec<LiteServer>,
         position: Position,
     ) -> Result<Self, LiteError> {
-        let different = servers.iter().enumerate();
-        // By key: one server under two names would agree with itself.
-        let different =
-            different.filter(|(at, one)| !servers.iter().take(*at).any(|o| o.key() == one.key()));
-        let given = different.count();
-        if given < MIN_SERVERS || given != servers.len() {
+        let given = servers.len();
+        if given < MIN_SERVERS {
             return Err(LiteError::TooFewServers { given });
+        }
+        let mut numbered = servers.iter().enumerate();
+        let named = |(at, one): (usize, &LiteServer)| servers.iter().take(at).any(|o| o.is(one));
+        if let Some(server) = numbered.position(named) {
+            return Err(LiteError::Repeated { server });
         }
         Ok(Self {
             network,
@@ -331,7 +342,7 @@ impl LiteReader {
                 proven: from.id().seqno,
             });
         }
-        let (mut block, mut key_block) = (from, from);
+        let (mut block, mut key_block, mut passed) = (from, from, Vec::new());
         for _ in 0..MAX_ANSWERS {
             if *block.id() == last {
                 return Ok(Proven {
@@ -339,6 +350,7 @@ impl LiteReader {
                     connection,
                     block,
                     key_block,
+                    passed,
                 });
             }
             let answer = connection.block_proof(key_block.id(), &last).await;
@@ -350,6 +362,7 @@ impl LiteReader {
                 return Err(LiteError::NoWay { server });
             }
             (block, key_block) = (followed.block, followed.key_block);
+            passed.extend(followed.passed);
         }
         Err(LiteError::NoWay { server })
     }
@@ -381,6 +394,21 @@ async fn account_at(
 }
 
 impl Proven {
+    /// The height at which another's chain shows that it is not this one's, if it does.
+    fn fork(&self, other: &Self) -> Option<u32> {
+        let (block, others) = (self.block.id(), other.block.id());
+        if block.seqno == others.seqno && block != others {
+            return Some(block.seqno);
+        }
+        let mut both = self.passed.iter().zip(&other.passed);
+        if let Some((mine, theirs)) = both.find(|(mine, theirs)| mine != theirs) {
+            return Some(mine.seqno.min(theirs.seqno));
+        }
+        // A key block at or below this one's last block, which does not have it behind itself.
+        let next = other.passed.get(self.passed.len())?;
+        (next.seqno <= block.seqno).then_some(next.seqno)
+    }
+
     async fn account(
         &mut self,
         block: &TrustedBlock,
@@ -399,18 +427,15 @@ impl Proven {
     }
 }
 
-/// Refuses two proven blocks of one height, of whatever kind.
+/// Refuses what cannot be one chain. All start at one key block, and none leads past a key block: so
+/// of two, one passed the same as the other and perhaps more, later than where the other stands. Who
+/// holds the keys of validators of long ago can sign a chain of their own; an honest server shows it.
 fn agree(proven: &[Proven]) -> Result<(), LiteError> {
-    let named = proven
-        .iter()
-        .flat_map(|head| [head.block.id(), head.key_block.id()]);
-    let named: Vec<&BlockId> = named.collect();
-    for one in &named {
-        if named
-            .iter()
-            .any(|other| other.seqno == one.seqno && other != one)
-        {
-            return Err(LiteError::Disagreement { seqno: one.seqno });
+    for (at, one) in proven.iter().enumerate() {
+        for other in proven.iter().skip(at.saturating_add(1)) {
+            if let Some(seqno) = one.fork(other).or_else(|| other.fork(one)) {
+                return Err(LiteError::Disagreement { seqno });
+            }
         }
     }
     Ok(())

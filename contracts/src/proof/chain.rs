@@ -36,12 +36,14 @@ pub struct TrustedBlock {
 }
 
 /// Where a chain of links led.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followed {
     /// The last block of the chain; where it started, if there are no links.
     pub block: TrustedBlock,
     /// The last key block of the chain, from which to go on; where it started, if there is none.
     pub key_block: TrustedBlock,
+    /// Every key block on the way: a link leads past none.
+    pub passed: Vec<BlockId>,
 }
 
 impl TrustedBlock {
@@ -80,12 +82,14 @@ impl TrustedBlock {
         let mut followed = Followed {
             block: *self,
             key_block: *self,
+            passed: Vec::new(),
         };
         for link in links {
             let (next, destination) = followed.block.step(link)?;
             followed.block = next;
             if destination.key_block {
                 followed.key_block = next;
+                followed.passed.push(next.id);
             }
         }
         Ok(followed)
