@@ -28,7 +28,7 @@ use contracts::wallet::WalletKind;
 use ed25519_dalek::SigningKey;
 use lite_server::accounts::{BALANCE, channel, not_a_channel, wallet};
 use lite_server::blocks::{NETWORK, SEQNO, TIME, bag};
-use lite_server::{AccountCell, Changing, Fault, Mirror, Scene, Served};
+use lite_server::{AccountCell, Changing, Fault, Mirror, Scene, Served, TestChain};
 use protocol::digest::{AccountId, PayerKey, ReceiptsRoot};
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
@@ -333,7 +333,8 @@ async fn a_channel_of_the_emulated_chain_is_opened_topped_up_and_closed_by_proof
     let node = TestNode::start().await;
     let own = stage.purse.address().unwrap();
     node.fund(&own, Nano::from_u64(20_000_000_000)).await;
-    let mirror = Mirror::start(node.chain.clone(), vec![own, stage.channel()]).await;
+    let endpoint = format!("http://{}", node.authority);
+    let mirror = Mirror::start(TestChain::at(&endpoint)).await;
     let chain = Chain::Proven {
         accounts: accounts(mirror.by.clone(), &stage.state).unwrap(),
         endpoint: None,

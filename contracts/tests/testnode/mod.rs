@@ -2,6 +2,7 @@
 //!
 //! Not here: anything that a real endpoint offers too, which is `contracts::toncenter`.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -32,7 +33,12 @@ impl TestNode {
     /// The same at another time.
     #[allow(dead_code, reason = "not every test that starts a node needs it")]
     pub(crate) async fn start_at(now: u32) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/ton-testnode/start");
+        let mut rooms = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let script = rooms.find_map(|room| {
+            let script = room.join("tests/ton-testnode/start");
+            script.is_file().then_some(script)
+        });
+        let script = script.expect("the test node is in this repository");
         let mut process = Command::new(script)
             .args(["--port", "0", "--now", &now.to_string()])
             .stdin(Stdio::null())

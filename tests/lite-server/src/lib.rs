@@ -19,7 +19,9 @@ pub mod blocks;
 mod mirror;
 mod scene;
 mod server;
+mod test_chain;
 
 pub use mirror::Mirror;
 pub use scene::{AccountCell, Scene};
 pub use server::{Changing, Fault, Served, Shown, start, start_changing};
+pub use test_chain::TestChain;

@@ -81,14 +81,26 @@ pub async fn start(number: u8, served: Served) -> String {
 
 /// The same, of what may change.
 pub async fn start_changing(number: u8, served: Changing) -> String {
+    let now = move || std::future::ready(served.lock().unwrap().clone());
+    start_asking(number, now).await
+}
+
+/// The same, of what is asked for anew for each connection.
+pub(crate) async fn start_asking<Says>(
+    number: u8,
+    now: impl Fn() -> Says + Send + 'static,
+) -> String
+where
+    Says: Future<Output = Served> + Send + 'static,
+{
     let key = SigningKey::from_bytes(&[number; 32]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shown = hex(&key.verifying_key().to_bytes());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let served = served.lock().unwrap().clone();
-            tokio::spawn(serve(stream, key.clone(), served));
+            let (key, says) = (key.clone(), now());
+            tokio::spawn(async move { serve(stream, key, says.await).await });
         }
     });
     format!("{shown}@{address}")

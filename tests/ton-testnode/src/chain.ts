@@ -66,6 +66,11 @@ export class Chain {
         return this.height;
     }
 
+    /** Every account that had a transaction, as `workchain:hex`. */
+    get accounts(): string[] {
+        return [...this.byAccount.keys()];
+    }
+
     get config(): Cell {
         return this.emulator.config;
     }

@@ -52,7 +52,13 @@ function call(chain: Chain, name: string, parameters: Parameters): Promise<unkno
 }
 
 function status(chain: Chain): object {
-    return { emulated: true, network: NETWORK_ID, now: chain.now, seqno: chain.seqno };
+    return {
+        emulated: true,
+        network: NETWORK_ID,
+        now: chain.now,
+        seqno: chain.seqno,
+        accounts: chain.accounts,
+    };
 }
 
 function amount(value: unknown): bigint {

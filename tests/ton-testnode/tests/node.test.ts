@@ -67,6 +67,11 @@ describe('the test node', () => {
             result: { now: number };
         };
         assert.equal(later.result.now, START + 10);
+        await fund(receiver);
+        const funded = (await (await fetch(`${base}/testnode/status`)).json()) as {
+            result: { accounts: string[] };
+        };
+        assert.ok(funded.result.accounts.includes(receiver.toRawString()));
         assert.equal((await control('advance', { seconds: '-1' })).status, 422);
     });
 
