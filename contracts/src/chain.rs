@@ -118,21 +118,27 @@ impl Chain {
         }
     }
 
-    /// What the registry says of one thing.
+    /// What the registry says of these things, in their order: by proof, all of them at one block.
     ///
     /// # Errors
     /// See [`ChainError`]; `OtherCode` when there is no registry at the address.
-    pub async fn registry_entry(
+    pub async fn registry_entries(
         &self,
         registry: &TonAddress,
-        listed: &Listed,
-    ) -> Result<RegistryEntry, ChainError> {
+        listed: &[Listed],
+    ) -> Result<Vec<RegistryEntry>, ChainError> {
         match self {
-            Self::Believed(endpoint) => endpoint.registry_entry(registry, listed).await,
+            Self::Believed(endpoint) => {
+                let mut entries = Vec::new();
+                for one in listed {
+                    entries.push(endpoint.registry_entry(registry, one).await?);
+                }
+                Ok(entries)
+            }
             Self::Proven { accounts, .. } => {
                 let state = RegistryState::of_account(&accounts.account(registry).await?)?;
-                let entry = state.entry(listed);
-                entry.map_err(|_| ChainError::Malformed { what: "registry" })
+                let entries: Result<_, _> = listed.iter().map(|one| state.entry(one)).collect();
+                entries.map_err(|_| ChainError::Malformed { what: "registry" })
             }
         }
     }

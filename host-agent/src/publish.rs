@@ -2,8 +2,8 @@
 //!
 //! An addition takes effect after the registry's delay, which is printed with its time; what is
 //! listed already is left alone. The same messages can be written down for another wallet to send.
-//! Deliberately not here: revocation, which another role does, and how measurements come about
-//! (`measurements`).
+//! Deliberately not here: revocation, which another role does, how measurements come about
+//! (`measurements`), and whether the registry is proven or believed (`contracts::chain`).
 
 use contracts::CellError;
 use contracts::account::AccountState;
@@ -122,11 +122,12 @@ pub async fn publish(
     items: &[Item],
 ) -> Result<Vec<Published>, PublishError> {
     let now = u64::from(purse.account().await?.chain_time);
+    let listed: Vec<Listed> = items.iter().map(|item| item.listed).collect();
+    let entries = purse.chain.registry_entries(registry, &listed).await?;
     let mut missing = Vec::new();
-    for item in items {
-        let entry = purse.chain.registry_entry(registry, &item.listed).await?;
+    for (one, entry) in listed.iter().zip(entries) {
         match entry.validity(now) {
-            Validity::Unknown | Validity::Revoked { .. } => missing.push(item.listed),
+            Validity::Unknown | Validity::Revoked { .. } => missing.push(*one),
             Validity::Pending { .. } | Validity::Valid => {}
         }
     }
@@ -137,31 +138,29 @@ pub async fn publish(
             .collect();
         purse.send(&transfers?).await?;
     }
-    let mut published = Vec::new();
-    for item in items {
-        let entry = shown(purse, registry, &item.listed).await?;
-        published.push(Published {
-            item: item.clone(),
-            outcome: if missing.contains(&item.listed) {
-                Addition::Added
-            } else {
-                Addition::ListedBefore
-            },
-            entry,
-        });
-    }
-    Ok(published)
+    let entries = shown(purse, registry, &listed).await?;
+    let published = items.iter().zip(entries).map(|(item, entry)| Published {
+        item: item.clone(),
+        outcome: if missing.contains(&item.listed) {
+            Addition::Added
+        } else {
+            Addition::ListedBefore
+        },
+        entry,
+    });
+    Ok(published.collect())
 }
 
+/// The registry's entries once all of them stand.
 async fn shown(
     purse: &Purse,
     registry: &TonAddress,
-    listed: &Listed,
-) -> Result<RegistryEntry, PublishError> {
+    listed: &[Listed],
+) -> Result<Vec<RegistryEntry>, PublishError> {
     let found = purse.chain.wait_until(CHAIN_PATIENCE, async || {
-        let entry = purse.chain.registry_entry(registry, listed).await?;
-        let stands = entry.valid_from != 0 && entry.revoked_at == 0;
-        Ok(stands.then_some(entry))
+        let entries = purse.chain.registry_entries(registry, listed).await?;
+        let stands = |entry: &RegistryEntry| entry.valid_from != 0 && entry.revoked_at == 0;
+        Ok(entries.iter().all(stands).then_some(entries))
     });
     Ok(found.await?)
 }

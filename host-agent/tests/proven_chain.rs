@@ -30,7 +30,7 @@ use host_agent::clock::{Clock, UnixSeconds};
 use host_agent::control::channels::{ChainReader as _, Snapshot};
 use lite_server::accounts::{BALANCE, channel, not_a_channel, wallet};
 use lite_server::blocks::{NETWORK, SEQNO, TIME, bag};
-use lite_server::{AccountCell, Fault, Mirror, Scene, Served};
+use lite_server::{AccountCell, Fault, Mirror, Scene, Served, TestChain};
 use messages::host_control::{StopReason, VoucherDecision};
 use nix::sys::signal::Signal;
 use program::Running;
@@ -245,20 +245,17 @@ impl Stage {
 
     /// `settle`, reading through these servers.
     fn settle(&self, by: &LiteServers, action: &[&str]) -> std::process::Output {
-        let (state, seed) = (self.path("state"), self.path("seed"));
-        let (proven, network) = (named(by), NETWORK.to_string());
-        let mut arguments = vec!["settle"];
-        arguments.extend(action);
-        arguments.extend([
-            "--state",
-            &state,
-            "--wallet-seed",
-            &seed,
-            "--network",
-            &network,
-        ]);
-        arguments.extend(proven.iter().map(String::as_str));
-        program::finish(&arguments)
+        let state = self.path("state");
+        let settle = [&["settle"][..], action, &["--state", &state]].concat();
+        self.in_purse(by, &settle)
+    }
+
+    /// A command about the wallet, reading through these servers, in the directory of its seed.
+    fn in_purse(&self, by: &LiteServers, command: &[&str]) -> std::process::Output {
+        let mut program = program::command();
+        program.current_dir(self.place.path()).args(command);
+        program.args(["--wallet-seed", "seed", "--network", &NETWORK.to_string()]);
+        program.args(named(by)).output().unwrap()
     }
 }
 
@@ -269,6 +266,19 @@ fn named(by: &LiteServers) -> Vec<String> {
     }
     words.extend(["--trusted-block".to_owned(), by.pinned.to_string()]);
     words
+}
+
+/// A shape and a model, as a file.
+fn reference_values(at: &std::path::Path) {
+    let digests = ["1a".repeat(48), "2b".repeat(32)];
+    let values = serde_json::json!({
+        "version": 1, "image": "0.1.0", "profile": "research",
+        "shapes": [{ "shape": "one", "vcpus": 2, "memory_mib": 2048, "registers": {
+            "tee": "sev-snp", "vcpu_type": "EPYC-v4", "guest_features": 1,
+            "launch_digest": digests[0] } }],
+        "models": [{ "name": "small", "digest": digests[1] }],
+    });
+    std::fs::write(at, values.to_string()).unwrap();
 }
 
 /// Seconds of this machine's clock, by which the program judges.
@@ -339,13 +349,13 @@ async fn what_is_claimed_counts_when_it_is_proven_and_adds_up() {
     let at = terms.address().unwrap();
     let epoch = node.chain.channel(&at).await.unwrap().unwrap().epoch;
 
-    let mirror = Mirror::start(node.chain.clone(), vec![stage.payee, at]).await;
+    let endpoint = format!("http://{}", node.authority);
+    let mirror = Mirror::start(TestChain::at(&endpoint)).await;
     let mut relay = stage.relay(&mirror.by);
     relay.event("ready");
     let mut guest = Guest::dial(&stage.at("state"));
     let asked = guest.ask(voucher(at, epoch, 640_000_000));
     assert_eq!(asked, Some(VoucherDecision::Continue));
-    let endpoint = format!("http://{}", node.authority);
     let before = node.chain.balance(&stage.payee).await.unwrap();
     let claimed = stage.settle(&mirror.by, &["claim", "--chain", &endpoint]);
     let claimed = program::parse(&claimed);
@@ -358,4 +368,65 @@ async fn what_is_claimed_counts_when_it_is_proven_and_adds_up() {
     let again = program::parse(&stage.settle(&mirror.by, &["status"]));
     assert_eq!(again[0]["prospect"], "paid", "{again:?}");
     drop(relay);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_is_read_by_proof_and_sent_only_where_it_can_be_followed() {
+    let stage = Stage::set();
+    let node = TestNode::start_at(now() + 60).await;
+    let coins = Nano::from_u64(10_000_000_000);
+    node.fund(&stage.payee, coins).await;
+    let endpoint = format!("http://{}", node.authority);
+    let by = Mirror::start(TestChain::at(&endpoint)).await.by;
+    let revoker = format!("0:{}", "99".repeat(32));
+    let deploy = ["publish", "deploy", "--revoker", &revoker];
+    let sent = [&deploy[..], &["--delay", "3600", "--chain", &endpoint]].concat();
+    let deployed = program::parse(&stage.in_purse(&by, &sent));
+    let registry = deployed[0]["registry"].as_str().unwrap().to_owned();
+
+    reference_values(&stage.at("values"));
+    let publish = |more: &[&str]| {
+        let what = [
+            "publish",
+            "--reference-values",
+            "values",
+            "--registry",
+            &registry,
+        ];
+        stage.in_purse(&by, &[&what[..], more].concat())
+    };
+    let refused = publish(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("chain-no-endpoint"), "{said}");
+
+    let listed = program::parse(&publish(&["--chain", &endpoint]));
+    let effective = node.chain.chain_time().await.unwrap() + 3_600;
+    assert_eq!(listed.len(), 2);
+    for item in &listed {
+        assert_eq!(item["added"], true, "{listed:?}");
+        assert_eq!(item["valid_from"], effective);
+    }
+    // What is listed needs no endpoint; where one is named, nobody asks it.
+    for more in [&[][..], &["--chain", "http://127.0.0.1:9"]] {
+        let again = program::parse(&publish(more));
+        assert_eq!(again.len(), 2, "{more:?}");
+        assert!(again.iter().all(|item| item["added"] == false));
+    }
+    // Servers of another chain, where there is no registry: whatever the endpoint shows.
+    let scene = Scene::default();
+    let cells = [wallet(&stage.payee, 1, BALANCE)];
+    let other = [SEQNO + 900, SEQNO + 901].map(|seqno| scene.at_time(now(), seqno, &cells));
+    let other = scene.start(other).await;
+    let what = [
+        "publish",
+        "--reference-values",
+        "values",
+        "--registry",
+        &registry,
+    ];
+    let refused = stage.in_purse(&other, &[&what[..], &["--chain", &endpoint]].concat());
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("chain-other-code"), "{said}");
 }

@@ -452,9 +452,12 @@ pub(super) struct PublishArguments {
     /// Seed file of the wallet with the add role.
     #[arg(long, value_name = "FILE", required = true)]
     pub(super) wallet_seed: Option<PathBuf>,
-    /// toncenter-v2 endpoint, trusted: http://host:port.
-    #[arg(long, value_name = "URL", required = true)]
-    pub(super) chain: Option<String>,
+    #[command(flatten)]
+    pub(super) chain: ChainArguments,
+    /// The network whose blocks lite-servers prove [default: -239, the main network].
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    #[arg(requires = "lite_server")]
+    pub(super) network: Option<i32>,
 }
 
 #[derive(Debug, Subcommand)]

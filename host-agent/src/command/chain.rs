@@ -21,7 +21,7 @@ use crate::wallet::Purse;
 const MAIN_NETWORK: i32 = -239;
 
 /// Who shows the chain.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ChainArguments {
     /// toncenter-v2 endpoint: http://host:port. Trusted, where no lite-servers are named; where
     /// they are, it takes messages and shows transactions.
@@ -80,18 +80,6 @@ pub(super) struct PurseArguments {
 }
 
 impl PurseArguments {
-    /// A wallet on a chain that an endpoint shows.
-    pub(super) fn believed(wallet_seed: &Path, chain: &str) -> Self {
-        Self {
-            wallet_seed: wallet_seed.to_owned(),
-            chain: ChainArguments {
-                chain: Some(chain.to_owned()),
-                ..ChainArguments::default()
-            },
-            network: None,
-        }
-    }
-
     /// The wallet on the chain. Beside its seed lies the position of the proofs.
     pub(super) async fn open(&self, given: (&Clock, Draw)) -> anyhow::Result<Purse> {
         let network = NetworkId(self.network.unwrap_or(MAIN_NETWORK));

@@ -70,16 +70,17 @@ pub(super) async fn publish(
         Some(PublishAction::Transaction(wanted)) => return transaction(wanted, reporter),
         None => {}
     }
-    let (Some(registry), Some(seed), Some(chain)) = (
-        &arguments.registry,
-        &arguments.wallet_seed,
-        &arguments.chain,
-    ) else {
-        // The parser required them all.
+    let (Some(registry), Some(seed)) = (&arguments.registry, &arguments.wallet_seed) else {
+        // The parser required both.
         return Ok(Exit::Usage);
     };
     let items = listed_items(arguments)?;
-    let purse = PurseArguments::believed(seed, chain).open(given).await?;
+    let purse = PurseArguments {
+        wallet_seed: seed.clone(),
+        chain: arguments.chain.clone(),
+        network: arguments.network,
+    };
+    let purse = purse.open(given).await?;
     for published in publishing::publish(&purse, registry, &items).await? {
         reporter.result(&published_text(&published), &published_json(&published));
     }
