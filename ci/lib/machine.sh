@@ -11,7 +11,7 @@ start_agent() {
     ${lie:+--lie "$lie"} >/dev/null 2>&1
   "$PROGRAMS/host-agent" --json up --image "$image" --model "$MODEL" --accelerator emulation \
     --tee "$tee" --serial --state "$WORK/$name" --launch-config "$WORK/launch-config.json" \
-    --endorsements "$WORK/$name.endorsements" --chain "$CHAIN" --listen 127.0.0.1:0 \
+    --endorsements "$WORK/$name.endorsements" "${READ_BY[@]}" --listen 127.0.0.1:0 \
     --qemu "$QEMU" --vhost-device-vsock "$VSOCK" --minimum-validity 60 \
     >"$WORK/$name.log" 2>"$WORK/$name.err" &
   AGENT[$name]=$!

@@ -49,7 +49,7 @@ start_guest() {
   start host-agent 'listening|127\.0\.0\.1:' "$PROGRAMS/host-agent" --json relay \
     --guest "unix:$WORK/guest.socket" --control "$WORK/control.socket" --listen 127.0.0.1:0 \
     --launch-config "$WORK/launch-config.json" --state "$WORK/provider" \
-    --endorsements "$WORK/endorsements" --chain "$CHAIN" --minimum-validity 60
+    --endorsements "$WORK/endorsements" "${READ_BY[@]}" --minimum-validity 60
   RELAY=$(grep -oE '127\.0\.0\.1:[0-9]+' "$WORK/host-agent.log" | head -n 1)
   start guest '^guest ready' "$PROGRAMS/stack-guest" --launch-config "$WORK/launch-config.json" \
     --mock-tee "$WORK/mock-tee.socket" --guest-socket "$WORK/guest.socket" \

@@ -73,11 +73,22 @@ print(u.build_opener(u.ProxyHandler({})).open(request, timeout=30).read().decode
     "$CHAIN$1" "$2" >/dev/null
 }
 
-# -> CHAIN
+# -> CHAIN, which takes messages and shows transactions, and READ_BY, the options by which client and
+# host agent read accounts: by proof, through two lite-servers before the chain.
 start_chain() {
   # The TypeScript loader leaves a cache in the temporary directory.
   TMPDIR="$WORK" start chain '^ready ' tests/ton-testnode/start --port 0
   CHAIN=$(sed -n 's/^ready //p' "$WORK/chain.log")
+  start lite-server '^ready ' "$PROGRAMS/lite-server" "$CHAIN"
+  local first second block
+  read -r first second block < <(sed -n 's/^ready //p' "$WORK/lite-server.log")
+  READ_BY=(--chain "$CHAIN" --lite-server "$first" --lite-server "$second" --trusted-block "$block")
+}
+
+# in_purse COMMAND...: a command of the host agent about the provider's wallet.
+in_purse() {
+  "$PROGRAMS/host-agent" "$@" --wallet-seed "$WORK/provider.seed" --network "$NETWORK" \
+    "${READ_BY[@]}"
 }
 
 fund() { post /testnode/faucet "{\"address\": \"$1\", \"amount\": \"$2\"}"; }
@@ -92,8 +103,8 @@ make_provider() {
   local revoker
   revoker=$(new_wallet "$WORK/revoker.seed")
   fund "$PAYEE" "$PROVIDER_FUNDS"
-  REGISTRY=$("$PROGRAMS/host-agent" --json publish deploy --wallet-seed "$WORK/provider.seed" \
-    --chain "$CHAIN" --revoker "$revoker" --delay "$REGISTRY_DELAY" | json registry -)
+  REGISTRY=$(in_purse --json publish deploy --revoker "$revoker" --delay "$REGISTRY_DELAY" |
+    json registry -)
 }
 
 # configure MODEL_JSON [OPTIONS...] -> $WORK/launch-config.json
@@ -107,8 +118,7 @@ configure() {
 
 # Lists $WORK/reference-values.json; what is listed counts when the delay is over.
 list_in_registry() {
-  "$PROGRAMS/host-agent" publish --reference-values "$WORK/reference-values.json" \
-    --registry "$REGISTRY" --wallet-seed "$WORK/provider.seed" --chain "$CHAIN" >&2
+  in_purse publish --reference-values "$WORK/reference-values.json" --registry "$REGISTRY" >&2
 }
 
 # advance SECONDS: moves the chain's clock.
@@ -122,7 +132,7 @@ list_and_wait() {
 
 # cocoon ARGUMENTS...: the research client with its state and chain.
 cocoon() {
-  "$PROGRAMS/cocoon-research" --state "$WORK/client" --chain "$CHAIN" "$@"
+  "$PROGRAMS/cocoon-research" --state "$WORK/client" "${READ_BY[@]}" "$@"
 }
 
 # -> CLIENT
