@@ -163,8 +163,8 @@ impl LiteReader {
     /// Reads by these servers from this position on; nothing is sent yet.
     ///
     /// # Errors
-    /// `TooFewServers`; `Repeated`, also where another name has the same key, or another key the same
-    /// address.
+    /// `TooFewServers`; `Repeated`, also where another name has the same key, or another key the
+    /// same address.
     pub fn new(
         network: NetworkId,
         servers: Vec<LiteServer>,
@@ -427,9 +427,10 @@ impl Proven {
     }
 }
 
-/// Refuses what cannot be one chain. All start at one key block, and none leads past a key block: so
-/// of two, one passed the same as the other and perhaps more, later than where the other stands. Who
-/// holds the keys of validators of long ago can sign a chain of their own; an honest server shows it.
+/// Refuses what cannot be one chain. All start at one key block, and none leads past a key block:
+/// so of two, one passed the same as the other and perhaps more, later than where the other stands.
+/// Who holds the keys of validators of long ago can sign a chain of their own; an honest server
+/// shows it.
 fn agree(proven: &[Proven]) -> Result<(), LiteError> {
     for (at, one) in proven.iter().enumerate() {
         for other in proven.iter().skip(at.saturating_add(1)) {
