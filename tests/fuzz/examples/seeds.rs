@@ -437,11 +437,14 @@ fn parts(seeds: &mut Seeds) {
     seeds.put("tdx_collateral", "real", &real);
 }
 
-/// One simulated GPU: its evidence, and what is stapled for it.
+/// One simulated GPU: its evidence, what is stapled for it, and who speaks for it.
 fn devices(seeds: &mut Seeds) {
     let (evidence, stapled) = fuzz_targets::devices::honest();
     seeds.put("gpu_evidence", "hopper", &join(&[evidence, b""]));
     seeds.put("gpu_evidence", "hopper-stapled", &join(&[b"", stapled]));
+    for (target, name, seed) in fuzz_targets::sockets::seeds() {
+        seeds.put(target, name, &seed);
+    }
 }
 
 /// What servers of the main network said.

@@ -8,6 +8,7 @@ mod evidence;
 mod images;
 mod models;
 mod releases;
+mod sockets;
 
 use crate::Outcome;
 
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Hostile> {
         releases::ALL,
         evidence::ALL,
         chain::ALL,
+        sockets::ALL,
     ];
     tables.concat()
 }

@@ -25,6 +25,7 @@ pub mod logs;
 pub mod models;
 pub mod pieces;
 pub mod releases;
+pub mod sockets;
 pub mod vocabularies;
 
 use std::path::{Path, PathBuf};
@@ -81,6 +82,7 @@ pub const TARGETS: &[Target] = &[
     target("tokenizer", models::vocabulary),
     target("documents", releases::documents),
     target("transparency", releases::transparency),
+    target("described_release", releases::described_release),
     target("evidence", evidence::wire),
     target("machine_grant", evidence::machine_grant),
     target("policy", evidence::policy),
@@ -90,6 +92,8 @@ pub const TARGETS: &[Target] = &[
     target("tdx_quote", evidence::tdx_quote),
     target("tdx_collateral", evidence::tdx_collateral),
     target("gpu_evidence", devices::gpu_evidence),
+    target("gpu_socket", sockets::gpu_socket),
+    target("pem_chain", sockets::pem_chain),
     target("appraise", evidence::appraise),
     target("account_proof", chain::account_proof),
     target("lite_answer", chain::lite_answer),

@@ -1,6 +1,8 @@
 //! What a release says of itself: reference values, manifest, shapes, descriptions of models; and
 //! the notes, proofs and records of the log that it stands in.
 
+use std::sync::OnceLock;
+
 use measurements::check;
 use measurements::explain::document;
 use measurements::publication::{ReleaseFiles, names};
@@ -9,13 +11,14 @@ use measurements::transparency::checkpoint::Checkpoint;
 use measurements::transparency::log::ReleaseLog;
 use measurements::transparency::note::{SignedNote, SignerKey, VerifierKey};
 use measurements::transparency::proof::{ConsistencyProof, InclusionProof};
-use measurements::transparency::record::ReleaseRecord;
+use measurements::transparency::record::{FileDigest, ReleaseRecord};
+use measurements::transparency::release::DescribedRelease;
 use protocol::launch_configuration::LaunchConfiguration;
 use protocol::reference_values::ReferenceValues;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Outcome, pieces};
+use crate::{Outcome, honest, pieces};
 
 thread_local! {
     static PLACE: TempDir = TempDir::new().expect("a place for files");
@@ -163,4 +166,63 @@ pub fn transparency(input: &[u8]) -> Outcome {
         .or(Outcome::of(&record))
         .or(Outcome::of(&log))
         .or(Outcome::of(&public))
+}
+
+/// A release as a keeper hands it out: entry, manifest, reference values, proof.
+///
+/// # Panics
+/// When the honest one cannot be made.
+#[must_use]
+pub fn honest_release() -> &'static [Vec<u8>; 4] {
+    static RELEASE: OnceLock<[Vec<u8>; 4]> = OnceLock::new();
+    RELEASE.get_or_init(|| {
+        let sbom = FileDigest::of(b"{}\n");
+        let values = honest::references().to_json().expect("reference values");
+        let files = format!(r#"{{"{}":{{"sha256":"{sbom}"}}}}"#, names::SBOM);
+        let head = r#""image":"0.1.0","flavour":"cpu","profile":"research""#;
+        let manifest = format!(r#"{{{head},"files":{files}}}"#);
+        let (manifest, values) = (manifest.into_bytes(), values.into_bytes());
+        let described = DescribedRelease::of_files(&manifest, &values, sbom, sbom);
+        let record = *described.expect("a release").record();
+        let mut log = ReleaseLog::default();
+        log.append(record).expect("a first record");
+        let note = log.sign(&log_key()).expect("a log can be signed");
+        let proof = log.inclusion(0, note).expect("a proof").to_string();
+        [
+            record.to_string().into_bytes(),
+            manifest,
+            values,
+            proof.into_bytes(),
+        ]
+    })
+}
+
+/// Entry, manifest, reference values and proof; then the same where the entry has the digests of
+/// those files, as a hostile keeper's would.
+pub fn described_release(input: &[u8]) -> Outcome {
+    let [entry, manifest, values, proof] = pieces::split::<4>(input);
+    let key = log_key().verifier();
+    let fitting = ReleaseRecord::parse(entry).map(|record| ReleaseRecord {
+        manifest: FileDigest::of(manifest),
+        reference_values: FileDigest::of(values),
+        ..record
+    });
+    let fitting = fitting.map_or_else(|_| Vec::new(), |record| record.to_string().into_bytes());
+    let mut outcome = Outcome::Refused;
+    for entry in [entry, &fitting] {
+        let described = DescribedRelease::of_entry(entry, manifest, values);
+        outcome = outcome.or(Outcome::of(&described));
+        let Ok(described) = described else {
+            continue;
+        };
+        let record = *described.record();
+        assert_eq!(record.to_string().as_bytes(), entry, "another entry");
+        assert_eq!(record.manifest, FileDigest::of(manifest));
+        assert_eq!(record.reference_values, FileDigest::of(values));
+        if described.in_log(proof, &key).is_ok() {
+            let [honest, ..] = honest_release();
+            assert_eq!(entry, honest, "a forged entry");
+        }
+    }
+    outcome
 }

@@ -74,11 +74,13 @@ pub const EDGES: &[(&str, &[&str])] = &[
         "fuzz-targets",
         &[
             "protocol",
+            "messages",
             "model-format",
             "contracts",
             "verifier",
             "measurements",
             "engine",
+            "gpu-evidence",
             "mock-tee",
             "research-anchors",
         ],

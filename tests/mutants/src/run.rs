@@ -5,19 +5,31 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::plant::{self, Planted};
 
 /// The first tests that are run together take about this long.
 const FIRST: Duration = Duration::from_millis(300);
+/// Of each fault first those tests are run, the likeliest, that take about so long together: most
+/// faults are caught by them, and what they let pass waits until all others had their turn.
+const QUICK: Duration = Duration::from_millis(1_500);
 /// Tests that take longer are run only for what no shorter one caught, when all others are judged.
 const SHORT: Duration = Duration::from_secs(1);
-/// A program that takes so much longer than its tests did without a fault does not end.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A program that computes so much longer than its tests took without a fault does not end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One that computes nothing for so long does not end either.
+const WAITING: Duration = Duration::from_secs(120);
+/// A test that computes longer is not looked at to its end before faults are judged: it may reach
+/// every place, and take this long.
+const LONGEST: Duration = Duration::from_secs(2);
+const UNKNOWN: Duration = Duration::from_secs(900);
+/// Tests that start programs of others: what those take is not seen here, so they are left out.
+const OF_OTHERS: &str = "second_opinion::";
 
 /// What became of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +47,7 @@ struct Outcome {
 const UNREACHED: &str = "no test reaches it";
 const SURVIVED: &str = "survived";
 const SURVIVED_SHORT: &str = "survived, the long tests not run";
+const SURVIVED_QUICK: &str = "survived, most tests not run";
 const ENDLESS: &str = "does not end";
 
 impl Outcome {
@@ -55,7 +68,12 @@ impl Outcome {
     }
 
     fn is_caught(&self) -> bool {
-        ![UNREACHED, SURVIVED, SURVIVED_SHORT].contains(&self.end.as_str())
+        ![UNREACHED, SURVIVED].contains(&self.end.as_str()) && !self.is_open()
+    }
+
+    /// There are tests left that might catch it.
+    fn is_open(&self) -> bool {
+        [SURVIVED_SHORT, SURVIVED_QUICK].contains(&self.end.as_str())
     }
 }
 
@@ -66,6 +84,20 @@ struct Test {
     reaches: BTreeSet<usize>,
 }
 
+/// Which tests are run, one kind after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Quick,
+    Short,
+    Long,
+}
+
+/// A fault that nothing has caught yet, and the places of the tests that let it pass.
+struct Pending {
+    fault: Planted,
+    passed: BTreeSet<usize>,
+}
+
 /// Judges faults for so many seconds; those that the file of results names are not judged again.
 pub(crate) fn run(
     list: &Path,
@@ -74,84 +106,119 @@ pub(crate) fn run(
     programs: &[PathBuf],
 ) -> anyhow::Result<()> {
     let until = Instant::now().checked_add(Duration::from_secs(seconds));
-    let tests = baseline(programs, &results.with_extension("reached"))?;
     let mut faults = plant::read(list)?;
+    let places = faults.iter().map(|fault| fault.number).collect();
+    let tests = baseline(programs, results, &places)?;
     // In an order that has nothing to do with places, so that a part of them is a sample.
     faults.sort_by_key(|fault| fault.number.wrapping_mul(2_654_435_761) % 1_000_003);
     let mut done = read_results(results)?;
     // The longer tests of an earlier run are still to be run.
-    done.retain(|outcome| outcome.end != SURVIVED_SHORT);
+    done.retain(|outcome| !outcome.is_open());
     faults.retain(|fault| !done.iter().any(|outcome| outcome.is_of(fault)));
-    let mut kills = Kills::new();
-    let mut file = OpenOptions::new().create(true).append(true).open(results)?;
-    let mut open = Vec::new();
-    let late = || until.is_some_and(|until| Instant::now() >= until);
-    let reached: BTreeSet<usize> = tests
-        .iter()
-        .flat_map(|test| &test.reaches)
-        .copied()
+    let mut pending: Vec<_> = faults
+        .into_iter()
+        .map(|fault| Pending {
+            fault,
+            passed: BTreeSet::new(),
+        })
         .collect();
-    let (short, long): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.takes <= SHORT);
-    for (tests, is_last) in [(short, false), (long, true)] {
-        for fault in std::mem::take(&mut faults) {
+    let kills = Mutex::new(Kills::new());
+    let file = Mutex::new(OpenOptions::new().create(true).append(true).open(results)?);
+    let late = || until.is_some_and(|until| Instant::now() >= until);
+    for pass in [Pass::Quick, Pass::Short, Pass::Long] {
+        let judged = each(pending, |_, mut one: Pending| {
             if late() {
-                break;
+                return Ok(None);
             }
-            let end = match judge(&fault, &tests, &mut kills)? {
-                Some(end) => end,
-                None if !reached.contains(&fault.number) => UNREACHED.to_owned(),
-                None if is_last => SURVIVED.to_owned(),
-                None => {
-                    open.push(fault.clone());
-                    SURVIVED_SHORT.to_owned()
-                }
-            };
-            let line = serde_json::to_string(&Outcome::of(&fault, end))?;
-            writeln!(file, "{line}")?;
-        }
-        faults = std::mem::take(&mut open);
+            let end = judge(&mut one, &tests, pass, &kills)?;
+            let line = serde_json::to_string(&Outcome::of(&one.fault, end.clone()))?;
+            writeln!(locked(&file), "{line}")?;
+            let is_open = Outcome::of(&one.fault, end).is_open();
+            Ok(is_open.then_some(one))
+        })?;
+        pending = judged.into_iter().flatten().collect();
     }
     Ok(())
+}
+
+/// Does something with each of these, as many at a time as there are processors, in their order.
+fn each<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(usize, T) -> anyhow::Result<R> + Sync,
+) -> anyhow::Result<Vec<R>> {
+    let workers = std::thread::available_parallelism()?.get();
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let results = Mutex::new(BTreeMap::new());
+    let next = || locked(&queue).next();
+    let one = |worker: usize| -> anyhow::Result<()> {
+        while let Some((place, item)) = next() {
+            let result = work(worker, item)?;
+            locked(&results).insert(place, result);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let started: Vec<_> = (0..workers).map(|w| scope.spawn(move || one(w))).collect();
+        let ended = started.into_iter().map(|worker| worker.join());
+        ended.collect::<Vec<_>>()
+    })
+    .into_iter()
+    .try_for_each(|ended| ended.unwrap_or_else(|_| Err(anyhow!("a worker panicked"))))?;
+    Ok(std::mem::take(&mut *locked(&results))
+        .into_values()
+        .collect())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often a test caught something in a file or a function.
 type Kills = BTreeMap<(String, String), u32>;
 
 /// Every test, how long it takes without a fault, and which places it reaches.
-fn baseline(programs: &[PathBuf], reached: &Path) -> anyhow::Result<Vec<Test>> {
-    let mut tests = Vec::new();
+fn baseline(
+    programs: &[PathBuf],
+    beside: &Path,
+    places: &BTreeSet<usize>,
+) -> anyhow::Result<Vec<Test>> {
+    let mut all = Vec::new();
     for program in programs {
         let ignored: BTreeSet<String> = names(program, &["--ignored"])?.into_iter().collect();
-        for name in names(program, &[])? {
-            if ignored.contains(&name) {
-                continue;
-            }
-            drop(fs::remove_file(reached));
-            let began = Instant::now();
-            let mut command = Command::new(program);
-            command.args(["--exact", &name, "--test-threads=1"]);
-            command
-                .env("PLANTED_REACHED", reached)
-                .stdout(Stdio::null());
-            ensure!(command.status()?.success(), "{name} fails without a fault");
-            let numbers = fs::read_to_string(reached).unwrap_or_default();
-            tests.push(Test {
-                program: program.clone(),
-                takes: began.elapsed(),
-                reaches: numbers
-                    .lines()
-                    .filter_map(|line| line.parse().ok())
-                    .collect(),
+        let mut names = names(program, &[])?;
+        names.retain(|name| !ignored.contains(name) && !name.starts_with(OF_OTHERS));
+        all.extend(names.into_iter().map(|name| (program.clone(), name)));
+    }
+    let tests = each(all, |worker, (program, name)| {
+        let reached = beside.with_extension(format!("reached-{worker}"));
+        drop(fs::remove_file(&reached));
+        let mut command = Command::new(&program);
+        command.args(["--exact", &name, "--test-threads=1"]);
+        command.env("PLANTED_REACHED", &reached);
+        let (success, _, takes) = ended(&mut command, LONGEST)?;
+        ensure!(success != Some(false), "{name} fails without a fault");
+        if success.is_none() {
+            return Ok(Test {
+                reaches: places.clone(),
+                takes: UNKNOWN,
+                program,
                 name,
             });
         }
-    }
-    let all: Duration = tests.iter().map(|test| test.takes).sum();
-    let text = format!(
-        "{} tests, {:.1} s one by one\n",
-        tests.len(),
-        all.as_secs_f64()
-    );
+        let numbers = fs::read_to_string(&reached).unwrap_or_default();
+        let reaches = numbers.lines().filter_map(|line| line.parse().ok());
+        Ok(Test {
+            reaches: reaches.collect(),
+            program,
+            name,
+            takes,
+        })
+    })?;
+    let whole = tests.iter().filter(|test| test.takes < UNKNOWN);
+    let all: Duration = whole.clone().map(|test| test.takes).sum();
+    let (count, seconds) = (whole.count(), all.as_secs_f64());
+    let longer = tests.len().saturating_sub(count);
+    let text = format!("{count} tests, {seconds:.1} s one by one; {longer} longer ones\n");
     std::io::stderr().write_all(text.as_bytes())?;
     Ok(tests)
 }
@@ -167,41 +234,75 @@ fn names(program: &Path, more: &[&str]) -> anyhow::Result<Vec<String>> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// How one of these tests catches the fault; `None` where none does.
-fn judge(fault: &Planted, tests: &[&Test], kills: &mut Kills) -> anyhow::Result<Option<String>> {
-    let place = format!("{} {}", fault.file, fault.function);
-    let mut waiting = tests.to_vec();
-    waiting.retain(|test| test.reaches.contains(&fault.number));
-    let count = |name: &str, of: &str| kills.get(&(of.to_owned(), name.to_owned())).copied();
-    waiting.sort_by_cached_key(|test| {
-        let here = count(&test.name, &place).unwrap_or(0).saturating_mul(20);
-        let near = count(&test.name, &fault.file).unwrap_or(0);
-        let weight = here.saturating_add(near).saturating_add(1);
-        // The shorter, and the more often it caught something here, the earlier.
-        test.takes.as_micros().checked_div(u128::from(weight))
-    });
+/// What the tests of a pass make of a fault.
+fn judge(
+    one: &mut Pending,
+    tests: &[Test],
+    pass: Pass,
+    kills: &Mutex<Kills>,
+) -> anyhow::Result<String> {
+    let number = one.fault.number;
+    let reaching = tests.iter().enumerate();
+    let mut waiting: Vec<_> = reaching
+        .filter(|(place, test)| test.reaches.contains(&number) && !one.passed.contains(place))
+        .collect();
+    if waiting.is_empty() && one.passed.is_empty() {
+        return Ok(UNREACHED.to_owned());
+    }
+    let all = waiting.len();
+    waiting.retain(|(_, test)| pass == Pass::Long || test.takes <= SHORT);
+    let places = [
+        format!("{} {}", one.fault.file, one.fault.function),
+        one.fault.file.clone(),
+    ];
+    sort_by_likelihood(&mut waiting, &places, &locked(kills));
+    if pass == Pass::Quick {
+        let mut spent = Duration::ZERO;
+        waiting.retain(|(_, test)| {
+            spent = spent.saturating_add(test.takes);
+            spent <= QUICK
+        });
+    }
+    let left = all.saturating_sub(waiting.len());
     let mut together = FIRST;
     while !waiting.is_empty() {
-        let mut batch = Vec::new();
-        let mut takes = Duration::ZERO;
-        while let Some(test) = waiting.first().copied() {
+        let (mut batch, mut takes) = (Vec::new(), Duration::ZERO);
+        while let Some((place, test)) = waiting.first().copied() {
             if !batch.is_empty() && takes.saturating_add(test.takes) > together {
                 break;
             }
             takes = takes.saturating_add(test.takes);
             batch.push(test);
+            one.passed.insert(place);
             waiting.remove(0);
         }
-        if let Some(end) = caught(fault.number, &batch, takes)? {
-            for of in [&place, &fault.file] {
-                let count = kills.entry((of.clone(), end.clone())).or_default();
+        if let Some(end) = caught(number, &batch, takes)? {
+            for of in places {
+                let mut kills = locked(kills);
+                let count = kills.entry((of, end.clone())).or_default();
                 *count = count.saturating_add(1);
             }
-            return Ok(Some(end));
+            return Ok(end);
         }
         together = together.saturating_mul(2);
     }
-    Ok(None)
+    let word = match (left, pass) {
+        (0, _) => SURVIVED,
+        (_, Pass::Quick) => SURVIVED_QUICK,
+        (_, Pass::Short | Pass::Long) => SURVIVED_SHORT,
+    };
+    Ok(word.to_owned())
+}
+
+/// The shorter, and the more often it caught something here, the earlier.
+fn sort_by_likelihood(waiting: &mut [(usize, &Test)], [here, near]: &[String; 2], kills: &Kills) {
+    let count = |name: &str, of: &str| kills.get(&(of.to_owned(), name.to_owned())).copied();
+    waiting.sort_by_cached_key(|(_, test)| {
+        let here = count(&test.name, here).unwrap_or(0).saturating_mul(20);
+        let near = count(&test.name, near).unwrap_or(0);
+        let weight = here.saturating_add(near).saturating_add(1);
+        test.takes.as_micros().checked_div(u128::from(weight))
+    });
 }
 
 /// How the fault is caught by one of these tests.
@@ -214,11 +315,11 @@ fn caught(number: usize, batch: &[&Test], takes: Duration) -> anyhow::Result<Opt
         command.args(of_it.clone().map(|test| &test.name));
         command.env("PLANTED", number.to_string());
         let patience = takes.saturating_mul(5).saturating_add(PATIENCE);
-        let Some((success, said)) = ended(&mut command, patience)? else {
-            return Ok(Some(ENDLESS.to_owned()));
-        };
-        if success {
-            continue;
+        let (success, said, _) = ended(&mut command, patience)?;
+        match success {
+            Some(true) => continue,
+            Some(false) => {}
+            None => return Ok(Some(ENDLESS.to_owned())),
         }
         let failed = of_it.find(|test| said.contains(&format!("test {} ... FAILED", test.name)));
         return Ok(Some(match failed {
@@ -229,8 +330,12 @@ fn caught(number: usize, batch: &[&Test], takes: Duration) -> anyhow::Result<Opt
     Ok(None)
 }
 
-/// Whether the program ended well, and what it said; `None` when it did not end in time.
-fn ended(command: &mut Command, patience: Duration) -> anyhow::Result<Option<(bool, String)>> {
+/// Whether the program ended well, `None` when it did not end in time; what it said, and how long
+/// it computed.
+fn ended(
+    command: &mut Command,
+    patience: Duration,
+) -> anyhow::Result<(Option<bool>, String, Duration)> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -242,11 +347,16 @@ fn ended(command: &mut Command, patience: Duration) -> anyhow::Result<Option<(bo
         drop(out.read_to_end(&mut said));
         String::from_utf8_lossy(&said).into_owned()
     });
-    let began = Instant::now();
+    let (mut takes, mut moved) = (Duration::ZERO, Instant::now());
     let status = loop {
+        // Of a process that has ended there is nothing to read any more.
+        let now = computed(child.id());
+        if now > takes {
+            (takes, moved) = (now, Instant::now());
+        }
         match child.try_wait()? {
             Some(status) => break Some(status),
-            None if began.elapsed() > patience => {
+            None if takes > patience || moved.elapsed() > WAITING => {
                 child.kill()?;
                 child.wait()?;
                 break None;
@@ -255,7 +365,17 @@ fn ended(command: &mut Command, patience: Duration) -> anyhow::Result<Option<(bo
         }
     };
     let said = reads.join().unwrap_or_default();
-    Ok(status.map(|status| (status.success(), said)))
+    Ok((status.map(|status| status.success()), said, takes))
+}
+
+/// How long a process has computed, by its clock of a hundredth of a second.
+fn computed(process: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the program's name, which may hold anything: 11 numbers, then the user's and system's.
+    let behind = text.rsplit_once(')').map_or("", |(_, behind)| behind);
+    let ticks = behind.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks.saturating_mul(10))
 }
 
 fn read_results(results: &Path) -> anyhow::Result<Vec<Outcome>> {
@@ -283,17 +403,28 @@ pub(crate) fn report(list: &Path, results: &Path) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "| room | planted | judged | caught | |\n|---|---|---|---|---|"
+        "| room | planted | judged | caught | survived | some tests not run | unreached | |\n\
+         |---|---|---|---|---|---|---|---|"
     )?;
-    for (room, [planted, judged, caught]) in &rooms {
-        let tenths = caught
+    for (room, counts) in &rooms {
+        let tenths = counts
+            .caught
             .saturating_mul(1000)
-            .checked_div(*judged)
+            .checked_div(counts.judged)
             .unwrap_or(0);
         let (whole, rest) = (tenths / 10, tenths % 10);
+        let Counts {
+            planted,
+            judged,
+            caught,
+            survived,
+            open,
+            unreached,
+        } = counts;
         writeln!(
             out,
-            "| {room} | {planted} | {judged} | {caught} | {whole}.{rest} % |"
+            "| {room} | {planted} | {judged} | {caught} | {survived} | {open} | {unreached} \
+             | {whole}.{rest} % |"
         )?;
     }
     writeln!(out)?;
@@ -319,26 +450,44 @@ pub(crate) fn report(list: &Path, results: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Planted, judged and caught, by room and together.
-fn rooms(faults: &[Planted], outcomes: &[Outcome]) -> BTreeMap<String, [usize; 3]> {
+/// How many faults there are, and what became of them.
+#[derive(Debug, Default)]
+struct Counts {
+    planted: usize,
+    judged: usize,
+    caught: usize,
+    survived: usize,
+    open: usize,
+    unreached: usize,
+}
+
+/// By room and together.
+fn rooms(faults: &[Planted], outcomes: &[Outcome]) -> BTreeMap<String, Counts> {
     let room = |file: &str| {
         let inner = file.strip_prefix("verifier/src/").unwrap_or(file);
         inner.split('/').next().unwrap_or_default().to_owned()
     };
-    let mut rooms: BTreeMap<String, [usize; 3]> = BTreeMap::new();
-    let mut add = |file: &str, counts: [usize; 3]| {
+    let mut rooms: BTreeMap<String, Counts> = BTreeMap::new();
+    let mut add = |file: &str, one: fn(&mut Counts) -> &mut usize| {
         for name in [room(file), "together".to_owned()] {
-            let sums = rooms.entry(name).or_default();
-            for (sum, count) in sums.iter_mut().zip(counts) {
-                *sum = sum.saturating_add(count);
-            }
+            let count = one(rooms.entry(name).or_default());
+            *count = count.saturating_add(1);
         }
     };
     for fault in faults {
-        add(&fault.file, [1, 0, 0]);
+        add(&fault.file, |counts| &mut counts.planted);
     }
     for outcome in outcomes {
-        add(&outcome.file, [0, 1, usize::from(outcome.is_caught())]);
+        add(&outcome.file, |counts| &mut counts.judged);
+        add(
+            &outcome.file,
+            match outcome.end.as_str() {
+                UNREACHED => |counts| &mut counts.unreached,
+                SURVIVED => |counts| &mut counts.survived,
+                SURVIVED_SHORT | SURVIVED_QUICK => |counts| &mut counts.open,
+                _ => |counts| &mut counts.caught,
+            },
+        );
     }
     rooms
 }

@@ -10,6 +10,7 @@
 mod comparison;
 mod edges;
 mod no_device;
+mod points;
 mod signatures;
 mod texts;
 

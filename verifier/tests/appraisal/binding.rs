@@ -254,6 +254,15 @@ fn refuses_every_change_for_its_own_reason() {
 }
 
 #[test]
+fn a_hosts_clock_may_be_as_far_away_as_the_policy_says_either_way() {
+    for host_time in [NOW - 3600, NOW, NOW + 3600] {
+        let mut world = World::genoa();
+        world.statement.host_time = host_time;
+        assert!(world.appraise().is_ok(), "{host_time}");
+    }
+}
+
+#[test]
 fn refuses_an_event_log_digest_on_sev_snp() {
     let mut world = World::genoa();
     world.statement.event_log = EventLogDigest([1; 32]);

@@ -17,6 +17,8 @@ mod devices;
 mod edges;
 mod grant;
 mod nvidia;
+mod order;
+mod points;
 mod policy_schema;
 mod real_nvidia;
 mod real_snp;

@@ -8,7 +8,10 @@ use protocol::machine_grant::ChipIdentity;
 use protocol::reference_values::{Profile, tdx_measurement_key};
 use protocol::tee::TeeKind;
 use sha2::{Digest as _, Sha256};
-use verifier::{AcceptedLevel, Rejection, SeamRule, TdxStatus, TrustAnchors, UnixTime, Weakness};
+use verifier::{
+    AcceptedLevel, Advisory, MrSeam, Rejection, SeamRule, TdxStatus, TrustAnchors, UnixTime,
+    Weakness, Xfam,
+};
 
 use crate::binding::Change;
 use crate::world::{NOW, REGISTERS, World};
@@ -285,6 +288,72 @@ fn a_result_ends_with_the_first_endorsement() {
     world.policy.result_lifetime_seconds = u32::MAX;
     let end = NOW - 3600 + 30 * 86_400;
     assert_eq!(world.appraise().unwrap().not_after(), UnixTime(end));
+}
+
+#[test]
+fn the_clock_decides_at_both_ends_of_collateral_and_at_the_age_that_is_taken() {
+    let mut world = World::tdx(QuoteVersion::V4);
+    world.policy.host_time_tolerance_seconds = u32::MAX;
+    let evidence = world.evidence();
+    let (start, month) = (NOW - 3600, 30 * 86_400);
+    for (age, at, expected) in [
+        (u32::MAX, start - 1, Some(Rejection::CollateralNotYetValid)),
+        (0, start, None),
+        (0, start + 1, Some(Rejection::CollateralTooOld)),
+        (100, start + 100, None),
+        (100, start + 101, Some(Rejection::CollateralTooOld)),
+        (u32::MAX, start + month - 1, None),
+        (u32::MAX, start + month, Some(Rejection::CollateralExpired)),
+    ] {
+        world.policy.tdx.collateral_age_seconds = age;
+        world.at = UnixTime(at);
+        let found = world.appraise_this(&evidence).err();
+        assert_eq!(found, expected, "{age} {at}");
+    }
+}
+
+#[test]
+fn what_a_policy_lists_of_a_platform_is_taken_at_its_edge() {
+    let mut world = World::tdx(QuoteVersion::V4);
+    let evidence = world.evidence();
+    let module = MrSeam(evidence.report[64..112].try_into().unwrap());
+    let xfam = Xfam(evidence.report[176..184].try_into().unwrap());
+    world.policy.tdx.modules = SeamRule::Only(vec![MrSeam([1; 48]), module]);
+    world.policy.tdx.xfam = vec![Xfam([1; 8]), xfam];
+    world.policy.tdx.minimum_evaluation_number = 20;
+    assert!(world.appraise_this(&evidence).is_ok());
+    world.policy.tdx.minimum_evaluation_number = 21;
+    let refused = world.appraise_this(&evidence).err();
+    assert_eq!(refused, Some(Rejection::TdxEvaluationNumber));
+    world.policy.tdx.minimum_evaluation_number = 20;
+    world.policy.tdx.modules = SeamRule::Only(vec![MrSeam([1; 48])]);
+    let refused = world.appraise_this(&evidence).err();
+    assert_eq!(refused, Some(Rejection::TdxModule));
+}
+
+#[test]
+fn an_advisory_is_listed_once_and_several_in_their_order() {
+    let mut world = World::tdx(QuoteVersion::V4);
+    world.machine = world.machine.with(Lie::Advisory);
+    let verdict = world.appraise_in_full(&world.evidence()).verdict;
+    let mut checks = verdict.checks().iter();
+    let check = checks.find(|check| check.check == Rejection::TdxAdvisory);
+    assert_eq!(check.unwrap().found, "INTEL-SA-99999");
+}
+
+#[test]
+fn an_advisory_has_five_digits() {
+    assert!("INTEL-SA-00615".parse::<Advisory>().is_ok());
+    for text in [
+        "",
+        "INTEL-SA-",
+        "INTEL-SA-0061",
+        "INTEL-SA-006155",
+        "INTEL-SA-0061x",
+        "00615",
+    ] {
+        assert!(text.parse::<Advisory>().is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -109,6 +109,22 @@ impl Board {
         })
     }
 
+    /// A report of the device at a place, signed again: what somebody changed in it, a firmware
+    /// that says something else could have said. `None` where there is no device.
+    ///
+    /// # Errors
+    /// Only when a key cannot be made.
+    pub fn signed_again(
+        &self,
+        index: usize,
+        report: &[u8],
+    ) -> Result<Option<Vec<u8>>, MockTeeError> {
+        let device = self.devices().get(index).copied();
+        device
+            .map(|device| report::signed_again(device, report))
+            .transpose()
+    }
+
     /// How many GPUs there are.
     #[must_use]
     pub const fn gpus(&self) -> u8 {

@@ -50,6 +50,18 @@ pub(super) fn report(
     Ok(out)
 }
 
+/// A report with a signature that fits it.
+pub(super) fn signed_again(device: Device, report: &[u8]) -> Result<Vec<u8>, MockTeeError> {
+    let signed = report.len().checked_sub(96);
+    let mut out = report
+        .get(..signed.unwrap_or_default())
+        .unwrap_or_default()
+        .to_vec();
+    let signature: Signature = p384_key(&device.label("firmware"))?.sign(&out);
+    out.extend(signature.to_bytes());
+    Ok(out)
+}
+
 /// What a device of this kind measures under a manifest's index.
 pub(super) fn measured(kind: DeviceKind, index: u8) -> [u8; 48] {
     SeedStream::bytes(&format!("nvidia measurement {} {index}", line(kind)))

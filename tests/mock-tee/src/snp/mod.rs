@@ -102,7 +102,19 @@ impl SnpMachine {
     /// # Errors
     /// Only when a key cannot be derived.
     pub fn report(&self, report_data: &ReportData) -> Result<Vec<u8>, MockTeeError> {
-        report::report(self, report_data)
+        report::report(self, report_data, |_| {})
+    }
+
+    /// The same with a change to what is signed, 672 bytes: a firmware that says something else.
+    ///
+    /// # Errors
+    /// Only when a key cannot be derived.
+    pub fn report_with(
+        &self,
+        report_data: &ReportData,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Vec<u8>, MockTeeError> {
+        report::report(self, report_data, change)
     }
 
     /// What the host staples, as of a time in seconds since 1970.

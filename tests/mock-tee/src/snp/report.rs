@@ -29,8 +29,10 @@ pub(super) fn key_label(machine: &SnpMachine) -> &'static str {
 pub(super) fn report(
     machine: &SnpMachine,
     report_data: &ReportData,
+    change: impl FnOnce(&mut Vec<u8>),
 ) -> Result<Vec<u8>, MockTeeError> {
     let mut bytes = body(machine, report_data);
+    change(&mut bytes);
     let key = p384_key(key_label(machine))?;
     let signature: Signature = key.sign(&bytes);
     let (r, s) = signature.split_bytes();

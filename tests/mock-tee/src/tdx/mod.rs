@@ -73,7 +73,19 @@ impl TdxMachine {
     /// # Errors
     /// Only when a certificate or key cannot be made.
     pub fn quote(&self, report_data: &ReportData) -> Result<Vec<u8>, MockTeeError> {
-        quote::quote(self, report_data)
+        quote::quote(self, report_data, |_| {})
+    }
+
+    /// The same with a change to header and TD report before they are signed.
+    ///
+    /// # Errors
+    /// Only when a certificate or key cannot be made.
+    pub fn quote_with(
+        &self,
+        report_data: &ReportData,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Vec<u8>, MockTeeError> {
+        quote::quote(self, report_data, change)
     }
 
     /// What the host staples, as of a time in seconds since 1970.

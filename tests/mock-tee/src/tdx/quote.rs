@@ -36,8 +36,10 @@ pub(super) fn enclave_signer() -> [u8; 32] {
 pub(super) fn quote(
     machine: &TdxMachine,
     report_data: &ReportData,
+    change: impl FnOnce(&mut Vec<u8>),
 ) -> Result<Vec<u8>, MockTeeError> {
     let mut out = signed_part(machine, report_data);
+    change(&mut out);
     let signature = signature_data(machine, &out)?;
     let length = u32::try_from(signature.len()).unwrap_or(u32::MAX);
     out.extend(length.to_le_bytes());
