@@ -179,7 +179,7 @@ pub fn honest_release() -> &'static [Vec<u8>; 4] {
         let sbom = FileDigest::of(b"{}\n");
         let values = honest::references().to_json().expect("reference values");
         let files = format!(r#"{{"{}":{{"sha256":"{sbom}"}}}}"#, names::SBOM);
-        let head = r#""image":"0.1.0","flavour":"cpu","profile":"research""#;
+        let head = r#""version":1,"image":"0.1.0","flavour":"cpu","profile":"research""#;
         let manifest = format!(r#"{{{head},"files":{files}}}"#);
         let (manifest, values) = (manifest.into_bytes(), values.into_bytes());
         let described = DescribedRelease::of_files(&manifest, &values, sbom, sbom);

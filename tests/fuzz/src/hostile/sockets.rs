@@ -72,8 +72,8 @@ fn certificates(length: usize) -> Vec<u8> {
 }
 
 fn manifest() -> Vec<u8> {
-    let front =
-        r#"{"image":"0.1.0","flavour":"cpu","profile":"research","files":{"":{"sha256":""}"#;
+    let front = r#"{"version":1,"image":"0.1.0","flavour":"cpu","profile":"research",
+        "files":{"":{"sha256":""}"#;
     let manifest = filled(front, r#","..":{"sha256":""}"#, "}}", 60 * KIB);
     let [entry, _, values, proof] = honest_release();
     join(&[entry, &manifest, values, proof])
