@@ -442,9 +442,7 @@ fn devices(seeds: &mut Seeds) {
     let (evidence, stapled) = fuzz_targets::devices::honest();
     seeds.put("gpu_evidence", "hopper", &join(&[evidence, b""]));
     seeds.put("gpu_evidence", "hopper-stapled", &join(&[b"", stapled]));
-    for (target, name, seed) in fuzz_targets::sockets::seeds() {
-        seeds.put(target, name, &seed);
-    }
+    fuzz_targets::sockets::seeds(|target, name, seed| seeds.put(target, name, seed));
 }
 
 /// What servers of the main network said.

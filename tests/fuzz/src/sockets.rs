@@ -198,12 +198,11 @@ fn quote_with(text: &[u8]) -> Vec<u8> {
     quote
 }
 
-/// Seeds of both targets, and a release, by target and name.
+/// Hands out seeds of both targets, and a release, by target and name.
 ///
 /// # Panics
 /// When the simulation cannot make them.
-#[must_use]
-pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+pub fn seeds(mut put: impl FnMut(&'static str, &str, &[u8])) {
     let count = DeviceCount {
         gpus: 1,
         switches: 0,
@@ -231,7 +230,7 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let session = pieces::join(&[&frames, b"GPU-1a", &report, own]);
     let at = |place: u8, text: &[u8]| [&[place], text].concat();
     let release = honest_release().each_ref().map(Vec::as_slice);
-    vec![
+    let all = [
         ("described_release", "logged", pieces::join(&release)),
         ("gpu_socket", "collect", collect.encode()),
         ("gpu_socket", "collected", answer.encode()),
@@ -249,5 +248,8 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         ("pem_chain", "pck-crl", at(3, text("pck_crl_issuer_chain"))),
         ("pem_chain", "quote", at(4, own)),
-    ]
+    ];
+    for (target, name, seed) in all {
+        put(target, name, &seed);
+    }
 }
