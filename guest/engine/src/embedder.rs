@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use messages::engine_ipc::{
-    Content, Embed, EngineEvent, EngineRefusal, EngineRequest, Input, MAX_VECTORS_BYTES,
+    Content, Embed, EngineEvent, EngineRefusal, EngineRequest, Holdings, Input, MAX_VECTORS_BYTES,
     StepFigures, Vector,
 };
 use protocol::receipt::FinishReason;
@@ -18,7 +18,7 @@ use crate::backend::BackendFailed;
 use crate::ipc::{Desk, RepeatedRequest};
 use crate::load::Model;
 use crate::model::{
-    CACHE_BYTES, Geometry, NotFinite, Pooled, Pooling, Row, Runner, Slot, pages_for,
+    CACHE_BYTES, Geometry, NotFinite, Pooled, Pooling, Row, Runner, Slot, pages_for, pages_held,
 };
 use crate::scheduler::{self, MAX_STREAMS, PROMPT_ROWS_ALONE, REPORT_TOKENS, count};
 use crate::tokenizer::EncodeError;
@@ -95,6 +95,16 @@ impl<'a, 'w> Embedder<'a, 'w> {
             reserved: 0,
             page_limit,
             turn: 0,
+        }
+    }
+
+    fn holdings(&self) -> Holdings {
+        Holdings {
+            answers: count(self.jobs.len()),
+            pages: count(self.page_limit),
+            reserved: count(self.reserved),
+            kept: 0,
+            held: count(pages_held()),
         }
     }
 
@@ -343,6 +353,7 @@ impl Desk for Embedder<'_, '_> {
             }
             // Nothing is kept of anybody's texts.
             EngineRequest::Forget { .. } => Ok(None),
+            EngineRequest::Count => Ok(Some(EngineEvent::Counted(self.holdings()))),
         }
     }
 

@@ -213,7 +213,8 @@ fn wipe(event: EngineEvent) {
         | EngineEvent::Admitted { .. }
         | EngineEvent::Prefilled { .. }
         | EngineEvent::Finished { .. }
-        | EngineEvent::Refused { .. } => {}
+        | EngineEvent::Refused { .. }
+        | EngineEvent::Counted(_) => {}
     }
 }
 

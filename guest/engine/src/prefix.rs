@@ -99,6 +99,11 @@ impl<P: Clone> PrefixCache<P> {
         }
     }
 
+    /// How many pages are kept.
+    pub(crate) const fn pages(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Drops pages until there are at most so many.
     pub(crate) fn shrink(&mut self, most: usize) {
         while self.kept.len() > most {

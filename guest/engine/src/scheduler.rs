@@ -6,7 +6,7 @@
 //! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
-    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Prompt, Start,
+    ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Holdings, Prompt, Start,
     StepFigures, Tool,
 };
 use protocol::receipt::FinishReason;
@@ -21,7 +21,7 @@ use crate::format::Follower;
 use crate::ipc::{Desk, RepeatedRequest};
 use crate::kernels::SPAN;
 use crate::language::Language;
-use crate::model::{PAGE, Row, pages_for};
+use crate::model::{PAGE, Row, pages_for, pages_held};
 use crate::prefix::{PrefixCache, Quotas};
 use crate::stream::{Next, Outcome, Stream};
 use crate::tokenizer::EncodeError;
@@ -84,6 +84,16 @@ impl<'w, B: Backend> Scheduler<'w, B> {
             }),
             page_limit,
             turn: 0,
+        }
+    }
+
+    fn holdings(&self) -> Holdings {
+        Holdings {
+            answers: count(self.streams.len()),
+            pages: count(self.page_limit),
+            reserved: count(self.reserved),
+            kept: count(self.kept.pages()),
+            held: count(pages_held()),
         }
     }
 
@@ -356,6 +366,7 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
                     keyword: Content(String::new()),
                 }))
             }
+            EngineRequest::Count => Ok(Some(EngineEvent::Counted(self.holdings()))),
         }
     }
 

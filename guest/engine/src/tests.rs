@@ -109,9 +109,8 @@ impl Serve {
                 EngineEvent::Refused { refusal, .. } => answer.end = Some(Err(refusal)),
                 EngineEvent::Loaded { .. }
                 | EngineEvent::Steps(_)
-                | EngineEvent::Embedded { .. } => {
-                    panic!("not of an answer")
-                }
+                | EngineEvent::Embedded { .. }
+                | EngineEvent::Counted(_) => panic!("not of an answer"),
             }
         }
         answers
@@ -132,6 +131,7 @@ struct Answer {
 fn request_of(event: &EngineEvent) -> u64 {
     match event {
         EngineEvent::Loaded { .. } | EngineEvent::Steps(_) => panic!("loaded twice"),
+        EngineEvent::Counted(_) => panic!("nobody asked"),
         EngineEvent::Admitted { request, .. }
         | EngineEvent::Prefilled { request, .. }
         | EngineEvent::Token { request, .. }

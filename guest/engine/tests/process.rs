@@ -19,8 +19,9 @@ use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use messages::engine_ipc::{EngineEvent, EngineRequest, Start};
+use messages::engine_ipc::{ClientKey, EngineEvent, EngineRequest, Start};
 use program::{answer_of, event, fixture, send, start};
 use serde_json::{Value, json};
 
@@ -179,6 +180,72 @@ fn lay_out(family: &str, in_two: bool, directory: &Path) -> Vec<&'static str> {
     }
     put("tokenizer_config.json", settings.to_string().as_bytes());
     names
+}
+
+/// What the engine says that it holds: answers, and pages reserved, kept and in memory.
+fn held(serve: &mut UnixStream) -> [u32; 4] {
+    send(serve, &EngineRequest::Count);
+    match event(serve) {
+        EngineEvent::Counted(held) => [held.answers, held.reserved, held.kept, held.held],
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_engine_holds_what_it_keeps_for_a_client_until_that_is_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let names = lay_out("llama", false, place.path());
+    let (child, mut serve) = start(place.path(), &names);
+    event(&mut serve);
+    assert_eq!(held(&mut serve), [0; 4]);
+    let clients = [[1; 16], [2; 16]];
+    for (request, client) in (1..).zip(clients) {
+        // Two pages of tokens, each a byte, and what the answer may come to need.
+        let start = answer_of(request, client, "A".repeat(70), 1);
+        send(&mut serve, &EngineRequest::Start(start));
+        while !matches!(event(&mut serve), EngineEvent::Finished { .. }) {}
+    }
+    assert_eq!(held(&mut serve), [0, 0, 4, 4]);
+    for (client, left) in clients.into_iter().zip([2, 0]) {
+        let client = ClientKey(client);
+        send(&mut serve, &EngineRequest::Forget { client });
+        assert_eq!(held(&mut serve), [0, 0, left, left]);
+    }
+    drop(serve);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+/// What all threads of a process have spent on processors.
+fn processor_time(process: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let spent = tasks.map(|task| {
+        let line = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        let first = line.split_whitespace().next().unwrap();
+        first.parse::<u64>().unwrap()
+    });
+    Duration::from_nanos(spent.sum())
+}
+
+#[test]
+fn an_engine_with_nothing_to_do_uses_no_processor_time() {
+    let place = tempfile::tempdir().unwrap();
+    let names = lay_out("llama", false, place.path());
+    let (child, mut serve) = start(place.path(), &names);
+    event(&mut serve);
+    first_token(&mut serve);
+    // One answer waits for what its client has to pay first.
+    let waiting = EngineRequest::Start(Start {
+        grant: 0,
+        ..answer_of(2, [7; 16], "A".repeat(70), 1)
+    });
+    send(&mut serve, &waiting);
+    while !matches!(event(&mut serve), EngineEvent::Prefilled { .. }) {}
+    std::thread::sleep(Duration::from_millis(300));
+    let before = processor_time(child.id());
+    assert!(before > Duration::ZERO, "the answer took some");
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = processor_time(child.id()) - before;
+    assert!(spent < Duration::from_millis(1), "{spent:?} in a second");
 }
 
 /// The likeliest token after the known prompt, given as a text, and the prompt's length.

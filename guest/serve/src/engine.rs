@@ -313,6 +313,8 @@ async fn read(
                 keyword,
             } => (request, AnswerEvent::Refused(refusal, keyword)),
             EngineEvent::Embedded { request, vector } => (request, AnswerEvent::Vector(vector)),
+            // Nobody asked.
+            EngineEvent::Counted(_) => break,
         };
         let mut answers = lock(&answers);
         // An answer that was cancelled is no longer listed; one whose room is full got more than

@@ -362,7 +362,8 @@ async fn a_connection_is_one_client_to_the_engine_and_is_forgotten_when_it_close
             EngineRequest::Forget { client } => Some((true, *client)),
             EngineRequest::Grant { .. }
             | EngineRequest::Cancel { .. }
-            | EngineRequest::Embed(_) => None,
+            | EngineRequest::Embed(_)
+            | EngineRequest::Count => None,
         })
         .collect();
     let (one, other) = (clients[0].1, clients.last().unwrap().1);
@@ -434,7 +435,10 @@ fn granted(stage: &Stage) -> u32 {
     let grants = seen.engine.iter().map(|request| match request {
         EngineRequest::Start(start) => start.grant,
         EngineRequest::Grant { tokens, .. } => *tokens,
-        EngineRequest::Cancel { .. } | EngineRequest::Forget { .. } | EngineRequest::Embed(_) => 0,
+        EngineRequest::Cancel { .. }
+        | EngineRequest::Forget { .. }
+        | EngineRequest::Embed(_)
+        | EngineRequest::Count => 0,
     });
     grants.sum()
 }

@@ -8,6 +8,7 @@
 //! a cache holds f16, otherwise floats.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -19,6 +20,14 @@ pub const PAGE: usize = RUN;
 
 /// Memory of all caches together, in bytes.
 pub(crate) const CACHE_BYTES: usize = 512 << 20;
+
+/// Pages that this process holds, whoever does: what is lost to every other count is in this one.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// How many pages there are in memory.
+pub(crate) fn pages_held() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
 
 /// Pages of a span.
 const SPAN_PAGES: usize = SPAN / PAGE;
@@ -46,7 +55,23 @@ enum Page {
 
 /// A page that several may read; wiped and freed with its last holder.
 #[derive(Clone)]
-pub(crate) struct SharedPage(Arc<Page>);
+pub(crate) struct SharedPage(Arc<Counted>);
+
+/// A page that is counted for as long as it lives.
+struct Counted(Page);
+
+impl Counted {
+    fn new(page: Page) -> Self {
+        HELD.fetch_add(1, Ordering::Relaxed);
+        Self(page)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The positions of one sequence.
 pub(crate) struct KvCache {
@@ -163,7 +188,7 @@ fn write_head<T>(run: &mut [T], within: usize, key: &[f32], value: &[f32], to: i
 impl SharedPage {
     /// A page that holds this number alone, for tests of what is kept.
     pub(crate) fn marked(mark: u16) -> Self {
-        Self(Arc::new(Page::Half(Box::new([mark]))))
+        Self(Arc::new(Counted::new(Page::Half(Box::new([mark])))))
     }
 
     /// Whether it is that page.
@@ -196,7 +221,8 @@ impl KvCache {
     /// Makes room for position `position`.
     pub(crate) fn reach(&mut self, position: usize, geometry: &Geometry) {
         while self.pages.len() <= position / PAGE {
-            self.pages.push(SharedPage(Arc::new(Page::empty(geometry))));
+            let page = Counted::new(Page::empty(geometry));
+            self.pages.push(SharedPage(Arc::new(page)));
         }
     }
 
@@ -221,7 +247,7 @@ impl KvCache {
         for (head, (key, value)) in heads.enumerate() {
             let start = geometry.start(layer, head);
             let range = start..start.saturating_add(geometry.run().1);
-            match page {
+            match &mut page.0 {
                 Page::Half(all) => {
                     let run = all.get_mut(range).unwrap_or_default();
                     write_head(run, position % PAGE, key, value, to_half);
@@ -262,7 +288,7 @@ impl KvCache {
         let runs = |range: std::ops::Range<usize>| {
             let mut pages = pages();
             std::array::from_fn(|_| {
-                let run = pages.next().and_then(|page| page.0.run(range.clone()));
+                let run = pages.next().and_then(|page| page.0.0.run(range.clone()));
                 run.unwrap_or(HeadRun::Half(&[]))
             })
         };

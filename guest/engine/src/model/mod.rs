@@ -24,7 +24,7 @@ mod turn;
 mod weights;
 
 pub use cache::PAGE;
-pub(crate) use cache::{CACHE_BYTES, Geometry, SharedPage, pages_for};
+pub(crate) use cache::{CACHE_BYTES, Geometry, SharedPage, pages_for, pages_held};
 pub(crate) use matrix::Layout;
 pub(crate) use names::Naming;
 pub use plain::{LayerWeights, Plain, Rows, Sink};

@@ -178,8 +178,16 @@ impl Client {
     }
 
     pub async fn request(&mut self, request: Request<Full<Bytes>>) -> Response<Incoming> {
-        self.http.ready().await.unwrap();
-        self.http.send_request(request).await.unwrap()
+        self.try_request(request).await.unwrap()
+    }
+
+    /// The same on a connection that the other side may end.
+    pub async fn try_request(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        self.http.ready().await?;
+        self.http.send_request(request).await
     }
 
     pub async fn whole(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, Bytes) {
@@ -227,7 +235,8 @@ impl Client {
         self.begin(EMBEDDINGS_PATH, voucher, body).await
     }
 
-    async fn begin(
+    /// The same on any path.
+    pub async fn begin(
         &mut self,
         path: &str,
         voucher: &SignedVoucher,

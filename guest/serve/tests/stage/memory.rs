@@ -3,18 +3,34 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use sys::process::Child;
 
 /// Whether any readable page of the program has these bytes.
 pub fn program_holds(program: &Child, needle: &[u8]) -> bool {
+    holds(&process_of(program), needle)
+}
+
+/// The number of a program's process.
+pub fn process_of(program: &Child) -> String {
     let descriptor = program.as_fd().as_raw_fd();
     let facts = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap();
     let process = facts.lines().find_map(|line| line.strip_prefix("Pid:"));
-    holds(process.unwrap().trim(), needle)
+    process.unwrap().trim().to_owned()
 }
 
-/// The same of any process.
+/// What all threads of a process that live have spent on processors.
+pub fn processor_time(process: &str) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let spent = tasks.flatten().filter_map(|task| {
+        let line = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(spent.sum())
+}
+
+/// Whether any readable page of a process has these bytes.
 pub fn holds(process: &str, needle: &[u8]) -> bool {
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();

@@ -123,13 +123,23 @@ pub struct Stage {
 impl Scenery {
     /// Scenery whose launch configuration names this network.
     pub fn on(network: NetworkId) -> (Self, Descriptors) {
+        Self::with_engine(&configuration(network), |socket, seen| {
+            play_engine(socket, &seen);
+        })
+    }
+
+    /// Scenery with this launch configuration; `engine` is at the other end of the engine's socket.
+    pub fn with_engine(
+        configuration: &LaunchConfiguration,
+        engine: impl FnOnce(UnixStream, Arc<Mutex<Seen>>) + Send + 'static,
+    ) -> (Self, Descriptors) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("listener");
         let listener = UnixListener::bind(&path).unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (quote, init) = UnixStream::pair().unwrap();
         let (control, host) = UnixStream::pair().unwrap();
-        let (engine, scripted) = UnixStream::pair().unwrap();
+        let (of_engine, scripted) = UnixStream::pair().unwrap();
         let scenery = Self {
             path,
             seen: Arc::clone(&seen),
@@ -137,16 +147,16 @@ impl Scenery {
             quote: init.try_clone().unwrap(),
             directory,
         };
-        let bytes = configuration(network).to_canonical_bytes().unwrap();
+        let bytes = configuration.to_canonical_bytes().unwrap();
         let (of_init, of_host) = (Arc::clone(&seen), Arc::clone(&seen));
         thread::spawn(move || play_init(init, &bytes, &of_init));
         thread::spawn(move || play_host(host, &of_host));
-        thread::spawn(move || play_engine(scripted, &seen));
+        thread::spawn(move || engine(scripted, seen));
         let descriptors = Descriptors {
             listener: OwnedFd::from(listener),
             quote: quote.into(),
             control: control.into(),
-            engine: engine.into(),
+            engine: of_engine.into(),
         };
         (scenery, descriptors)
     }
@@ -468,7 +478,7 @@ fn play_engine(mut socket: UnixStream, seen: &Mutex<Seen>) {
                 let told = compute(&embed, &mut events);
                 computed.insert(embed.request, told);
             }
-            EngineRequest::Forget { .. } => {}
+            EngineRequest::Forget { .. } | EngineRequest::Count => {}
         }
         running.retain(|request, answer| say(*request, answer, &mut events));
         for event in events {

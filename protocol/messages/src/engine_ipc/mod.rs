@@ -6,6 +6,7 @@
 mod candidate;
 mod client;
 mod embed;
+mod holdings;
 mod refusal;
 mod start;
 mod tool;
@@ -20,6 +21,7 @@ use protocol::receipt::FinishReason;
 pub use candidate::Candidate;
 pub use client::ClientKey;
 pub use embed::{Embed, Input, TokenIds, Vector};
+pub use holdings::Holdings;
 pub use refusal::EngineRefusal;
 pub use start::{ChatMessage, ChatRole, Form, Prompt, Start, TokenBias};
 pub use tool::{Call, CallSyntax, Tool, ToolName};
@@ -105,6 +107,8 @@ pub enum EngineRequest {
     },
     /// Compute vectors; a grant of any size lets them be told.
     Embed(Embed),
+    /// Tell what is held. serve never asks; who tests engine and serve together does.
+    Count,
 }
 
 impl EngineRequest {
@@ -125,6 +129,9 @@ impl EngineRequest {
             }
             Self::Forget { client } => client.write(out.u8(4)),
             Self::Embed(embed) => embed.write(out.u8(5)),
+            Self::Count => {
+                out.u8(6);
+            }
         }
         out.finish()
     }
@@ -148,6 +155,7 @@ impl EngineRequest {
                 client: ClientKey::read(&mut from)?,
             },
             5 => Self::Embed(Embed::read(&mut from)?),
+            6 => Self::Count,
             _ => {
                 return Err(DecodeError::OutOfRange {
                     field: "engine request",
@@ -245,6 +253,8 @@ pub enum EngineEvent {
         /// The vector.
         vector: Vector,
     },
+    /// What is held at this moment.
+    Counted(Holdings),
 }
 
 impl EngineEvent {
@@ -305,6 +315,7 @@ impl EngineEvent {
                 out.u8(8).u32(figures.crossings).u32(figures.bytes);
                 out.u32(figures.allocations).u32(figures.launches);
             }
+            Self::Counted(holdings) => holdings.write(out.u8(9)),
         }
         out.finish()
     }
@@ -349,6 +360,7 @@ impl EngineEvent {
                 allocations: from.u32()?,
                 launches: from.u32()?,
             }),
+            9 => Self::Counted(Holdings::read(&mut from)?),
             _ => {
                 return Err(DecodeError::OutOfRange {
                     field: "engine event",

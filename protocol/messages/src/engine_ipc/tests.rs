@@ -122,6 +122,7 @@ fn requests_round_trip_and_no_prefix_is_taken() {
             tokens: 64,
         },
         EngineRequest::Cancel { request: 1 },
+        EngineRequest::Count,
         EngineRequest::Forget {
             client: ClientKey([0xc1; 16]),
         },
@@ -211,6 +212,13 @@ fn events_round_trip() {
             keyword: Content("pattern".to_string()),
         },
         embedded(&[0.5, -1.0]),
+        EngineEvent::Counted(Holdings {
+            answers: 1,
+            pages: 728,
+            reserved: 5,
+            kept: 3,
+            held: 4,
+        }),
     ] {
         assert_eq!(EngineEvent::decode(&event.encode()), Ok(event));
     }
