@@ -18,6 +18,7 @@ mod testnode;
 
 use std::path::PathBuf;
 
+use contracts::asset::PaymentChannel;
 use contracts::chain::Chain;
 use contracts::channel::{ChannelState, ChannelTerms, Standing};
 use contracts::lite::LiteServers;
@@ -128,7 +129,10 @@ async fn the_view_of_a_channel_is_what_is_proven() {
     let both = [served(&scene, SEQNO, 1), served(&scene, SEQNO + 1, DEPOSIT)];
     let reader = Reader::of(scene.start(both).await, 30);
     let view = reader.read().await.unwrap();
-    assert_eq!(view.channel, Some(open(PAYEE, DEPOSIT)));
+    assert_eq!(
+        view.channel,
+        Some(PaymentChannel::Coin(open(PAYEE, DEPOSIT)))
+    );
     assert_eq!(view.time, UnixSeconds(u64::from(TIME)));
     // Other code, terms of another channel, nothing: no channel.
     let at = terms(PAYEE).address().unwrap();
