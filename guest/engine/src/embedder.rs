@@ -473,11 +473,14 @@ mod tests {
                     inputs: lengths.iter().map(input).collect(),
                     dimensions: None,
                 };
-                match embedder.embed(embed) {
-                    EngineEvent::Admitted { prompt_tokens, .. } => Ok(prompt_tokens),
-                    EngineEvent::Refused { refusal, .. } => Err(refusal),
-                    event => panic!("{event:?}"),
+                let event = embedder.embed(embed);
+                if let EngineEvent::Refused { refusal, .. } = event {
+                    return Err(refusal);
                 }
+                let EngineEvent::Admitted { prompt_tokens, .. } = event else {
+                    panic!("{event:?}");
+                };
+                Ok(prompt_tokens)
             };
             (0..).zip(requests).map(&mut of).collect()
         })

@@ -320,6 +320,6 @@ impl Step {
     fn pair(&self, ids: &HashMap<&str, u32>) -> Option<Around<'_>> {
         let (cls, sep) = (self.cls.as_ref()?, self.sep.as_ref()?);
         let own = |(name, number): &(String, u32)| ids.get(name.as_str()) == Some(number);
-        (own(cls) && own(sep)).then(|| [Some(cls.0.as_str()), Some(sep.0.as_str())])
+        (own(cls) && own(sep)).then_some([Some(cls.0.as_str()), Some(sep.0.as_str())])
     }
 }

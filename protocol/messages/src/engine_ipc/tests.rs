@@ -156,6 +156,15 @@ fn figures_of_steps_round_trip_and_are_whole() {
     }
 }
 
+fn admitted(calls: Option<CallSyntax>) -> EngineEvent {
+    EngineEvent::Admitted {
+        request: 1,
+        prompt_tokens: 42,
+        cached_tokens: 32,
+        calls,
+    }
+}
+
 #[test]
 fn events_round_trip() {
     let text = Content("Paris".to_string());
@@ -163,30 +172,10 @@ fn events_round_trip() {
         EngineEvent::Loaded {
             context_tokens: 8192,
         },
-        EngineEvent::Admitted {
-            request: 1,
-            prompt_tokens: 42,
-            cached_tokens: 32,
-            calls: None,
-        },
-        EngineEvent::Admitted {
-            request: 1,
-            prompt_tokens: 42,
-            cached_tokens: 32,
-            calls: Some(CallSyntax::Tagged),
-        },
-        EngineEvent::Admitted {
-            request: 1,
-            prompt_tokens: 42,
-            cached_tokens: 32,
-            calls: Some(CallSyntax::Listed),
-        },
-        EngineEvent::Admitted {
-            request: 1,
-            prompt_tokens: 42,
-            cached_tokens: 32,
-            calls: Some(CallSyntax::Bare),
-        },
+        admitted(None),
+        admitted(Some(CallSyntax::Tagged)),
+        admitted(Some(CallSyntax::Listed)),
+        admitted(Some(CallSyntax::Bare)),
         EngineEvent::Prefilled {
             request: 1,
             prompt_tokens: 42,
