@@ -5,8 +5,8 @@
 //!
 //!     soak [--minutes N | --seconds N] [--clients N] [--seed SEED] [--model FILE.gguf]
 //!
-//! Without arguments: ten seconds on a tiny seeded model. `ci/soak` runs it longer. The engine is the
-//! program beside serve.
+//! Without arguments: ten seconds on a tiny seeded model. `ci/soak` runs it longer. The engine is
+//! the program beside serve.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
