@@ -10,6 +10,8 @@
     reason = "tests state claims; a panic is the failure"
 )]
 
+#[path = "../../contracts/tests/testnode/jetton.rs"]
+mod jetton;
 mod phone;
 #[path = "../../contracts/tests/testnode/mod.rs"]
 mod testnode;
@@ -18,10 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::wallet::connect::{Connected, Request};
-use client::wallet::{Opening, Purse, StateDirectory, WalletError};
+use client::wallet::{ChannelTo, Jetton as Known, Opening, Purse, StateDirectory, WalletError};
+use contracts::asset::Asset;
 use contracts::chain::Chain;
 use contracts::channel::Standing;
 use contracts::wallet::{Wallet, WalletKind};
+use jetton::Jetton;
 use phone::bridge::TestBridge;
 use phone::{Manner, NETWORK, Phone, SOON, invitation, world};
 use protocol::digest::AccountId;
@@ -35,6 +39,10 @@ use zeroize::Zeroizing;
 const PAYEE: TonAddress = TonAddress {
     workchain: 0,
     account: AccountId([0x5a; 32]),
+};
+const TO: ChannelTo = ChannelTo {
+    payee: PAYEE,
+    asset: Asset::Coin,
 };
 const KEY: [u8; 32] = [3; 32];
 const DEPOSIT: Nano = Nano::from_u64(2_000_000_000);
@@ -93,6 +101,7 @@ impl Stage {
     async fn open(&self, purse: &Purse, chain: &Chain) -> Result<TonAddress, WalletError> {
         let opening = Opening {
             payee: PAYEE,
+            jetton: None,
             deposit: DEPOSIT,
             window: 3_600,
         };
@@ -114,15 +123,15 @@ async fn a_channel_is_opened_topped_up_and_closed_by_the_phone_alone() {
         let purse = stage.purse();
         let at = stage.open(&purse, &chain).await.unwrap();
         let more = Nano::from_u64(500_000_000);
-        purse.top_up(&chain, &PAYEE, more).await.unwrap();
+        purse.top_up(&chain, &TO, more).await.unwrap();
         let shown = chain.channel(&at).await.unwrap().unwrap();
         assert_eq!(shown.deposited, DEPOSIT.plus(more).unwrap());
         assert_eq!(shown.terms.payer, stage.phone.address());
-        let closing = purse.close(&chain, &PAYEE).await.unwrap();
+        let closing = purse.close(&chain, &TO).await.unwrap();
         assert!(matches!(closing, Standing::Closing { .. }), "{closing:?}");
         node.advance(3_600).await;
         let before = chain.balance(&stage.phone.address()).await.unwrap();
-        let closed = purse.close(&chain, &PAYEE).await.unwrap();
+        let closed = purse.close(&chain, &TO).await.unwrap();
         assert_eq!(closed, Standing::Closed);
         let after = chain.balance(&stage.phone.address()).await.unwrap();
         assert!(after.minus(before).unwrap() > DEPOSIT);
@@ -141,6 +150,51 @@ async fn a_channel_is_opened_topped_up_and_closed_by_the_phone_alone() {
         let gone = Purse::open(stage.state.clone(), NETWORK, &world());
         assert!(matches!(gone, Err(WalletError::NoWallet)));
         assert!(!stage.state.path("connect").join("key").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_in_a_jetton_too_is_the_phones_alone() {
+    let node = TestNode::start().await;
+    let chain = Chain::Believed(node.chain.clone());
+    let usd = Jetton::issued(&node, 4).await;
+    let unit = Nano::from_u64;
+    for (kind, payee) in WalletKind::ALL.into_iter().zip([0x5b, 0x5c]) {
+        let stage = Stage::on(&node, kind).await;
+        let own = stage.phone.address();
+        usd.mint(&node, &own, 1_000).await;
+        let wallet = stage.attend(Manner::Agrees);
+        let purse = stage.purse();
+        let opening = Opening {
+            payee: TonAddress {
+                account: AccountId([payee; 32]),
+                ..PAYEE
+            },
+            jetton: Some(Known {
+                minter: usd.minter,
+                decimals: None,
+            }),
+            deposit: unit(600),
+            window: 3_600,
+        };
+        let seed = Zeroizing::new(KEY);
+        let opened = purse.open_channel(&chain, &opening, &seed);
+        let opened = opened.await.unwrap();
+        assert_eq!((opened.payer, opened.deposited.as_str()), (own, "600"));
+        let topped = purse.top_up(&chain, &opening.to(), unit(300)).await;
+        assert_eq!(topped.unwrap().deposited, "900");
+        assert_eq!(usd.of(&node, &own).await, 100);
+        assert_eq!(usd.of(&node, &opened.channel).await, 900);
+        purse.close(&chain, &opening.to()).await.unwrap();
+        node.advance(3_600).await;
+        let closed = purse.close(&chain, &opening.to()).await.unwrap();
+        assert_eq!(closed, Standing::Closed);
+        assert_eq!(usd.of(&node, &own).await, 1_000);
+        // Each message is asked for: the channel's question to the minter, the deposit, more of
+        // it, and the two steps of the close.
+        purse.disconnect().await.unwrap();
+        let requests = tokio::time::timeout(SOON, wallet).await.unwrap().unwrap();
+        assert_eq!(requests.len(), 6);
     }
 }
 
@@ -203,9 +257,9 @@ async fn a_channel_of_another_wallet_is_left_alone() {
     let second = Phone::on(NETWORK, WalletKind::V5R1, [12; 32], &stage.bridge);
     stage.connect(&second).await;
     let purse = stage.purse();
-    let topped = purse.top_up(&chain, &PAYEE, DEPOSIT).await;
+    let topped = purse.top_up(&chain, &TO, DEPOSIT).await;
     assert_eq!(topped.unwrap_err().code(), "channel-other-payer");
-    let closed = purse.close(&chain, &PAYEE).await;
+    let closed = purse.close(&chain, &TO).await;
     assert_eq!(closed.unwrap_err().code(), "channel-other-payer");
     let opened = stage.open(&purse, &chain).await;
     assert_eq!(opened.unwrap_err().code(), "channel-other-payer");

@@ -10,8 +10,8 @@
 
 mod peer;
 
-use client::chat::{AskError, Chat};
-use client::wallet::KeptReceipt;
+use client::chat::{AskError, Chat, Till};
+use client::wallet::{Jetton, KeptReceipt};
 use peer::{Answering, Peer, Script, Stage, WHOLE_COST, WORDS, enough, question};
 use protocol::digest::{
     AccountId, BootId, Freshness, ModelDigest, ReceiptDigest, ReceiptsRoot, RequestDigest,
@@ -21,7 +21,7 @@ use protocol::evidence::ATTEST_PATH;
 use protocol::nano::Nano;
 use protocol::receipt::{FinishReason, Receipt, receipts_root};
 use protocol::tee::EvidenceClass;
-use protocol::ton::NetworkId;
+use protocol::ton::{NetworkId, TonAddress};
 
 /// Reads an answer to its end; its text.
 async fn read(chat: &Chat) -> Result<String, AskError> {
@@ -165,6 +165,26 @@ async fn parallel_answers_share_one_rising_total() {
         .collect();
     assert!(totals.is_sorted(), "{totals:?}");
     assert_eq!(totals.last(), Some(&Nano::from_u64(2 * WHOLE_COST)));
+}
+
+#[tokio::test]
+async fn a_machine_that_is_paid_in_another_asset_is_not_asked() {
+    let jetton = Jetton {
+        minter: TonAddress {
+            workchain: 0,
+            account: AccountId([9; 32]),
+        },
+        decimals: Some(6),
+    };
+    let stage = Stage::open_in(Some(jetton));
+    let peer = Peer::start(&stage.world, Answering::Honest, Script::default()).await;
+    let attester = stage.attester(peer.address);
+    let session = attester.connect().await.unwrap();
+    let kept = stage.state.within("receipts").unwrap();
+    let till = Till::open(stage.ledger(), kept).unwrap();
+    let refused = Chat::new(attester, session, till, enough()).unwrap_err();
+    assert_eq!(refused.code(), "payment-other-asset");
+    assert_eq!(peer.paths(), [ATTEST_PATH]);
 }
 
 #[tokio::test]

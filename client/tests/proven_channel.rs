@@ -114,6 +114,7 @@ impl Stage {
             window: self.terms.window,
             epoch: 0,
             deposited: Nano::ZERO.to_string(),
+            jetton: None,
         };
         Ledger::create(&directory, &KEY, &file).unwrap();
         Ledger::open(directory).unwrap()
@@ -311,6 +312,7 @@ async fn a_channel_is_opened_through_lite_servers_alone() {
     });
     let opening = Opening {
         payee: PAYEE,
+        jetton: None,
         deposit: Nano::from_u64(DEPOSIT),
         window: 3_600,
     };
@@ -341,6 +343,7 @@ async fn a_channel_of_the_emulated_chain_is_opened_topped_up_and_closed_by_proof
     };
     let opening = Opening {
         payee: PAYEE,
+        jetton: None,
         deposit: Nano::from_u64(DEPOSIT),
         window: 3_600,
     };
@@ -353,11 +356,11 @@ async fn a_channel_of_the_emulated_chain_is_opened_topped_up_and_closed_by_proof
     assert_eq!(opened.deposited, DEPOSIT.to_string());
     let topped = stage
         .purse
-        .top_up(&chain, &PAYEE, Nano::from_u64(DEPOSIT))
+        .top_up(&chain, &opening.to(), Nano::from_u64(DEPOSIT))
         .await
         .unwrap();
     assert_eq!(topped.deposited, (2 * DEPOSIT).to_string());
-    let closing = stage.purse.close(&chain, &PAYEE).await.unwrap();
+    let closing = stage.purse.close(&chain, &opening.to()).await.unwrap();
     let Standing::Closing { until } = closing else {
         panic!("{closing:?}");
     };
@@ -367,7 +370,7 @@ async fn a_channel_of_the_emulated_chain_is_opened_topped_up_and_closed_by_proof
         Ok((chain.chain_time().await? >= until).then_some(()))
     });
     over.await.unwrap();
-    let closed = stage.purse.close(&chain, &PAYEE).await.unwrap();
+    let closed = stage.purse.close(&chain, &opening.to()).await.unwrap();
     assert_eq!(closed, Standing::Closed);
     let proven = chain.balance(&own).await.unwrap();
     assert_eq!(proven, node.chain.balance(&own).await.unwrap());

@@ -17,6 +17,7 @@ mod vectors;
 
 use std::sync::Arc;
 
+use contracts::asset::Asset;
 use http::StatusCode;
 use protocol::launch_configuration::ModelEntry;
 use protocol::nano::{AmountOverflow, Nano};
@@ -52,7 +53,7 @@ pub enum AskError {
     #[error("the machine serves no model of that name")]
     UnknownModel,
     /// The price is above the client's limit. Nothing was sent.
-    #[error("{price} nano per million tokens is above the limit of {limit}")]
+    #[error("{price} units per million tokens are above the limit of {limit}")]
     PriceAboveLimit {
         /// The dearest class of tokens.
         price: Nano,
@@ -72,11 +73,11 @@ pub enum AskError {
         /// The attested payee.
         payee: TonAddress,
     },
-    /// The machine is paid in a jetton, and this program's channels pay in the network's coin.
-    #[error("the machine is paid in the jetton of {minter}, and this channel pays in coins")]
+    /// The machine is paid in something else than the channel pays in.
+    #[error("the machine is paid in {asset}, and this channel does not pay in that")]
     OtherAsset {
-        /// The attested minter.
-        minter: TonAddress,
+        /// The attested asset.
+        asset: Asset,
     },
     /// An amount left the range of coins.
     #[error(transparent)]
@@ -172,18 +173,17 @@ pub fn price_per_million(prices: &TokenPrices) -> Result<Nano, AmountOverflow> {
     Nano::from_u64(dearest).times(1_000_000)
 }
 
-/// Whether a till pays a machine: whom, and in what. Prices are in units of what is paid in, and
-/// this program has channels in coins alone.
+/// Whether a till pays a machine: whom, and in what. Prices are in units of what is paid in.
 fn pays(till: &Till, session: &Session) -> Result<(), AskError> {
     let configuration = session.configuration();
-    let payee = configuration.payee;
+    let (payee, asset) = (configuration.payee, Asset::of_minter(configuration.jetton));
     if till.payee() != payee {
         return Err(AskError::OtherPayee { payee });
     }
-    match configuration.jetton {
-        None => Ok(()),
-        Some(minter) => Err(AskError::OtherAsset { minter }),
+    if till.asset() != asset {
+        return Err(AskError::OtherAsset { asset });
     }
+    Ok(())
 }
 
 /// One payment channel and the machine that it pays.

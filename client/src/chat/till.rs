@@ -6,6 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use contracts::asset::Asset;
 use protocol::digest::Salt;
 use protocol::nano::Nano;
 use protocol::serving::Progress;
@@ -70,6 +71,12 @@ impl Till {
     #[must_use]
     pub fn payee(&self) -> TonAddress {
         self.books().ledger.file().payee
+    }
+
+    /// What is paid in from it.
+    #[must_use]
+    pub fn asset(&self) -> Asset {
+        self.books().ledger.file().asset()
     }
 
     /// The deposit, and the total that is promised.

@@ -4,16 +4,17 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use contracts::asset::Asset;
 use contracts::wallet::WalletKind;
 use measurements::transparency::note::VerifierKey;
 use protocol::digest::{BootId, GpuNonce, Nonce, ReceiptsRoot};
-use protocol::nano::Nano;
 use protocol::reference_values::DeviceSet;
 use protocol::ton::TonAddress;
 use verifier::{DocumentDigest, UnixTime};
 
-use super::amount::parse_amount;
+use super::amount::{Amount, parse_amount};
 use super::device_set::parse_device_set;
+use crate::wallet::ChannelTo;
 
 /// Attest the machine that answers, pay for what arrives, ask.
 #[derive(Debug, Parser)]
@@ -81,10 +82,14 @@ pub(super) struct MachineOptions {
     /// --chain, which is believed
     #[arg(long, value_name = "ADDRESS")]
     pub(super) registry: Option<TonAddress>,
+    /// Pay in the jetton of this minter; a machine that takes anything else is not asked. Without
+    /// it, one that takes the network's coin
+    #[arg(long, value_name = "MINTER")]
+    pub(super) jetton: Option<TonAddress>,
     /// Highest price per million tokens of the dearest class, in nano units or as `0.5ton`
-    /// (default: 1ton). Above it nothing is sent
+    /// (default: 1ton); in a jetton in its smallest units, and to be given. Above it nothing is sent
     #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
-    pub(super) max_price: Option<Nano>,
+    pub(super) max_price: Option<Amount>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -167,32 +172,36 @@ pub(super) enum WalletCommand {
     Disconnect,
     /// Show the wallet and what it knows of its payment channels, offline
     Show,
-    /// Open a payment channel to a provider; needs --chain or --lite-server
+    /// Open a payment channel to a provider; needs --chain or --lite-server, in a jetton --chain
     Open {
-        /// The provider's address: `payee` in its launch configuration
-        #[arg(long, value_name = "ADDRESS")]
-        payee: TonAddress,
-        /// What to deposit, in nano units or as `0.5ton`
+        #[command(flatten)]
+        channel: ChannelOptions,
+        /// What to deposit, in nano units or as `0.5ton`; in a jetton in its smallest units, or as
+        /// `0.5jetton`
         #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
-        deposit: Nano,
+        deposit: Amount,
+        /// Into how many decimals people divide the jetton (default: what its minter says on the
+        /// chain, if it does)
+        #[arg(long, value_name = "N", requires = "jetton")]
+        #[arg(value_parser = clap::value_parser!(u8).range(..=36))]
+        decimals: Option<u8>,
         /// Seconds in which the provider can still claim after a close was asked for
         #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
         window: u32,
     },
-    /// Add to the deposit of a payment channel; needs --chain or --lite-server
+    /// Add to the deposit of a payment channel; needs what `open` needs
     TopUp {
-        /// The provider's address
-        #[arg(long, value_name = "ADDRESS")]
-        payee: TonAddress,
-        /// What to add, in nano units or as `0.5ton`
+        #[command(flatten)]
+        channel: ChannelOptions,
+        /// What to add, in nano units or as `0.5ton`; in a jetton in its smallest units, or as
+        /// `0.5jetton`
         #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
-        amount: Nano,
+        amount: Amount,
     },
     /// Ask to close a payment channel; again after its window to get the rest back
     Close {
-        /// The provider's address
-        #[arg(long, value_name = "ADDRESS")]
-        payee: TonAddress,
+        #[command(flatten)]
+        channel: ChannelOptions,
         /// Agree to close at once instead: a document that the provider sends with
         /// `host-agent settle close`. Nothing can be asked on the channel afterwards
         #[arg(long, value_name = "FILE")]
@@ -206,6 +215,35 @@ pub(super) enum WalletCommand {
         )]
         within: u32,
     },
+    /// Have jettons sent again that a jetton wallet did not pay out and that are due since
+    Resend {
+        #[command(flatten)]
+        channel: ChannelOptions,
+        /// What is due to the provider, instead of what is due to this wallet
+        #[arg(long)]
+        to_payee: bool,
+    },
+}
+
+/// Which payment channel: there is one to each provider in each asset.
+#[derive(Debug, Args)]
+pub(super) struct ChannelOptions {
+    /// The provider's address: `payee` in its launch configuration
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) payee: TonAddress,
+    /// The jetton of this minter instead of the network's coin. Take the address from the issuer:
+    /// names and symbols prove nothing
+    #[arg(long, value_name = "MINTER")]
+    pub(super) jetton: Option<TonAddress>,
+}
+
+impl ChannelOptions {
+    pub(super) const fn to(&self) -> ChannelTo {
+        ChannelTo {
+            payee: self.payee,
+            asset: Asset::of_minter(self.jetton),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -387,6 +425,7 @@ pub(super) fn examples(program: &str) -> String {
         "  {} wallet new",
         "  {} wallet connect --wallet tonkeeper --manifest https://…/tonconnect-manifest.json",
         "  {} wallet open --payee 0:5a… --deposit 2ton --chain http://127.0.0.1:8081",
+        "  {} wallet open --payee 0:5a… --jetton 0:b1… --decimals 6 --deposit 5jetton --chain …",
         "  {} chat \"What is the capital of France?\" --connect 127.0.0.1:4443 \\",
         "      --release releases/0.1.0 --log-key log.example/releases+… --max-price 0.5ton",
         "  {} serve --port 8484 --config settings.json",

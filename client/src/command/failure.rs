@@ -4,6 +4,7 @@
 use core::fmt::Write as _;
 use std::path::PathBuf;
 
+use super::amount::AmountError;
 use crate::chat::{AskError, ChatRequestError};
 use crate::pins::{Dropped, PinsError};
 use crate::session::AttestError;
@@ -23,6 +24,8 @@ pub(super) enum Failure {
     Missing { option: &'static str },
     #[error("the settings file is not of its form")]
     Settings,
+    #[error(transparent)]
+    Amount(#[from] AmountError),
     #[error("cannot read the policy")]
     Policy(#[from] PolicyError),
     #[error("`--chain` is not an endpoint")]
@@ -139,6 +142,7 @@ impl Failure {
         match self {
             Self::Missing { .. } => "option-missing",
             Self::Settings => "settings-malformed",
+            Self::Amount(_) => "amount",
             Self::Policy(_) => "policy-malformed",
             Self::Chain(_) => "chain-url",
             Self::LiteServer(_) => "lite-server",
@@ -173,6 +177,7 @@ impl Failure {
         match self {
             Self::Missing { .. }
             | Self::Settings
+            | Self::Amount(_)
             | Self::Policy(_)
             | Self::Chain(_)
             | Self::LiteServer(_)
@@ -235,6 +240,9 @@ fn wallet_exit(error: &WalletError) -> u8 {
         | WalletError::ChannelExists
         | WalletError::NoChannel => BAD_INPUT,
         WalletError::TooLittle { .. }
+        | WalletError::TooFewJettons { .. }
+        | WalletError::NoJettonWallet
+        | WalletError::NothingDue
         | WalletError::Standing { .. }
         | WalletError::OtherPayer { .. } => PAYMENT,
         WalletError::Connect(error) => connect_exit(error),

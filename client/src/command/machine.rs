@@ -1,20 +1,22 @@
 //! From options to a machine that is attested, affordable and paid from a channel: the way that
 //! `chat` and `serve` share. Everything that was found is printed before any content is sent.
 
+use contracts::asset::Asset;
 use protocol::launch_configuration::ModelEntry;
 use protocol::nano::Nano;
+use serde_json::json;
 use verifier::{AttestationResult, Bundle};
 
-use super::amount::in_coins;
+use super::amount::{in_coins, in_whole_units};
 use super::arguments::MachineOptions;
 use super::failure::Failure;
 use super::output::{Output, members};
 use super::settings::Settings;
 use crate::channel::Answer;
-use crate::chat::{Chat, Till, price_per_million};
+use crate::chat::{AskError, Chat, Till, price_per_million};
 use crate::pins::Pins;
 use crate::session::{AttestError, Session};
-use crate::wallet::{Ledger, refresh};
+use crate::wallet::{ChannelTo, Ledger, refresh};
 
 const EVIDENCE: &str = "evidence";
 const RECEIPTS: &str = "receipts";
@@ -48,11 +50,21 @@ pub(super) async fn connect(
         output,
     )?;
     show_machine(&session, output)?;
-    for model in &session.configuration().models {
-        show_price(model, limit, output)?;
+    let (configuration, ours) = (session.configuration(), settings.asset(options));
+    // Prices are in units of it: what they mean, and the limit, rests on which asset it is.
+    let asset = Asset::of_minter(configuration.jetton);
+    if asset != ours {
+        return Err(AskError::OtherAsset { asset }.into());
+    }
+    for model in &configuration.models {
+        show_price(model, (asset, limit), output)?;
     }
     let purse = settings.purse()?;
-    let mut ledger = Ledger::open(purse.channel_to(&session.configuration().payee)?)?;
+    let to = ChannelTo {
+        payee: configuration.payee,
+        asset,
+    };
+    let mut ledger = Ledger::open(purse.channel_to(&to)?)?;
     if let Some(chain) = settings.chain_if_given()? {
         refresh(&chain, &mut ledger).await?;
     }
@@ -142,23 +154,32 @@ fn show_machine(session: &Session, output: Output) -> Result<(), Failure> {
             ("boot_id", statement.boot_id.to_string().into()),
             ("statement", statement.digest().to_string().into()),
             ("payee", session.configuration().payee.to_string().into()),
+            ("jetton", json!(session.configuration().jetton)),
             ("not_after", result.not_after().0.into()),
         ]),
     )
 }
 
-fn show_price(model: &ModelEntry, limit: Nano, output: Output) -> Result<(), Failure> {
+fn show_price(
+    model: &ModelEntry,
+    (asset, limit): (Asset, Nano),
+    output: Output,
+) -> Result<(), Failure> {
     let prices = &model.prices;
-    let dearest = price_per_million(prices).map_err(crate::chat::AskError::from)?;
+    let dearest = price_per_million(prices).map_err(AskError::from)?;
+    let (units, said): (_, fn(Nano) -> String) = match asset {
+        Asset::Coin => ("nano".to_owned(), in_coins),
+        Asset::Jetton(minter) => (format!("units of the jetton {minter}"), in_whole_units),
+    };
     let line = format!(
-        "price of {name} in nano per token: prompt {prompt}, cached {cached}, completion \
-         {completion}; dearest {coins} per million, limit {limit}",
+        "price of {name} in {units} per token: prompt {prompt}, cached {cached}, completion \
+         {completion}; dearest {dearest} per million, limit {limit}",
         name = model.name,
         prompt = prices.prompt,
         cached = prices.cached,
         completion = prices.completion,
-        coins = in_coins(dearest),
-        limit = in_coins(limit),
+        dearest = said(dearest),
+        limit = said(limit),
     );
     output.event(
         "price",

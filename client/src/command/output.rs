@@ -92,6 +92,7 @@ impl Output {
             Failure::Attest { error, .. } => error.application_bytes(),
             Failure::Missing { .. }
             | Failure::Settings
+            | Failure::Amount(_)
             | Failure::Policy(_)
             | Failure::Chain(_)
             | Failure::LiteServer(_)

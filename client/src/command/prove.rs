@@ -25,8 +25,9 @@ pub(super) async fn prove(
         .find(|(_, file)| file.channel == receipt.channel)
         .ok_or(AnchorError::Unknown)?;
     let digests = Ledger::read_receipts(&ledger, receipt.epoch)?;
-    let state = chain.channel(&receipt.channel).await;
+    let state = chain.payment_channel(&receipt.channel).await;
     let state = state.map_err(WalletError::Chain)?;
+    let state = state.map(|channel| *channel.state());
     let state = state.filter(|state| state.epoch == receipt.epoch);
     let state = state.ok_or(AnchorError::NotAnchored)?;
     let proof = AnchorProof::of(&kept, &digests, &state.last_root)?;

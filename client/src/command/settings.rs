@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use contracts::asset::Asset;
 use contracts::chain::Chain;
 use contracts::lite::{LiteServer, LiteServers, ProvenAccounts};
 use contracts::proof::BlockId;
@@ -46,6 +47,7 @@ struct File {
     registry: Option<TonAddress>,
     max_price: Option<String>,
     manifest: Option<String>,
+    jetton: Option<TonAddress>,
 }
 
 /// Where everything is and what is demanded.
@@ -234,10 +236,23 @@ impl Settings {
         })
     }
 
-    /// Highest price per million tokens.
+    /// What machines are paid in.
+    pub(super) fn asset(&self, options: &MachineOptions) -> Asset {
+        Asset::of_minter(options.jetton.or(self.file.jetton))
+    }
+
+    /// Highest price per million tokens, in smallest units. What a coin is worth says nothing of a
+    /// jetton: there it has no default.
     pub(super) fn max_price(&self, options: &MachineOptions) -> Result<Nano, Failure> {
         let of_file = self.file.max_price.as_deref().map(parse_amount);
         let of_file = of_file.transpose().map_err(|_| Failure::Settings)?;
-        Ok(options.max_price.or(of_file).unwrap_or(DEFAULT_MAX_PRICE))
+        let asset = self.asset(options);
+        match (options.max_price.clone().or(of_file), asset) {
+            (Some(price), asset) => Ok(price.units(asset, None)?),
+            (None, Asset::Coin) => Ok(DEFAULT_MAX_PRICE),
+            (None, Asset::Jetton(_)) => Err(Failure::Missing {
+                option: "max-price",
+            }),
+        }
     }
 }

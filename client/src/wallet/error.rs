@@ -50,11 +50,25 @@ pub enum WalletError {
         asked: u32,
     },
     /// There is an open channel to this payee.
-    #[error("there is an open channel to this payee already: top it up")]
+    #[error("there is an open channel to this payee in this asset already: top it up")]
     ChannelExists,
     /// There is no channel to this payee.
-    #[error("there is no channel to this payee: open one with `wallet open`")]
+    #[error("there is no channel to this payee in this asset: open one with `wallet open`")]
     NoChannel,
+    /// The wallet's jetton wallet holds too little.
+    #[error("{needed} units of the jetton are needed and the wallet holds {held}")]
+    TooFewJettons {
+        /// Smallest units.
+        needed: Nano,
+        /// As the jetton wallet says.
+        held: Nano,
+    },
+    /// The minter does not tell the channel's jetton wallet.
+    #[error("the minter did not tell the channel which jetton wallet is its own")]
+    NoJettonWallet,
+    /// Nothing bounced that could be sent again.
+    #[error("nothing is due to that side")]
+    NothingDue,
     /// The channel's contract is not in the state that the request needs.
     #[error("the channel is {standing}")]
     Standing {
@@ -89,6 +103,9 @@ impl WalletError {
             Self::Window { .. } => "channel-window",
             Self::ChannelExists => "channel-exists",
             Self::NoChannel => "channel-none",
+            Self::TooFewJettons { .. } => "wallet-too-few-jettons",
+            Self::NoJettonWallet => "channel-jetton-wallet",
+            Self::NothingDue => "channel-nothing-due",
             Self::Standing { .. } => "channel-standing",
             Self::Overflow(_) => "wallet-overflow",
             Self::Connect(error) => error.code(),

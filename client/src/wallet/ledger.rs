@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use contracts::asset::Asset;
 use contracts::close::{Close, MAX_DOCUMENT_BYTES, SignedClose};
 use ed25519_dalek::SigningKey;
 use protocol::digest::{PayerKey, ReceiptDigest, ReceiptsRoot};
@@ -26,6 +27,8 @@ const RECEIPTS: &str = "receipts";
 const RECORD_BYTES: usize = 4 + 32;
 /// A terms file is shorter.
 const MAX_TERMS_BYTES: usize = 4096;
+/// Of the network's coin.
+const COIN_DECIMALS: u8 = 9;
 /// Digests of a million receipts.
 const MAX_RECEIPTS_BYTES: usize = 32 << 20;
 
@@ -36,7 +39,7 @@ pub enum LedgerError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The promise is lower than one that was signed.
-    #[error("a total of {asked} nano is below the {signed} nano that were signed already")]
+    #[error("a total of {asked} units is below the {signed} units that were signed already")]
     WouldFall {
         /// The promise.
         asked: Nano,
@@ -84,11 +87,41 @@ pub struct ChannelFile {
     pub window: u32,
     /// The epoch, 0 until the chain showed the opening.
     pub epoch: u32,
-    /// Nano units deposited in this epoch, decimal, as the chain showed them.
+    /// Smallest units deposited in this epoch, decimal, as the chain showed them.
     pub deposited: String,
+    /// The jetton that it pays in; without it the network's coin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jetton: Option<Jetton>,
+}
+
+/// A jetton, as its holder knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jetton {
+    /// Whose it is.
+    pub minter: TonAddress,
+    /// Into how many decimals people divide it, as the holder or the minter said; not known
+    /// otherwise, and nothing rests on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimals: Option<u8>,
 }
 
 impl ChannelFile {
+    /// What it pays in.
+    #[must_use]
+    pub fn asset(&self) -> Asset {
+        Asset::of_minter(self.jetton.map(|jetton| jetton.minter))
+    }
+
+    /// In how many decimals its amounts are read; none where that is not known.
+    #[must_use]
+    pub fn decimals(&self) -> Option<u8> {
+        match &self.jetton {
+            None => Some(COIN_DECIMALS),
+            Some(jetton) => jetton.decimals,
+        }
+    }
+
     /// The deposit as an amount.
     ///
     /// # Errors
@@ -456,6 +489,7 @@ mod tests {
             window: 3600,
             epoch: 7,
             deposited: "1000".to_owned(),
+            jetton: None,
         }
     }
 

@@ -7,7 +7,9 @@
 mod anchor;
 pub mod connect;
 mod error;
+mod jetton;
 mod ledger;
+mod opening;
 mod receipts;
 mod state;
 
@@ -15,9 +17,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use contracts::chain::Chain;
-use contracts::channel::{
-    self, ChannelState, ChannelTerms, LONGEST_WINDOW, MESSAGE_VALUE, Standing, TOP_UP_MARGIN,
-};
+use contracts::channel::{self, ChannelState, ChannelTerms, LONGEST_WINDOW, Standing};
 use contracts::close::SignedClose;
 use contracts::message::Transfer;
 use contracts::wallet::{Wallet, WalletKind};
@@ -32,7 +32,8 @@ use crate::deployment::Surroundings;
 
 pub use anchor::{AnchorError, AnchorProof, MAX_PROOF_BYTES};
 pub use error::WalletError;
-pub use ledger::{ChannelFile, Ledger, LedgerError, NO_RECEIPTS};
+pub use ledger::{ChannelFile, Jetton, Ledger, LedgerError, NO_RECEIPTS};
+pub use opening::{ChannelTo, Opening};
 pub use receipts::{KeptReceipt, KeptReceiptError, MAX_KEPT_BYTES};
 pub use state::{StateDirectory, StateError, StateLock, read_bounded};
 
@@ -50,17 +51,6 @@ const ASK_SECONDS: u32 = 300;
 const ASK_PATIENCE: Duration = Duration::from_secs(310);
 /// Kept in the wallet for the fees of its own messages.
 const FEE_RESERVE: Nano = Nano::from_u64(20_000_000);
-
-/// What is asked of a new channel.
-#[derive(Debug, Clone, Copy)]
-pub struct Opening {
-    /// Who is to be paid.
-    pub payee: TonAddress,
-    /// What to deposit.
-    pub deposit: Nano,
-    /// Seconds in which the payee can still claim after a close was asked for.
-    pub window: u32,
-}
 
 /// The wallet of one state directory on one network.
 #[derive(Debug)]
@@ -240,14 +230,14 @@ impl Purse {
         Ok(channels)
     }
 
-    /// The directory of the channel to a payee.
+    /// The directory of a channel.
     ///
     /// # Errors
     /// `NoChannel`, `Malformed`, `Io`.
-    pub fn channel_to(&self, payee: &TonAddress) -> Result<StateDirectory, WalletError> {
+    pub fn channel_to(&self, to: &ChannelTo) -> Result<StateDirectory, WalletError> {
         let mut channels = self.channels()?.into_iter();
         channels
-            .find(|(_, file)| file.payee == *payee)
+            .find(|(_, file)| file.payee == to.payee && file.asset() == to.asset)
             .map(|(state, _)| state)
             .ok_or(WalletError::NoChannel)
     }
@@ -269,52 +259,57 @@ impl Purse {
             });
         }
         self.check_network(chain).await?;
-        let state = match self.channel_to(&opening.payee) {
+        let state = match self.channel_to(&opening.to()) {
             Ok(state) => state,
             Err(WalletError::NoChannel) => self.prepare(opening, key_seed)?,
             Err(other) => return Err(other),
         };
         let mut ledger = self.own(Ledger::open(state)?)?;
-        let shown = chain.channel(&ledger.file().channel).await?;
-        match shown.map(|shown| shown.standing) {
+        let shown = chain.payment_channel(&ledger.file().channel).await?;
+        match shown.map(|shown| shown.state().standing) {
             None | Some(Standing::Closed) => {}
             Some(Standing::Open | Standing::Closing { .. }) => {
                 return Err(WalletError::ChannelExists);
             }
+        }
+        if let Some(terms) = ledger.file().jetton_terms() {
+            let of = (ledger.file(), &terms);
+            self.introduce(chain, of, opening.deposit).await?;
         }
         self.deposit(chain, &mut ledger, opening.deposit, Nano::ZERO)
             .await?;
         Ok(ledger.file().clone())
     }
 
-    /// Adds to the deposit of the channel to a payee.
+    /// Adds to the deposit of a channel, in smallest units.
     ///
     /// # Errors
     /// See [`WalletError`].
     pub async fn top_up(
         &self,
         chain: &Chain,
-        payee: &TonAddress,
+        to: &ChannelTo,
         amount: Nano,
     ) -> Result<ChannelFile, WalletError> {
         self.check_network(chain).await?;
-        let mut ledger = self.own(Ledger::open(self.channel_to(payee)?)?)?;
+        let mut ledger = self.own(Ledger::open(self.channel_to(to)?)?)?;
         let shown = open_state(chain, &ledger.file().channel).await?;
         self.deposit(chain, &mut ledger, amount, shown.deposited)
             .await?;
         Ok(ledger.file().clone())
     }
 
-    /// Asks to close the channel to a payee, or finishes the close once its window is over.
+    /// Asks to close a channel, or finishes the close once its window is over.
     ///
     /// # Errors
     /// See [`WalletError`].
-    pub async fn close(&self, chain: &Chain, payee: &TonAddress) -> Result<Standing, WalletError> {
+    pub async fn close(&self, chain: &Chain, to: &ChannelTo) -> Result<Standing, WalletError> {
         self.check_network(chain).await?;
-        let ledger = self.own(Ledger::open(self.channel_to(payee)?)?)?;
+        let ledger = self.own(Ledger::open(self.channel_to(to)?)?)?;
         let at = ledger.file().channel;
         let account = chain.account(&at).await?;
-        let shown = account.channel()?.ok_or(WalletError::NoChannel)?;
+        let shown = account.payment_channel()?.ok_or(WalletError::NoChannel)?;
+        let shown = *shown.state();
         let message = match shown.standing {
             Standing::Open => channel::start_close(&at)?,
             Standing::Closing { until } if account.chain_time >= until => {
@@ -322,16 +317,17 @@ impl Purse {
             }
             Standing::Closing { .. } | Standing::Closed => return Ok(shown.standing),
         };
-        self.send(chain, message, MESSAGE_VALUE).await?;
+        self.send(chain, to.asset.fitted(message)).await?;
         let later = chain.wait_until(self.patience, async || {
-            let now = chain.channel(&at).await?.map(|now| now.standing);
+            let now = chain.payment_channel(&at).await?;
+            let now = now.map(|now| now.state().standing);
             Ok(now.filter(|now| *now != shown.standing))
         });
         Ok(later.await?)
     }
 
-    /// Agrees to close the channel to a payee at once, at the highest total that was promised: what
-    /// the payee sends. Nothing more can be promised on the channel afterwards; if the payee does
+    /// Agrees to close a channel at once, at the highest total that was promised: what the payee
+    /// sends. Nothing more can be promised on the channel afterwards; if the payee does
     /// not send it, [`Purse::close`] still can.
     ///
     /// # Errors
@@ -339,11 +335,11 @@ impl Purse {
     pub async fn agree_to_close(
         &self,
         chain: &Chain,
-        payee: &TonAddress,
+        to: &ChannelTo,
         seconds: u32,
     ) -> Result<SignedClose, WalletError> {
         self.check_network(chain).await?;
-        let mut ledger = Ledger::open(self.channel_to(payee)?)?;
+        let mut ledger = Ledger::open(self.channel_to(to)?)?;
         refresh(chain, &mut ledger).await?;
         let until = chain.chain_time().await?.saturating_add(seconds);
         Ok(ledger.agree_to_close(until)?)
@@ -370,7 +366,7 @@ impl Purse {
             payer_key: PayerKey(SigningKey::from_bytes(key_seed).verifying_key().to_bytes()),
             window: opening.window,
         };
-        let channel = terms.address()?;
+        let channel = opening.to().asset.address(&terms)?;
         let file = ChannelFile {
             version: 1,
             network: self.network,
@@ -381,6 +377,7 @@ impl Purse {
             window: terms.window,
             epoch: 0,
             deposited: Nano::ZERO.to_string(),
+            jetton: opening.jetton,
         };
         let directory = self
             .state
@@ -397,13 +394,16 @@ impl Purse {
         amount: Nano,
         before: Nano,
     ) -> Result<(), WalletError> {
-        let message = ledger.file().terms().top_up(amount)?;
-        let value = amount.plus(TOP_UP_MARGIN)?;
-        self.send(chain, message, value).await?;
+        let message = match ledger.file().jetton_terms() {
+            None => ledger.file().terms().top_up(amount)?,
+            Some(terms) => self.jetton_deposit(chain, &terms, amount).await?,
+        };
+        self.send(chain, message).await?;
         let expected = before.plus(amount)?;
         let at = ledger.file().channel;
         let shown = chain.wait_until(self.patience, async || {
-            let shown = chain.channel(&at).await?;
+            let shown = chain.payment_channel(&at).await?;
+            let shown = shown.map(|shown| *shown.state());
             Ok(shown
                 .filter(|shown| shown.standing == Standing::Open && shown.deposited >= expected))
         });
@@ -411,10 +411,10 @@ impl Purse {
         Ok(ledger.note_chain(shown.epoch, shown.deposited)?)
     }
 
-    async fn send(&self, chain: &Chain, message: Transfer, value: Nano) -> Result<(), WalletError> {
+    async fn send(&self, chain: &Chain, message: Transfer) -> Result<(), WalletError> {
         let wallet = self.address()?;
         let account = chain.account(&wallet).await?;
-        let needed = value.plus(FEE_RESERVE)?;
+        let needed = message.value.plus(FEE_RESERVE)?;
         if account.balance < needed {
             return Err(WalletError::TooLittle {
                 needed,
@@ -456,7 +456,7 @@ impl Purse {
 }
 
 impl ChannelFile {
-    /// The contract's terms.
+    /// The contract's terms, less the jetton.
     #[must_use]
     pub const fn terms(&self) -> ChannelTerms {
         ChannelTerms {
@@ -478,7 +478,8 @@ pub async fn refresh(chain: &Chain, ledger: &mut Ledger) -> Result<(), WalletErr
 }
 
 async fn open_state(chain: &Chain, at: &TonAddress) -> Result<ChannelState, WalletError> {
-    let shown = chain.channel(at).await?.ok_or(WalletError::NoChannel)?;
+    let shown = chain.payment_channel(at).await?;
+    let shown = *shown.ok_or(WalletError::NoChannel)?.state();
     let standing = match shown.standing {
         Standing::Open => return Ok(shown),
         Standing::Closing { .. } => "closing",

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use client::chat::{Chat, ChatRequest, Question, Till};
 use client::pins::Pins;
 use client::session::Attester;
-use client::wallet::{ChannelFile, Ledger, StateDirectory};
+use client::wallet::{ChannelFile, Jetton, Ledger, StateDirectory};
 use client::{Deployment, NoRandomness, Surroundings};
 use ed25519_dalek::SigningKey;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -690,6 +690,11 @@ pub struct Stage {
 
 impl Stage {
     pub fn open() -> Self {
+        Self::open_in(None)
+    }
+
+    /// With a channel in a jetton, or in coins.
+    pub fn open_in(jetton: Option<Jetton>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(root.path()).unwrap();
         let file = ChannelFile {
@@ -706,6 +711,7 @@ impl Stage {
             window: 3600,
             epoch: 7,
             deposited: DEPOSIT.to_string(),
+            jetton,
         };
         let channel = state.within("channel").unwrap();
         Ledger::create(&channel, &CHANNEL_SEED, &file).unwrap();

@@ -66,7 +66,8 @@ async fn shown(settings: &Settings, proof: &AnchorProof) -> Result<Option<Channe
             expected: receipt.network,
         }));
     }
-    let state = chain.channel(&receipt.channel).await;
+    let state = chain.payment_channel(&receipt.channel).await;
     let state = state.map_err(WalletError::Chain)?;
+    let state = state.map(|channel| *channel.state());
     Ok(state.filter(|state| state.epoch == receipt.epoch))
 }
