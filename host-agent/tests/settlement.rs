@@ -209,13 +209,15 @@ async fn a_close_that_both_agreed_on_pays_both_at_once_and_never_less_than_a_vou
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(program::parse(&again)[0]["error"], "close-over");
     // A guest whose host looked at the chain before the close is stopped by the close's lease, as
-    // long as that look is good; on a slow machine it may be over. A guest that comes now sees it.
+    // long as that look is good: on a slow machine it is over. A host that looks now sees the close.
     let stop = |reason| Some(VoucherDecision::Stop(reason, None));
     let after = guest.ask(stage.voucher(500_000_000));
     if before.elapsed() < GOOD_VIEW || after != stop(StopReason::Closing) {
         assert_eq!(after, stop(StopReason::Leased));
     }
-    let after = Guest::dial(&stage).ask(stage.voucher(500_000_000));
+    let journal = stage.path("state/journal.sqlite");
+    let _later = stage.relay_in("later", &["--journal", &journal]);
+    let after = Guest::dial_in(&stage, "later").ask(stage.voucher(500_000_000));
     assert_eq!(after, stop(StopReason::Closing));
     let status = program::parse(&stage.settle(&["status"]));
     assert_eq!(status[0]["prospect"], "over");
@@ -801,7 +803,7 @@ fn publish_in_log(release: &Path) -> (String, String) {
     let sbom = "{}";
     let digest = FileDigest::of(sbom.as_bytes());
     let manifest = format!(
-        "{{\"image\": \"0.1.0\", \"flavour\": \"cpu\", \"profile\": \"research\",
+        "{{\"version\": 1, \"image\": \"0.1.0\", \"flavour\": \"cpu\", \"profile\": \"research\",
           \"files\": {{\"sbom.cdx.json\": {{\"sha256\": \"{digest}\"}}}}}}"
     );
     std::fs::write(release.join(names::SBOM), sbom).unwrap();

@@ -53,14 +53,15 @@ impl Amount {
 /// # Errors
 /// `Form` for anything else, more than nine decimals of a coin, or beyond the range of coins.
 pub(super) fn parse_amount(text: &str) -> Result<Amount, AmountError> {
-    if let Some(coins) = text.strip_suffix(COIN) {
-        let (whole, part) = halves(coins)?;
-        return scaled(whole, part, COIN_DECIMALS).map(Amount::Coins);
-    }
+    // Before coins: the one word ends in the other.
     if let Some(jettons) = text.strip_suffix(JETTON) {
         let (whole, part) = halves(jettons)?;
         scaled(whole, part, u8::try_from(part.len()).unwrap_or(u8::MAX))?;
         return Ok(Amount::Jettons(whole.to_owned(), part.to_owned()));
+    }
+    if let Some(coins) = text.strip_suffix(COIN) {
+        let (whole, part) = halves(coins)?;
+        return scaled(whole, part, COIN_DECIMALS).map(Amount::Coins);
     }
     units(text).map(Amount::Units)
 }

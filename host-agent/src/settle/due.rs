@@ -192,9 +192,9 @@ mod tests {
     #[test]
     fn prices_are_fractions_of_whole_numbers() {
         let minter = format!("0:{}", "4a".repeat(32));
-        for bad in [
-            "", "1/2", "=1/2", "=0/1", "=1/0", "=1", "=-1/2", "=1.5/2", "=1/2/3",
-        ] {
+        let good = format!("{minter}=1/2").parse::<Priced>().unwrap();
+        assert_eq!((good.price.nano.get(), good.price.units.get()), (1, 2));
+        for bad in ["", "1/2", "=0/1", "=1/0", "=1", "=-1/2", "=1.5/2", "=1/2/3"] {
             let text = format!("{minter}{bad}");
             assert_eq!(text.parse::<Priced>(), Err(PriceError), "{bad}");
         }
