@@ -1,5 +1,5 @@
-//! A channel in a jetton on the emulated chain, as the client's wallet makes and ends it: every unit
-//! of the jetton is accounted for, and what is no deposit counts for nothing.
+//! A channel in a jetton on the emulated chain, as the client's wallet makes and ends it: every
+//! unit of the jetton is accounted for, and what is no deposit counts for nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

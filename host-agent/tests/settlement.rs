@@ -209,7 +209,8 @@ async fn a_close_that_both_agreed_on_pays_both_at_once_and_never_less_than_a_vou
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(program::parse(&again)[0]["error"], "close-over");
     // A guest whose host looked at the chain before the close is stopped by the close's lease, as
-    // long as that look is good: on a slow machine it is over. A host that looks now sees the close.
+    // long as that look is good: on a slow machine it is over. A host that looks now sees the
+    // close.
     let stop = |reason| Some(VoucherDecision::Stop(reason, None));
     let after = guest.ask(stage.voucher(500_000_000));
     if before.elapsed() < GOOD_VIEW || after != stop(StopReason::Closing) {

@@ -87,7 +87,8 @@ pub(super) struct MachineOptions {
     #[arg(long, value_name = "MINTER")]
     pub(super) jetton: Option<TonAddress>,
     /// Highest price per million tokens of the dearest class, in nano units or as `0.5ton`
-    /// (default: 1ton); in a jetton in its smallest units, and to be given. Above it nothing is sent
+    /// (default: 1ton); in a jetton in its smallest units, and must be given. Above it nothing is
+    /// sent
     #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
     pub(super) max_price: Option<Amount>,
 }
