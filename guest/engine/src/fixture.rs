@@ -76,6 +76,8 @@ pub(crate) struct Tiny {
     pub(crate) pooling: Option<u32>,
     /// Whether token 259 ends each text.
     pub(crate) closes: bool,
+    /// The token that ends an answer.
+    pub(crate) end: u32,
 }
 
 pub(crate) const TINY_WIDTH: usize = 96;
@@ -98,6 +100,7 @@ impl Default for Tiny {
             special: "<|a|>",
             pooling: None,
             closes: false,
+            end: 259,
         }
     }
 }
@@ -158,7 +161,7 @@ impl Tiny {
                 "tokenizer.ggml.merges",
                 Value::Array(vec![text("a b"), text("ab c")]),
             ),
-            ("tokenizer.ggml.eos_token_id", number(259)),
+            ("tokenizer.ggml.eos_token_id", number(self.end)),
             ("tokenizer.ggml.add_eos_token", Value::Bool(self.closes)),
         ];
         metadata.push(match self.pooling {

@@ -157,7 +157,10 @@ impl<S> Stream<S> {
             SampleError::NotFinite => EngineRefusal::Numeric,
             SampleError::NothingAllowed => EngineRefusal::Form,
         })?;
-        if let Some(form) = &mut self.form {
+        // What ends an answer may be a token that has a text elsewhere: here it is none.
+        if let Some(form) = &mut self.form
+            && !model.tokenizer.is_end(token)
+        {
             let taken = form.take(model.tokenizer.text(token));
             taken.map_err(|NotAllowed| EngineRefusal::Form)?;
         }

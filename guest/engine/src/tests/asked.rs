@@ -1,5 +1,6 @@
 //! What a request asks for beside its answer: probabilities, a form, no template.
 
+use crate::fixture::Tiny;
 use messages::engine_ipc::{Content, EngineRefusal, Form, Prompt};
 use protocol::receipt::FinishReason;
 
@@ -111,6 +112,32 @@ fn a_text_is_continued_without_a_template() {
         assert!(serve.finish(1).prompt > 1);
         serve.send(&continued(""));
         assert_eq!(serve.finish(1).end, Some(Err(EngineRefusal::Chat)));
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_answer_in_a_form_may_end_by_a_token_that_has_a_text_elsewhere() {
+    let model = Tiny {
+        end: 1,
+        ..Tiny::default()
+    };
+    let model = model.model();
+    let question = user("x");
+    with_engine(&model, 1, |serve| {
+        let mut stopped = 0;
+        for seed in 0..24 {
+            let start = start_with(1, &question, (sampling(2000, 40), 40), &[]);
+            serve.send(&changed(start, |start| {
+                start.sampling.seed = seed;
+                start.form = Form::Object;
+            }));
+            match serve.finish(1).end {
+                Some(Ok(FinishReason::Stop)) => stopped += 1,
+                end => assert_eq!(end, Some(Ok(FinishReason::Length))),
+            }
+        }
+        assert!(stopped > 0, "no object was closed");
     })
     .unwrap();
 }

@@ -65,6 +65,9 @@ pub(crate) fn good(dice: &mut Dice, size: Size) -> (&'static str, Value) {
         });
         return (COMPLETIONS_PATH, body);
     }
+    if dice.percent(20) {
+        body["response_format"] = json!({"type": "json_object"});
+    }
     body["messages"] = json!([{"role": "user", "content": content}]);
     (CHAT_PATH, body)
 }
