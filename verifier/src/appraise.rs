@@ -62,28 +62,6 @@ pub struct ChannelBinding {
     pub tls_key: SpkiDigest,
 }
 
-/// What every module judges by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    pub(crate) policy: &'a AppraisalPolicy,
-    pub(crate) anchors: &'a TrustAnchors,
-    pub(crate) at: UnixTime,
-}
-
-impl<'a> Terms<'a> {
-    pub(crate) const fn new(
-        policy: &'a AppraisalPolicy,
-        anchors: &'a TrustAnchors,
-        at: UnixTime,
-    ) -> Self {
-        Self {
-            policy,
-            anchors,
-            at,
-        }
-    }
-}
-
 /// What a report says, in types. Whether it is genuine, the list of checks says.
 #[derive(Debug)]
 pub(crate) struct HardwareClaims {
@@ -122,9 +100,12 @@ impl MeasuredRegisters {
     /// decided by. `None` for what is no report.
     #[must_use]
     pub fn claimed(tee: TeeKind, report: &[u8]) -> Option<Self> {
+        // No policy decides about what is read here, and what is noted is not kept.
+        let policy = AppraisalPolicy::strict();
+        let mut checks = Checks::by(&policy, &TrustAnchors::PRODUCTION, UnixTime(0));
         match tee {
-            TeeKind::SevSnp => snp::claimed_registers(report),
-            TeeKind::Tdx => tdx::claimed_registers(report),
+            TeeKind::SevSnp => snp::claimed_registers(report, &mut checks),
+            TeeKind::Tdx => tdx::claimed_registers(report, &mut checks),
         }
     }
 }
@@ -163,13 +144,12 @@ pub fn appraise_in_full(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Appraisal {
-    let terms = Terms::new(policy, anchors, at);
-    let mut checks = Checks::default();
-    let result = appraise_into(evidence, channel, references, terms, &mut checks);
+    let mut checks = Checks::by(policy, anchors, at);
+    let result = appraise_into(evidence, channel, references, &mut checks);
     let tee = Some(evidence.statement.tee);
     let inputs = (Kind::Evidence, tee, Some(references));
     let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);
-    let verdict = Verdict::of(inputs, terms, checks, decided);
+    let verdict = Verdict::of(inputs, checks, decided);
     Appraisal { verdict, result }
 }
 
@@ -178,15 +158,14 @@ pub(crate) fn appraise_into(
     evidence: &Evidence,
     channel: &ChannelBinding,
     references: &ReferenceValues,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Result<AttestationResult, Rejection> {
-    check_question(evidence, references, terms, checks);
+    let terms = checks.terms;
+    check_question(evidence, references, checks);
     let (report, stapled) = (&evidence.report, &evidence.endorsements);
-    let claims = appraise_hardware(evidence.statement.tee, report, stapled, terms, checks);
-    plan_binding(evidence, terms.policy, checks);
-    let found =
-        claims.map(|claims| check_binding(evidence, channel, references, claims, (terms, checks)));
+    let claims = appraise_hardware(evidence.statement.tee, report, stapled, checks);
+    plan_binding(evidence, checks);
+    let found = claims.map(|claims| check_binding(evidence, channel, references, claims, checks));
     checks.outcome()?;
     // Every check passed, so everything was read: this refuses only if the two ever disagree.
     let unread = Rejection::RegistersUnknown;
@@ -216,27 +195,22 @@ pub(crate) fn appraise_hardware(
     tee: TeeKind,
     report: &[u8],
     endorsements: &Endorsements,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<HardwareClaims> {
     let claims = match tee {
-        TeeKind::SevSnp => snp::appraise_report(report, endorsements, terms, checks),
-        TeeKind::Tdx => tdx::appraise_quote(report, endorsements, terms, checks),
+        TeeKind::SevSnp => snp::appraise_report(report, endorsements, checks),
+        TeeKind::Tdx => tdx::appraise_quote(report, endorsements, checks),
     };
     ChipRules::plan(CHIP, checks);
     if let Some(chip) = claims.as_ref().and_then(|claims| claims.chip) {
-        terms.policy.chips.check(CHIP, &chip, checks);
+        checks.terms.policy.chips.check(CHIP, &chip, checks);
     }
     claims
 }
 
 /// §6.1: class, profile and the host's clock.
-fn check_question(
-    evidence: &Evidence,
-    references: &ReferenceValues,
-    terms: Terms<'_>,
-    checks: &mut Checks,
-) {
+fn check_question(evidence: &Evidence, references: &ReferenceValues, checks: &mut Checks<'_>) {
+    let terms = checks.terms;
     let class = evidence.statement.class;
     let mut taken = terms.policy.classes.iter();
     let holds = taken.any(|taken| taken.class() == class);
@@ -249,8 +223,8 @@ fn check_question(
     checks.expect(HOST_TIME, Rejection::HostTimeImplausible, host_time, holds);
 }
 
-/// §6.4 to §6.9, in their order.
-fn plan_binding(evidence: &Evidence, policy: &AppraisalPolicy, checks: &mut Checks) {
+/// §6.4 to §6.10, in their order; the last whatever the shape turns out to be.
+fn plan_binding(evidence: &Evidence, checks: &mut Checks<'_>) {
     checks.plan(STATEMENT, &[Rejection::ReportDataMismatch]);
     let channel = [Rejection::FreshnessMismatch, Rejection::TlsKeyMismatch];
     checks.plan(CHANNEL, &channel);
@@ -268,8 +242,8 @@ fn plan_binding(evidence: &Evidence, policy: &AppraisalPolicy, checks: &mut Chec
         ],
     };
     checks.plan(EVENT_LOG, log);
-    grant::plan(policy, checks);
-    devices::plan(checks);
+    grant::plan(checks);
+    checks.plan(devices::EVIDENCE, &[Rejection::GpuEvidenceUnexpected]);
 }
 
 /// What came of a report, its configuration, its shape, the devices of that, and whose all is.
@@ -287,7 +261,7 @@ fn check_binding<'r>(
     channel: &ChannelBinding,
     references: &'r ReferenceValues,
     claims: HardwareClaims,
-    (terms, checks): (Terms<'_>, &mut Checks),
+    checks: &mut Checks<'_>,
 ) -> Option<Bound<'r>> {
     check_statement(evidence, channel, &claims, checks);
     let configuration = check_configuration(evidence, &claims, checks);
@@ -296,14 +270,14 @@ fn check_binding<'r>(
     }
     let shape = matching_shape(&claims.registers, references, checks);
     check_event_log(evidence, &claims.registers, checks);
-    let devices = shape.and_then(|shape| devices::check(evidence, channel, shape, terms, checks));
+    let devices = shape.and_then(|shape| devices::check(evidence, channel, shape, checks));
     let machine = Granted {
         chip: claims.chip,
         configuration: configuration.as_ref(),
         digest: evidence.statement.configuration,
         devices: devices.as_deref(),
     };
-    let owner = grant::check(&evidence.endorsements, &machine, terms, checks);
+    let owner = grant::check(&evidence.endorsements, &machine, checks);
     Some((claims, configuration?, shape?, devices?, owner))
 }
 
@@ -312,7 +286,7 @@ fn check_statement(
     evidence: &Evidence,
     channel: &ChannelBinding,
     claims: &HardwareClaims,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
     let statement = &evidence.statement;
     let holds = statement.report_data() == claims.report_data;
@@ -330,7 +304,7 @@ fn check_statement(
 fn check_configuration(
     evidence: &Evidence,
     claims: &HardwareClaims,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<LaunchConfiguration> {
     let document = &evidence.launch_configuration;
     let found = format_args!("{} bytes", document.len());
@@ -347,8 +321,8 @@ fn check_configuration(
     let holds = measured && evidence.statement.configuration == digest;
     let mismatch = Rejection::ConfigurationMismatch;
     checks.expect(CONFIGURATION, mismatch, digest, holds);
-    let parsed = LaunchConfiguration::parse(document).map_err(|_| malformed);
-    checks.steps(CONFIGURATION, &[malformed], found, parsed)
+    let parsed = LaunchConfiguration::parse(document).ok();
+    checks.read(CONFIGURATION, malformed, found, parsed)
 }
 
 /// §6.6: what is loaded is what was configured, and all of it is pinned.
@@ -356,7 +330,7 @@ fn check_models(
     evidence: &Evidence,
     configuration: &LaunchConfiguration,
     references: &ReferenceValues,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
     let models = configuration.model_digests();
     let digest = models_digest(&models);
@@ -373,7 +347,7 @@ fn check_models(
 fn matching_shape<'r>(
     measured: &MeasuredRegisters,
     references: &'r ReferenceValues,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<&'r ShapeReference> {
     let key = match measured {
         MeasuredRegisters::SevSnp(digest) => snp_measurement_key(digest),
@@ -384,13 +358,11 @@ fn matching_shape<'r>(
     };
     let mut shapes = references.shapes.iter();
     let shape = shapes.find(|shape| shape.registers.key() == key);
-    let holds = shape.is_some();
-    checks.expect(REGISTERS, Rejection::RegistersUnknown, key, holds);
-    shape
+    checks.read(REGISTERS, Rejection::RegistersUnknown, key, shape)
 }
 
 /// §6.8: the event log is the Statement's and leads to the registers; zero stands for "none".
-fn check_event_log(evidence: &Evidence, registers: &MeasuredRegisters, checks: &mut Checks) {
+fn check_event_log(evidence: &Evidence, registers: &MeasuredRegisters, checks: &mut Checks<'_>) {
     let stated = evidence.statement.event_log;
     let log = match evidence.event_log.as_slice() {
         [] => EventLogDigest::ZERO,

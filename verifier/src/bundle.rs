@@ -12,7 +12,7 @@ use protocol::reference_values::{self, ReferenceValues, ReferenceValuesError};
 use protocol::statement::Statement;
 
 use crate::anchors::TrustAnchors;
-use crate::appraise::{Appraisal, ChannelBinding, Terms, appraise_into};
+use crate::appraise::{Appraisal, ChannelBinding, appraise_into};
 use crate::checks::{Checks, Subject};
 use crate::nvidia::DeviceFacts;
 use crate::policy::AppraisalPolicy;
@@ -207,21 +207,20 @@ pub fn appraise_bundle(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> BundleAppraisal {
-    let terms = Terms::new(policy, anchors, at);
     let own = DocumentDigest::of_references(&bundle.references);
     let (references, digest, pinned) = match pin {
         Pin::Values(values) => (values, DocumentDigest::of_references(values), true),
         Pin::Digest(digest) => (&bundle.references, own, digest == own),
         Pin::Nothing => (&bundle.references, own, false),
     };
-    let mut checks = Checks::default();
+    let mut checks = Checks::by(policy, anchors, at);
     checks.expect(REFERENCES, Rejection::ReferencesNotPinned, digest, pinned);
     let (channel, evidence) = (&bundle.channel, &bundle.evidence);
-    let result = appraise_into(evidence, channel, references, terms, &mut checks);
+    let result = appraise_into(evidence, channel, references, &mut checks);
     let inputs = (Kind::Bundle, Some(evidence.statement.tee), Some(references));
     let decided = result.as_ref().map(Some).map_err(|rejection| *rejection);
     Appraisal {
-        verdict: Verdict::of(inputs, terms, checks, decided),
+        verdict: Verdict::of(inputs, checks, decided),
         result: result.map(BundleResult),
     }
 }

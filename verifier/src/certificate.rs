@@ -34,7 +34,7 @@ const SHA384: ParameterIdentifier = ParameterIdentifier::new_unwrap("2.16.840.1.
 const SHA384_SALT_BYTES: u8 = 48;
 
 /// Dates of a certificate.
-pub(crate) const DATES: &[Rejection] = &[
+pub(crate) const DATES: [Rejection; 2] = [
     Rejection::CertificateNotYetValid,
     Rejection::CertificateExpired,
 ];
@@ -65,24 +65,11 @@ impl<'a> ParsedCertificate<'a> {
         })
     }
 
-    /// Refuses critical extensions that nobody here looks at.
-    pub(crate) fn check_critical(&self) -> Result<(), Rejection> {
-        self.check_critical_besides(&[])
-    }
-
-    /// The same, where the caller looks at some more.
-    pub(crate) fn check_critical_besides(
-        &self,
-        more: &[ObjectIdentifier],
-    ) -> Result<(), Rejection> {
+    /// Whether somebody here looks at every critical extension; the caller at `more`.
+    pub(crate) fn knows_critical(&self, more: &[ObjectIdentifier]) -> bool {
         let known = [BASIC_CONSTRAINTS, KEY_USAGE, RESEARCH_MARKER];
-        if self
-            .extensions()
-            .any(|e| e.critical && !known.contains(&e.extn_id) && !more.contains(&e.extn_id))
-        {
-            return Err(Rejection::CertificateCritical);
-        }
-        Ok(())
+        let mut critical = self.extensions().filter(|e| e.critical);
+        critical.all(|e| known.contains(&e.extn_id) || more.contains(&e.extn_id))
     }
 
     /// The certificate may issue others; returns how many authorities may stand below, if it says.
@@ -172,12 +159,12 @@ impl<'a> ParsedCertificate<'a> {
     }
 }
 
-/// Refuses a certificate of the other profile: the marker must be there exactly in research.
-pub(crate) fn check_profile(certificate: &Certificate, profile: Profile) -> Result<(), Rejection> {
+/// Whether a certificate is of the profile: the marker must be there exactly in research.
+pub(crate) fn is_of_profile(certificate: &Certificate, profile: Profile) -> bool {
     let marked = extensions(certificate).any(|e| e.extn_id == RESEARCH_MARKER);
-    match (profile, marked) {
-        (Profile::Release, true) | (Profile::Research, false) => Err(profile_check(profile)),
-        (Profile::Release, false) | (Profile::Research, true) => Ok(()),
+    match profile {
+        Profile::Release => !marked,
+        Profile::Research => marked,
     }
 }
 
@@ -189,16 +176,11 @@ pub(crate) const fn profile_check(profile: Profile) -> Rejection {
     }
 }
 
-/// `at` is within the validity.
+/// `at` is within the validity, whose last second belongs to it.
 pub(crate) fn check_dates(certificate: &Certificate, at: UnixTime) -> Result<(), Rejection> {
-    let validity = validity(certificate);
-    if at < validity.from {
-        return Err(Rejection::CertificateNotYetValid);
-    }
-    if at > validity.until {
-        return Err(Rejection::CertificateExpired);
-    }
-    Ok(())
+    let Span { from, until } = validity(certificate);
+    let until = until.plus_seconds(1);
+    Span { from, until }.check(at, DATES).map(|_| ())
 }
 
 /// First and last second of validity.

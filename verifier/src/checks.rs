@@ -4,13 +4,16 @@
 //! `docs/spec/evidence.md`), then notes each result. Whatever was announced and never noted counts
 //! as not reached, and a list with such a check accepts nothing: a check that somebody forgot
 //! cannot pass. What was found is a public fact (a number, a date, a digest), never content.
+//! The list holds what it judges by as well, so every module judges by the same.
 
 use core::fmt;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
+use crate::anchors::TrustAnchors;
 use crate::policy::{AppraisalPolicy, Weakness};
 use crate::rejection::Rejection;
+use crate::time::UnixTime;
 
 /// What a check is about, as the verdict names it: `vcek`, `gpu-3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,18 +96,43 @@ impl Serialize for Check {
         map.serialize_entry("of", &self.of.to_string())?;
         map.serialize_entry("outcome", self.outcome.name())?;
         if let Outcome::Tolerated(weakness) = self.outcome {
-            map.serialize_entry("weakness", weakness.name())?;
+            map.serialize_entry("weakness", &weakness)?;
         }
         map.serialize_entry("found", &self.found)?;
         map.end()
     }
 }
 
-/// Collects the checks of one appraisal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Checks(Vec<Check>);
+/// What every module judges by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'t> {
+    pub(crate) policy: &'t AppraisalPolicy,
+    pub(crate) anchors: &'t TrustAnchors,
+    pub(crate) at: UnixTime,
+}
 
-impl Checks {
+/// Collects the checks of one appraisal.
+#[derive(Debug)]
+pub(crate) struct Checks<'t> {
+    pub(crate) terms: Terms<'t>,
+    list: Vec<Check>,
+}
+
+impl<'t> Checks<'t> {
+    pub(crate) const fn by(
+        policy: &'t AppraisalPolicy,
+        anchors: &'t TrustAnchors,
+        at: UnixTime,
+    ) -> Self {
+        let terms = Terms {
+            policy,
+            anchors,
+            at,
+        };
+        let list = Vec::new();
+        Self { terms, list }
+    }
+
     /// Announces checks, in the order in which the first failure is looked for.
     pub(crate) fn plan(&mut self, of: Subject, checks: &[Rejection]) {
         let announced = checks.iter().map(|check| Check {
@@ -113,7 +141,7 @@ impl Checks {
             outcome: Outcome::NotReached,
             found: String::new(),
         });
-        self.0.extend(announced);
+        self.list.extend(announced);
     }
 
     /// Announces each of these lists for all of the subjects, one list after the other.
@@ -147,16 +175,27 @@ impl Checks {
         &mut self,
         of: Subject,
         weakness: Weakness,
-        policy: &AppraisalPolicy,
         found: impl fmt::Display,
         holds: bool,
     ) {
-        let outcome = match (holds, policy.tolerates(weakness)) {
+        let outcome = match (holds, self.terms.policy.tolerates(weakness)) {
             (true, _) => Outcome::Passed,
             (false, true) => Outcome::Tolerated(weakness),
             (false, false) => Outcome::Failed,
         };
         self.set(of, weakness.check(), outcome, found);
+    }
+
+    /// Notes whether what the check reads could be read, and returns it.
+    pub(crate) fn read<T>(
+        &mut self,
+        of: Subject,
+        check: Rejection,
+        found: impl fmt::Display,
+        read: Option<T>,
+    ) -> Option<T> {
+        self.expect(of, check, found, read.is_some());
+        read
     }
 
     /// Notes checks that one function made one after the other, of which it reports the first that
@@ -212,7 +251,7 @@ impl Checks {
 
     /// The first failure in the order of the list. Without one, whatever was not reached refuses.
     pub(crate) fn outcome(&self) -> Result<(), Rejection> {
-        let first = |outcome| self.0.iter().find(|check| check.outcome == outcome);
+        let first = |outcome| self.list.iter().find(|check| check.outcome == outcome);
         match first(Outcome::Failed).or_else(|| first(Outcome::NotReached)) {
             Some(check) => Err(check.check),
             None => Ok(()),
@@ -220,25 +259,22 @@ impl Checks {
     }
 
     pub(crate) fn into_list(self) -> Vec<Check> {
-        self.0
+        self.list
     }
 
     fn set(&mut self, of: Subject, check: Rejection, outcome: Outcome, found: impl fmt::Display) {
-        let found = found.to_string();
+        let noted = Check {
+            check,
+            of,
+            outcome,
+            found: found.to_string(),
+        };
         let waiting = |known: &&mut Check| {
             known.check == check && known.of == of && known.outcome == Outcome::NotReached
         };
-        match self.0.iter_mut().find(waiting) {
-            Some(planned) => {
-                planned.outcome = outcome;
-                planned.found = found;
-            }
-            None => self.0.push(Check {
-                check,
-                of,
-                outcome,
-                found,
-            }),
+        match self.list.iter_mut().find(waiting) {
+            Some(planned) => *planned = noted,
+            None => self.list.push(noted),
         }
     }
 }
@@ -254,13 +290,21 @@ impl fmt::Display for Hex<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(
         clippy::unwrap_used,
         clippy::indexing_slicing,
         reason = "tests state claims; a panic is the failure"
     )]
+    use std::sync::LazyLock;
+
     use super::*;
+
+    /// An empty list under the strict policy, AMD's, Intel's and NVIDIA's own roots.
+    pub(crate) fn strict() -> Checks<'static> {
+        static POLICY: LazyLock<AppraisalPolicy> = LazyLock::new(AppraisalPolicy::strict);
+        Checks::by(&POLICY, &TrustAnchors::PRODUCTION, UnixTime(0))
+    }
 
     const HERE: Subject = Subject::of("here");
     const THREE: &[Rejection] = &[
@@ -269,14 +313,14 @@ mod tests {
         Rejection::CertificateSignature,
     ];
 
-    fn outcomes(checks: Checks) -> Vec<Outcome> {
+    fn outcomes(checks: Checks<'_>) -> Vec<Outcome> {
         let list = checks.into_list();
         list.into_iter().map(|check| check.outcome).collect()
     }
 
     #[test]
     fn what_was_announced_and_never_noted_refuses() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         checks.plan(HERE, THREE);
         assert_eq!(checks.outcome(), Err(Rejection::CertificateIssuer));
         for check in THREE {
@@ -287,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_first_failure_of_the_order_counts_whenever_it_was_noted() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         checks.plan(HERE, THREE);
         checks.expect(HERE, Rejection::CertificateSignature, "", false);
         assert_eq!(checks.outcome(), Err(Rejection::CertificateSignature));
@@ -297,7 +341,7 @@ mod tests {
 
     #[test]
     fn of_steps_those_before_the_failure_passed_and_those_behind_were_not_reached() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         checks.plan(HERE, THREE);
         let refused: Result<(), _> = Err(Rejection::CertificateAlgorithm);
         assert_eq!(checks.steps(HERE, THREE, "x", refused), None);
@@ -307,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_no_step_announced_is_listed_and_passes_none_of_them() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         checks.plan(HERE, THREE);
         let refused: Result<(), _> = Err(Rejection::CertificateRoot);
         assert_eq!(checks.steps(HERE, THREE, "x", refused), None);
@@ -317,9 +361,8 @@ mod tests {
 
     #[test]
     fn a_tolerated_weakness_is_named_and_does_not_refuse() {
-        let policy = AppraisalPolicy::strict();
-        let mut checks = Checks::default();
-        checks.expect_or(HERE, Weakness::SnpSmt, &policy, "0x21", false);
+        let mut checks = strict();
+        checks.expect_or(HERE, Weakness::SnpSmt, "0x21", false);
         assert_eq!(checks.outcome(), Ok(()));
         let text = serde_json::to_string(&checks.into_list()).unwrap();
         let expected = r#"[{"check":"snp-smt","of":"here","outcome":"tolerated","#.to_owned()
@@ -330,7 +373,7 @@ mod tests {
     #[test]
     fn lists_are_announced_one_after_the_other_each_for_all_subjects() {
         let others = [HERE, Subject::of("there")];
-        let mut checks = Checks::default();
+        let mut checks = strict();
         let (first, rest) = THREE.split_at(1);
         checks.plan_each(&others, &[first, rest]);
         let list = checks.into_list();
@@ -350,7 +393,7 @@ mod tests {
 
     #[test]
     fn of_several_things_the_earliest_check_that_one_failed_is_the_failure() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         checks.plan(HERE, THREE);
         let results = [
             Err(Rejection::CertificateSignature),
@@ -364,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_is_not_needed_does_not_refuse() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         checks.plan(HERE, THREE);
         checks.not_needed(HERE, THREE, "nothing to check");
         assert_eq!(checks.outcome(), Ok(()));
@@ -373,7 +416,7 @@ mod tests {
 
     #[test]
     fn numbered_subjects_are_kept_apart() {
-        let mut checks = Checks::default();
+        let mut checks = strict();
         let gpus = [0, 1].map(|number| Subject::numbered("gpu", number));
         for gpu in gpus {
             checks.plan(gpu, THREE);

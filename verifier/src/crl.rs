@@ -16,62 +16,41 @@ use crate::time::{Span, UnixTime};
 const MAX_BYTES: usize = 512 * 1024;
 
 /// Dates of a list.
-pub(crate) const DATES: &[Rejection] = &[Rejection::CrlNotYetValid, Rejection::CrlExpired];
+pub(crate) const DATES: [Rejection; 2] = [Rejection::CrlNotYetValid, Rejection::CrlExpired];
 
 /// A parsed list.
 #[derive(Debug)]
 pub(crate) struct ParsedList {
     list: CertificateList,
-    dates: Span,
+    /// This update and the next.
+    pub(crate) dates: Span,
 }
 
 impl ParsedList {
-    pub(crate) fn parse(der: &[u8]) -> Result<Self, Rejection> {
+    /// A list without critical extensions, which would narrow what it speaks of.
+    pub(crate) fn parse(der: &[u8]) -> Option<Self> {
         if der.len() > MAX_BYTES {
-            return Err(Rejection::CrlMalformed);
+            return None;
         }
-        let list = CertificateList::from_der(der).map_err(|_| Rejection::CrlMalformed)?;
-        // A critical extension would narrow what the list speaks of.
+        let list = CertificateList::from_der(der).ok()?;
         let mut extensions = list.tbs_cert_list.crl_extensions.iter().flatten();
         if extensions.any(|extension| extension.critical) {
-            return Err(Rejection::CrlMalformed);
+            return None;
         }
         let tbs = &list.tbs_cert_list;
-        let next = tbs.next_update.ok_or(Rejection::CrlMalformed)?;
         let dates = Span {
             from: UnixTime(tbs.this_update.to_unix_duration().as_secs()),
-            until: UnixTime(next.to_unix_duration().as_secs()),
+            until: UnixTime(tbs.next_update?.to_unix_duration().as_secs()),
         };
-        Ok(Self { list, dates })
+        Some(Self { list, dates })
     }
 
-    /// This update and the next.
-    pub(crate) const fn dates(&self) -> Span {
-        self.dates
-    }
-
-    /// `at` is between this update and the next, whose time is returned.
-    pub(crate) fn check_dates(&self, at: UnixTime) -> Result<UnixTime, Rejection> {
-        let Span { from, until } = self.dates;
-        if at < from {
-            return Err(Rejection::CrlNotYetValid);
-        }
-        if at < until {
-            Ok(until)
-        } else {
-            Err(Rejection::CrlExpired)
-        }
-    }
-
-    /// The list does not name the certificate.
-    pub(crate) fn check_subject(&self, subject: &Certificate) -> Result<(), Rejection> {
+    /// Whether the list names the certificate.
+    pub(crate) fn revokes(&self, subject: &Certificate) -> bool {
         let serial = &subject.tbs_certificate.serial_number;
         let list = &self.list.tbs_cert_list;
         let mut revoked = list.revoked_certificates.iter().flatten();
-        if revoked.any(|entry| entry.serial_number == *serial) {
-            return Err(Rejection::CertificateRevoked);
-        }
-        Ok(())
+        revoked.any(|entry| entry.serial_number == *serial)
     }
 
     /// The list names `issuer` and carries its signature over `der`, from which it was parsed.

@@ -10,12 +10,12 @@ use protocol::gpu_evidence::{GpuEndorsements, GpuEvidence, ocsp_nonce};
 use protocol::reference_values::ShapeReference;
 use sha2::{Digest as _, Sha256};
 
-use crate::appraise::{ChannelBinding, Terms};
+use crate::appraise::ChannelBinding;
 use crate::checks::{Checks, Subject};
 use crate::nvidia::{self, DeviceExpectations, DeviceFacts, DeviceNonces};
 use crate::rejection::Rejection;
 
-const EVIDENCE: Subject = Subject::of("gpu-evidence");
+pub(crate) const EVIDENCE: Subject = Subject::of("gpu-evidence");
 const STAPLED: Subject = Subject::of("gpu-endorsements");
 
 const STATED: &[Rejection] = &[
@@ -27,18 +27,13 @@ const STAPLES: &[Rejection] = &[
     Rejection::GpuEndorsementsMissing,
     Rejection::GpuEndorsementsMalformed,
 ];
-/// `docs/spec/evidence.md` §6.10, whatever the shape turns out to be.
-pub(crate) fn plan(checks: &mut Checks) {
-    checks.plan(EVIDENCE, &[Rejection::GpuEvidenceUnexpected]);
-}
 
 /// `None` unless the devices are those of the shape, genuine, fresh, and run what they may.
 pub(crate) fn check(
     evidence: &Evidence,
     channel: &ChannelBinding,
     shape: &ShapeReference,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<Vec<DeviceFacts>> {
     let stated = evidence.statement.gpu_evidence;
     let none = evidence.gpu_evidence.is_empty() && stated.is_zero();
@@ -57,7 +52,7 @@ pub(crate) fn check(
         sets: &shape.devices,
         ocsp_nonce: Some(ocsp_nonce(&channel.nonce)),
     };
-    nvidia::appraise(&read?, &stapled, &expected, terms, checks)
+    nvidia::appraise(&read?, &stapled, &expected, checks)
 }
 
 /// Devices without a machine around them: `docs/spec/gpu-evidence.md`, whatever a Statement says.
@@ -65,23 +60,22 @@ pub(crate) fn check_alone(
     evidence: &[u8],
     endorsements: Option<&[u8]>,
     expected: &DeviceExpectations<'_>,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
-    let step = [Rejection::GpuEvidenceMalformed];
-    checks.plan(EVIDENCE, &step);
+    let malformed = Rejection::GpuEvidenceMalformed;
+    checks.plan(EVIDENCE, &[malformed]);
     checks.plan(STAPLED, STAPLES);
     let found = format_args!("{} bytes", evidence.len());
-    let read = GpuEvidence::decode(evidence).map_err(|_| Rejection::GpuEvidenceMalformed);
-    let read = checks.steps(EVIDENCE, &step, found, read);
+    let read = GpuEvidence::decode(evidence).ok();
+    let read = checks.read(EVIDENCE, malformed, found, read);
     let stapled = stapled(endorsements, checks);
     if let Some(read) = read {
-        nvidia::appraise(&read, &stapled, expected, terms, checks);
+        nvidia::appraise(&read, &stapled, expected, checks);
     }
 }
 
 /// What is stapled; nothing, where that cannot be read, so that the devices are looked at still.
-fn stapled(bytes: Option<&[u8]>, checks: &mut Checks) -> GpuEndorsements {
+fn stapled(bytes: Option<&[u8]>, checks: &mut Checks<'_>) -> GpuEndorsements {
     let found = format_args!("{} bytes", bytes.map_or(0, <[u8]>::len));
     let stapled = bytes.ok_or(Rejection::GpuEndorsementsMissing);
     let stapled = stapled.and_then(|bytes| {

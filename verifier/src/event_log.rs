@@ -13,10 +13,10 @@ use crate::rejection::Rejection;
 const RTMR3: u32 = 4;
 
 /// The log is well formed and replays to RTMR0, RTMR1 and RTMR2.
-pub(crate) fn check(of: Subject, log: &[u8], rtmrs: &[Rtmr; 3], checks: &mut Checks) {
-    let parsed = EventLog::parse(log).map_err(|_| Rejection::EventLogMalformed);
+pub(crate) fn check(of: Subject, log: &[u8], rtmrs: &[Rtmr; 3], checks: &mut Checks<'_>) {
+    let parsed = EventLog::parse(log).ok();
     let found = format_args!("{} bytes", log.len());
-    let Some(log) = checks.steps(of, &[Rejection::EventLogMalformed], found, parsed) else {
+    let Some(log) = checks.read(of, Rejection::EventLogMalformed, found, parsed) else {
         return;
     };
     let replayed = log.replay(Algorithm::Sha384);

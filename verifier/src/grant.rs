@@ -8,7 +8,6 @@ use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::launch_configuration::LaunchConfiguration;
 use protocol::machine_grant::SignedGrant;
 
-use crate::appraise::Terms;
 use crate::checks::{Checks, Subject};
 use crate::nvidia::DeviceFacts;
 use crate::policy::{Allowed, AppraisalPolicy};
@@ -49,8 +48,8 @@ pub(crate) struct Ownership {
 }
 
 /// `docs/spec/evidence.md` §6.9; nothing where the policy takes every provider.
-pub(crate) fn plan(policy: &AppraisalPolicy, checks: &mut Checks) {
-    if policy.providers != Allowed::Every {
+pub(crate) fn plan(checks: &mut Checks<'_>) {
+    if checks.terms.policy.providers != Allowed::Every {
         checks.plan(GRANT, SIGNED);
         checks.plan(GRANT, MATCHES);
     }
@@ -61,16 +60,16 @@ pub(crate) fn plan(policy: &AppraisalPolicy, checks: &mut Checks) {
 pub(crate) fn check(
     stapled: &Endorsements,
     machine: &Granted<'_>,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<Ownership> {
-    if terms.policy.providers == Allowed::Every {
+    let policy = checks.terms.policy;
+    if policy.providers == Allowed::Every {
         return None;
     }
     let bytes = stapled.get(EndorsementKind::MachineGrant);
     let found = format_args!("{} bytes", bytes.map_or(0, <[u8]>::len));
-    let signed = checks.steps(GRANT, SIGNED, found, read(bytes, terms.policy))?;
-    check_machine(&signed, machine, terms.at, checks);
+    let signed = checks.steps(GRANT, SIGNED, found, read(bytes, policy))?;
+    check_machine(&signed, machine, checks);
     Some(Ownership {
         provider: signed.provider,
         not_after: UnixTime(signed.grant.not_after),
@@ -87,7 +86,7 @@ fn read(bytes: Option<&[u8]>, policy: &AppraisalPolicy) -> Result<SignedGrant, R
     holds.then_some(signed).ok_or(Rejection::GrantSignature)
 }
 
-fn check_machine(signed: &SignedGrant, machine: &Granted<'_>, at: UnixTime, checks: &mut Checks) {
+fn check_machine(signed: &SignedGrant, machine: &Granted<'_>, checks: &mut Checks<'_>) {
     let grant = &signed.grant;
     if let Some(configuration) = machine.configuration {
         let holds = grant.network == configuration.network;
@@ -110,5 +109,6 @@ fn check_machine(signed: &SignedGrant, machine: &Granted<'_>, at: UnixTime, chec
     let (digest, end) = (grant.configuration, UnixTime(grant.not_after));
     let holds = digest == machine.digest;
     checks.expect(GRANT, Rejection::GrantConfiguration, digest, holds);
-    checks.expect(GRANT, Rejection::GrantExpired, end, at <= end);
+    let holds = checks.terms.at <= end;
+    checks.expect(GRANT, Rejection::GrantExpired, end, holds);
 }

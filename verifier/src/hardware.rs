@@ -8,7 +8,7 @@ use protocol::endorsements::Endorsements;
 use protocol::tee::TeeKind;
 
 use crate::anchors::TrustAnchors;
-use crate::appraise::{self, Terms};
+use crate::appraise;
 use crate::checks::Checks;
 use crate::devices;
 use crate::nvidia::DeviceExpectations;
@@ -26,14 +26,13 @@ pub fn appraise_hardware(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Verdict {
-    let terms = Terms::new(policy, anchors, at);
-    let mut checks = Checks::default();
-    appraise::appraise_hardware(tee, report, endorsements, terms, &mut checks);
+    let mut checks = Checks::by(policy, anchors, at);
+    appraise::appraise_hardware(tee, report, endorsements, &mut checks);
     let kind = match tee {
         TeeKind::SevSnp => Kind::SnpReport,
         TeeKind::Tdx => Kind::TdxQuote,
     };
-    verdict(kind, Some(tee), terms, checks)
+    verdict(kind, Some(tee), checks)
 }
 
 /// Appraises evidence of GPUs and switches, and what is stapled for them, both as they are encoded:
@@ -47,13 +46,12 @@ pub fn appraise_gpus(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Verdict {
-    let terms = Terms::new(policy, anchors, at);
-    let mut checks = Checks::default();
-    devices::check_alone(evidence, endorsements, expected, terms, &mut checks);
-    verdict(Kind::GpuEvidence, None, terms, checks)
+    let mut checks = Checks::by(policy, anchors, at);
+    devices::check_alone(evidence, endorsements, expected, &mut checks);
+    verdict(Kind::GpuEvidence, None, checks)
 }
 
-fn verdict(kind: Kind, tee: Option<TeeKind>, terms: Terms<'_>, checks: Checks) -> Verdict {
+fn verdict(kind: Kind, tee: Option<TeeKind>, checks: Checks<'_>) -> Verdict {
     let decided = checks.outcome().map(|()| None);
-    Verdict::of((kind, tee, None), terms, checks, decided)
+    Verdict::of((kind, tee, None), checks, decided)
 }

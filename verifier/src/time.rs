@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use der::DateTime;
 
+use crate::rejection::Rejection;
+
 /// Seconds since 1970-01-01 00:00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub u64);
@@ -47,6 +49,19 @@ impl Span {
         from: UnixTime(u64::MAX),
         until: UnixTime(0),
     };
+
+    /// Within, the end excluded, which is returned; else the refusal of what is early or late.
+    pub(crate) fn check(
+        self,
+        at: UnixTime,
+        [early, late]: [Rejection; 2],
+    ) -> Result<UnixTime, Rejection> {
+        match at {
+            at if at < self.from => Err(early),
+            at if at >= self.until => Err(late),
+            _ => Ok(self.until),
+        }
+    }
 
     /// What lies within both.
     pub(crate) fn overlap(self, other: Self) -> Self {

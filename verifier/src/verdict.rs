@@ -11,7 +11,6 @@ use protocol::tee::TeeKind;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::appraise::Terms;
 use crate::checks::{Check, Checks};
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
@@ -127,10 +126,10 @@ type Inputs<'a> = (Kind, Option<TeeKind>, Option<&'a ReferenceValues>);
 impl Verdict {
     pub(crate) fn of(
         (kind, tee, references): Inputs<'_>,
-        terms: Terms<'_>,
-        checks: Checks,
+        checks: Checks<'_>,
         result: Result<Option<&AttestationResult>, Rejection>,
     ) -> Self {
+        let terms = checks.terms;
         let rejection = result.err();
         let accepted = result.ok().flatten();
         let machine = |references: &ReferenceValues| Some(Machine::of(accepted?, references));

@@ -11,11 +11,10 @@ use x509_cert::ext::pkix::KeyUsage;
 use super::ecdsa::Signatures;
 use super::ocsp::{Answers, judged};
 use crate::anchors::CertificateDigest;
-use crate::appraise::Terms;
 use crate::certificate::{
-    DATES, ISSUED, ParsedCertificate, check_dates, check_profile, only, profile_check, validity,
+    DATES, ISSUED, ParsedCertificate, check_dates, is_of_profile, only, profile_check, validity,
 };
-use crate::checks::{Checks, Hex, Subject};
+use crate::checks::{Checks, Hex, Subject, Terms};
 use crate::policy::Weakness;
 use crate::rejection::Rejection;
 use crate::time::{Span, UnixTime};
@@ -43,10 +42,9 @@ pub(super) struct Chain<'c> {
     pub(super) not_after: UnixTime,
 }
 
-/// Reads chains at one time; what several of them share is verified once.
+/// Reads chains; what several of them share is verified once.
 #[derive(Debug)]
 pub(super) struct ChainVerifier<'v> {
-    pub(super) terms: Terms<'v>,
     answers: Answers<'v>,
     pub(super) signatures: Signatures,
     /// What was found of a certificate, its issuer and everything above.
@@ -70,21 +68,21 @@ const USAGES: &[Rejection] = &[
 ];
 
 /// `docs/spec/gpu-evidence.md` §4, in its order.
-pub(super) fn plan(of: Subject, terms: Terms<'_>, checks: &mut Checks) {
+pub(super) fn plan(of: Subject, checks: &mut Checks<'_>) {
     checks.plan(of, FORM);
-    let marker = profile_check(terms.anchors.profile());
+    let marker = profile_check(checks.terms.anchors.profile());
     let (root, critical) = (Rejection::CertificateRoot, Rejection::CertificateCritical);
     checks.plan(of, &[marker, root, critical]);
-    for steps in [DATES, USAGES, ISSUED, &[Rejection::OcspMissing]] {
+    checks.plan(of, &DATES);
+    for steps in [USAGES, ISSUED, &[Rejection::OcspMissing]] {
         checks.plan(of, steps);
     }
-    checks.plan(of, &judged(terms.policy.nvidia.ocsp));
+    checks.plan(of, &judged(checks.terms));
 }
 
 impl<'v> ChainVerifier<'v> {
-    pub(super) fn new(terms: Terms<'v>, answers: Answers<'v>) -> Self {
+    pub(super) fn new(answers: Answers<'v>) -> Self {
         Self {
-            terms,
             answers,
             signatures: Signatures::default(),
             links: BTreeMap::new(),
@@ -97,36 +95,37 @@ impl<'v> ChainVerifier<'v> {
         of: Subject,
         ders: &'c [Vec<u8>],
         form: ChainForm,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Option<Chain<'c>> {
         let found = format_args!("{} certificates", ders.len());
         let certificates = checks.steps(of, FORM, found, parse(ders, form.length))?;
-        let profile = self.terms.anchors.profile();
+        let terms = checks.terms;
+        let profile = terms.anchors.profile();
         let each = || certificates.iter();
-        let marked = each().map(|each| check_profile(&each.parsed, profile));
-        checks.steps_of_all(of, &[profile_check(profile)], "", marked);
+        let holds = each().all(|each| is_of_profile(&each.parsed, profile));
+        checks.expect(of, profile_check(profile), "", holds);
         // The pin covers every byte of the root, so its self-signature would add nothing.
         let root = CertificateDigest::of(ders.last()?);
         let pinned = checks.expect(of, Rejection::CertificateRoot, root, root == form.root);
-        let critical = each().map(ParsedCertificate::check_critical);
-        checks.steps_of_all(of, &[Rejection::CertificateCritical], "", critical);
+        let known = each().all(|each| each.knows_critical(&[]));
+        checks.expect(of, Rejection::CertificateCritical, "", known);
         let spans = each().map(|each| validity(&each.parsed));
         let span = spans.reduce(Span::overlap)?;
-        let dates = each().map(|each| check_dates(&each.parsed, self.terms.at));
-        checks.steps_of_all(of, DATES, span, dates);
+        let dates = each().map(|each| check_dates(&each.parsed, terms.at));
+        checks.steps_of_all(of, &DATES, span, dates);
         checks.steps_of_all(of, USAGES, "", each().enumerate().map(check_usage));
         let mut not_after = span.until;
         let mut key = None;
         // Nobody's key is used before the root is the pinned one.
         if pinned {
-            let links = self.links(&certificates, ders);
+            let links = self.links(&certificates, ders, terms);
             let leaf = certificates.first().map(ParsedCertificate::p384_key)?;
             let issued = links.iter().map(|link| link.issued);
             let issued = issued.chain([leaf.as_ref().map(|_| ()).map_err(|refused| *refused)]);
             let found = certificates.first().map(ParsedCertificate::serial)?;
             checks.steps_of_all(of, ISSUED, Hex(found), issued);
             let answered = links.get(form.answered_from..)?;
-            not_after = not_after.min(self.check_answers(of, answered, checks));
+            not_after = not_after.min(check_answers(of, answered, checks));
             key = leaf.ok();
         }
         let mut certificates = certificates.into_iter();
@@ -139,8 +138,12 @@ impl<'v> ChainVerifier<'v> {
     }
 
     /// What is known of each certificate but the root.
-    fn links(&mut self, certificates: &[ParsedCertificate<'_>], ders: &[Vec<u8>]) -> Vec<Link> {
-        let terms = (self.terms.anchors.profile(), self.terms.at);
+    fn links(
+        &mut self,
+        certificates: &[ParsedCertificate<'_>],
+        ders: &[Vec<u8>],
+        terms: Terms<'_>,
+    ) -> Vec<Link> {
         let pairs = certificates.windows(2).enumerate();
         let links = pairs.filter_map(|(number, pair)| {
             let ([subject, issuer], Some(above)) = (pair, ders.get(number..)) else {
@@ -155,25 +158,24 @@ impl<'v> ChainVerifier<'v> {
         });
         links.collect()
     }
+}
 
-    /// Every certificate was answered for. Returns the earliest end of the answers.
-    fn check_answers(&self, of: Subject, links: &[Link], checks: &mut Checks) -> UnixTime {
-        let answers = links.iter().filter_map(|link| link.answered.transpose());
-        let (count, wanted) = (answers.clone().count(), links.len());
-        let found = format_args!("{count} of {wanted} certificates answered for");
-        let weakness = Weakness::NvidiaNoRevocationAnswers;
-        let policy = self.terms.policy;
-        checks.expect_or(of, weakness, policy, found, count == wanted);
-        let judged = judged(self.answers.rule());
-        let end = answers.clone().flatten().min();
-        let end = end.unwrap_or(UnixTime(u64::MAX));
-        if count > 0 {
-            checks.steps_of_all(of, &judged, format_args!("until {end}"), answers);
-        } else if policy.tolerates(weakness) {
-            checks.not_needed(of, &judged, found);
-        }
-        end
+/// Every certificate was answered for. Returns the earliest end of the answers.
+fn check_answers(of: Subject, links: &[Link], checks: &mut Checks<'_>) -> UnixTime {
+    let answers = links.iter().filter_map(|link| link.answered.transpose());
+    let (count, wanted) = (answers.clone().count(), links.len());
+    let found = format_args!("{count} of {wanted} certificates answered for");
+    let weakness = Weakness::NvidiaNoRevocationAnswers;
+    checks.expect_or(of, weakness, found, count == wanted);
+    let judged = judged(checks.terms);
+    let end = answers.clone().flatten().min();
+    let end = end.unwrap_or(UnixTime(u64::MAX));
+    if count > 0 {
+        checks.steps_of_all(of, &judged, format_args!("until {end}"), answers);
+    } else if checks.terms.policy.tolerates(weakness) {
+        checks.not_needed(of, &judged, found);
     }
+    end
 }
 
 /// So many certificates, none of them twice.

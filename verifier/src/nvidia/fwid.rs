@@ -3,12 +3,11 @@
 //! Hopper and LS10 carry TCG's CompositeDeviceID, Blackwell DICE TcbInfo.
 
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
-use der::{Decode as _, Reader as _, Sequence, SliceReader, Tag, TagNumber, Tagged as _};
+use der::{Decode as _, Sequence, Tag, TagNumber, Tagged as _};
 use protocol::gpu_evidence::DeviceKind;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::certificate::ParsedCertificate;
-use crate::rejection::Rejection;
+use crate::certificate::{ParsedCertificate, only};
 
 const COMPOSITE_DEVICE_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.5.4.1");
 const TCB_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.5.4.1.1");
@@ -37,15 +36,13 @@ pub(super) fn of_leaf(
     kind: DeviceKind,
     leaf: &ParsedCertificate<'_>,
     issuer: &ParsedCertificate<'_>,
-) -> Result<[u8; 48], Rejection> {
-    let found = match kind {
+) -> Option<[u8; 48]> {
+    match kind {
         DeviceKind::Hopper | DeviceKind::Ls10 => {
-            let value = leaf.only_extension(COMPOSITE_DEVICE_ID);
-            value.and_then(|value| composite(value, issuer))
+            composite(leaf.only_extension(COMPOSITE_DEVICE_ID)?, issuer)
         }
-        DeviceKind::Blackwell => leaf.only_extension(TCB_INFO).and_then(tcb_info),
-    };
-    found.ok_or(Rejection::GpuFwidExtension)
+        DeviceKind::Blackwell => tcb_info(leaf.only_extension(TCB_INFO)?),
+    }
 }
 
 /// The identity names the key of the layer below, which issued the leaf.
@@ -59,24 +56,11 @@ fn composite(value: &[u8], issuer: &ParsedCertificate<'_>) -> Option<[u8; 48]> {
 
 /// The first entry is the firmware's digest; those behind it are of layers that NVIDIA leaves zero.
 fn tcb_info(value: &[u8]) -> Option<[u8; 48]> {
-    let info = AnyRef::from_der(value).ok()?;
-    if info.tag() != Tag::Sequence {
-        return None;
-    }
-    let mut members = SliceReader::new(info.value()).ok()?;
-    let mut list = None;
-    while !members.is_finished() {
-        let member = AnyRef::decode(&mut members).ok()?;
-        if member.tag() == FWIDS && list.replace(member).is_some() {
-            return None;
-        }
-    }
-    let mut entries = SliceReader::new(list?.value()).ok()?;
-    let first = Fwid::decode(&mut entries).ok()?;
-    while !entries.is_finished() {
-        Fwid::decode(&mut entries).ok()?;
-    }
-    digest(&first)
+    let members = Vec::<AnyRef<'_>>::from_der(value).ok()?;
+    let list = only(members.iter().filter(|member| member.tag() == FWIDS))?;
+    let list = AnyRef::new(Tag::Sequence, list.value()).ok()?;
+    let entries: Vec<Fwid<'_>> = list.decode_as().ok()?;
+    digest(entries.first()?)
 }
 
 fn digest(fwid: &Fwid<'_>) -> Option<[u8; 48]> {

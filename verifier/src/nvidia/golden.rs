@@ -62,14 +62,14 @@ pub(super) fn check_rim(
     of: Subject,
     rim: &Rim,
     (kind, version): (DeviceKind, &str),
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
     checks.expect(of, Rejection::RimProduct, kind.name(), rim.is_for(kind));
     checks.expect(of, Rejection::RimVersion, version, rim.version == version);
 }
 
 /// No measurement is both the driver's and the firmware's.
-pub(super) fn check_disjoint(of: Subject, driver: &Rim, firmware: &Rim, checks: &mut Checks) {
+pub(super) fn check_disjoint(of: Subject, driver: &Rim, firmware: &Rim, checks: &mut Checks<'_>) {
     let mut indices = driver.active.keys();
     let holds = !indices.any(|index| firmware.active.contains_key(index));
     let found = format_args!("{} and {}", driver.active.len(), firmware.active.len());
@@ -82,7 +82,7 @@ pub(super) fn check_measurements(
     of: Subject,
     device: &ReadDevice<'_>,
     rim: &Rim,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
     let without_decoder = device.gpu().is_some_and(|gpu| !gpu.nvdec0_enabled);
     let asked = rim.active.iter();

@@ -30,7 +30,6 @@ use protocol::gpu_evidence::{
 use protocol::reference_values::DeviceSet;
 
 use crate::anchors::TrustAnchors;
-use crate::appraise::Terms;
 use crate::checks::{Checks, Subject};
 use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
@@ -97,9 +96,8 @@ pub fn appraise_devices(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Result<Vec<DeviceFacts>, Rejection> {
-    let terms = Terms::new(policy, anchors, at);
-    let mut checks = Checks::default();
-    let facts = appraise(evidence, endorsements, expected, terms, &mut checks);
+    let mut checks = Checks::by(policy, anchors, at);
+    let facts = appraise(evidence, endorsements, expected, &mut checks);
     checks.outcome()?;
     // Every check passed, so every device was read: this refuses only if the two ever disagree.
     facts.ok_or(Rejection::GpuEvidenceMissing)
@@ -119,25 +117,12 @@ pub fn appraise_device_identities(
     anchors: &TrustAnchors,
     at: UnixTime,
 ) -> Result<(), Rejection> {
-    let terms = Terms::new(policy, anchors, at);
-    let mut checks = Checks::default();
-    plan(&places(evidence), terms, &mut checks);
-    if let Some(sets) = rules::matching_sets(evidence, expected.sets, &mut checks) {
-        let rule = terms.policy.nvidia.ocsp;
-        let answers = Answers::parse(ANSWERS, &[], rule, None, &mut checks);
-        let mut chains = ChainVerifier::new(terms, answers);
-        let expected = DeviceExpectations {
-            sets: &sets,
-            ..*expected
-        };
-        let devices = read_each(evidence, &expected, &mut chains, &mut checks);
-        checks.outcome()?;
-        // Every check passed, so every device was read: this refuses only if the two disagree.
-        if devices.len() != evidence.devices.len() {
-            return Err(Rejection::GpuEvidenceMissing);
-        }
-    }
-    checks.outcome()
+    let mut checks = Checks::by(policy, anchors, at);
+    let read = read_all(evidence, &[], expected, &mut checks);
+    checks.outcome()?;
+    // Every check passed, so every device was read: this refuses only if the two ever disagree.
+    let complete = read.is_some_and(|(devices, _)| devices.len() == evidence.devices.len());
+    complete.then_some(()).ok_or(Rejection::GpuEvidenceMissing)
 }
 
 /// `docs/spec/gpu-evidence.md` §7. `None` when a device cannot be read; whether they hold, the list
@@ -146,69 +131,63 @@ pub(crate) fn appraise(
     evidence: &GpuEvidence,
     endorsements: &GpuEndorsements,
     expected: &DeviceExpectations<'_>,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<Vec<DeviceFacts>> {
     let places = places(evidence);
-    plan(&places, terms, checks);
-    let Some(sets) = rules::matching_sets(evidence, expected.sets, checks) else {
+    let Some((devices, mut chains)) = read_all(evidence, &endorsements.ocsp, expected, checks)
+    else {
         // The shape bounds what is worth looking at: a crowd of devices is not.
         shelf::plan_unread(&places, checks);
         return None;
     };
-    let (rule, nonce) = (terms.policy.nvidia.ocsp, expected.ocsp_nonce);
-    let answers = Answers::parse(ANSWERS, &endorsements.ocsp, rule, nonce, checks);
-    let mut chains = ChainVerifier::new(terms, answers);
-    let expected = DeviceExpectations {
-        sets: &sets,
-        ..*expected
-    };
-    appraise_each(evidence, endorsements, &expected, &mut chains, checks)
+    compare_each(&places, &devices, endorsements, &mut chains, checks)
 }
 
-/// Every device, for itself and beside the others. The sets are those that the devices may be.
-fn appraise_each(
-    evidence: &GpuEvidence,
-    endorsements: &GpuEndorsements,
+/// The devices that can be read, each checked for itself and beside the others, and their chains;
+/// `None` when no set is of such devices.
+fn read_all<'e>(
+    evidence: &'e GpuEvidence,
+    ocsp: &'e [Vec<u8>],
     expected: &DeviceExpectations<'_>,
-    chains: &mut ChainVerifier<'_>,
-    checks: &mut Checks,
-) -> Option<Vec<DeviceFacts>> {
+    checks: &mut Checks<'_>,
+) -> Option<(Vec<ReadDevice<'e>>, ChainVerifier<'e>)> {
     let places = places(evidence);
-    let devices = read_each(evidence, expected, chains, checks);
-    let policy = &chains.terms.policy.nvidia;
+    plan(&places, checks);
+    let sets = rules::matching_sets(evidence, expected.sets, checks)?;
+    let answers = Answers::parse(ANSWERS, ocsp, expected.ocsp_nonce, checks);
+    let mut chains = ChainVerifier::new(answers);
+    let mut devices = Vec::new();
+    for (place, device) in places.iter().zip(&evidence.devices) {
+        let nonce = expected.nonces.of(evidence.round, place.number);
+        let read = ReadDevice::read(*place, device, nonce, &mut chains, checks);
+        devices.extend(read);
+    }
+    rules::check_together(&places, &devices, &sets, checks);
+    Some((devices, chains))
+}
+
+/// What each device runs, against the policy and NVIDIA's manifests; `None` unless all were read.
+fn compare_each(
+    places: &[Place],
+    devices: &[ReadDevice<'_>],
+    endorsements: &GpuEndorsements,
+    chains: &mut ChainVerifier<'_>,
+    checks: &mut Checks<'_>,
+) -> Option<Vec<DeviceFacts>> {
     let mut shelf = Shelf::new(endorsements);
     let mut facts = Vec::new();
-    for place in &places {
+    for place in places {
         let device = devices.iter().find(|device| device.place == *place);
         let Some(device) = device else {
             shelf::plan_unread(&[*place], checks);
             continue;
         };
         checks.plan(place.device(), rules::MINIMUM);
-        rules::check_minimum(device, policy, checks);
+        rules::check_minimum(device, checks);
         let end = shelf.check(device, chains, checks);
         facts.extend(end.map(|end| facts_of(device, end)));
     }
     (facts.len() == places.len()).then_some(facts)
-}
-
-/// Those of the devices that can be read, each checked for itself and beside the others.
-fn read_each<'a>(
-    evidence: &'a GpuEvidence,
-    expected: &DeviceExpectations<'_>,
-    chains: &mut ChainVerifier<'_>,
-    checks: &mut Checks,
-) -> Vec<ReadDevice<'a>> {
-    let places = places(evidence);
-    let mut devices = Vec::new();
-    for (place, device) in places.iter().zip(&evidence.devices) {
-        let nonce = expected.nonces.of(evidence.round, place.number);
-        let read = ReadDevice::read(*place, device, nonce, chains, checks);
-        devices.extend(read);
-    }
-    rules::check_together(&places, &devices, expected.sets, checks);
-    devices
 }
 
 fn places(evidence: &GpuEvidence) -> Vec<Place> {
@@ -220,11 +199,11 @@ fn places(evidence: &GpuEvidence) -> Vec<Place> {
     devices.map(place).collect()
 }
 
-fn plan(places: &[Place], terms: Terms<'_>, checks: &mut Checks) {
+fn plan(places: &[Place], checks: &mut Checks<'_>) {
     checks.plan(DEVICES, rules::SET);
     checks.plan(ANSWERS, ocsp::PARSE);
     for place in places {
-        report::plan(*place, terms, checks);
+        report::plan(*place, checks);
     }
     rules::plan_together(places, checks);
 }

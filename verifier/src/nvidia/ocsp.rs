@@ -2,10 +2,9 @@
 //! by a responder whom the issuer authorised.
 
 use der::asn1::{AnyRef, GeneralizedTime, Null, ObjectIdentifier, OctetString, OctetStringRef};
-use der::{Choice, Decode as _, Encode as _, Reader as _, Sequence, SliceReader, Tag, Tagged as _};
+use der::{Choice, Decode as _, Encode as _, Sequence, Tag, Tagged as _};
 use p384::ecdsa::VerifyingKey;
 use protocol::digest::OcspNonce;
-use protocol::reference_values::Profile;
 use sha2::{Digest as _, Sha256, Sha384};
 use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::{CrlReason, ExtendedKeyUsage, KeyUsage};
@@ -14,10 +13,10 @@ use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use super::ecdsa::Signatures;
 use super::policy::OcspRule;
-use crate::certificate::{ParsedCertificate, check_dates, check_profile, signed_part};
-use crate::checks::{Checks, Subject};
+use crate::certificate::{ParsedCertificate, check_dates, is_of_profile, signed_part};
+use crate::checks::{Checks, Subject, Terms};
 use crate::rejection::Rejection;
-use crate::time::UnixTime;
+use crate::time::{Span, UnixTime};
 
 const MAX_BYTES: usize = 8 * 1024;
 const BASIC_RESPONSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
@@ -47,7 +46,7 @@ struct BasicResponse<'a> {
     algorithm: AlgorithmIdentifierOwned,
     signature: der::asn1::BitStringRef<'a>,
     #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
-    certificates: Option<AnyRef<'a>>,
+    certificates: Option<Vec<AnyRef<'a>>>,
 }
 
 #[derive(Debug, Sequence)]
@@ -99,11 +98,10 @@ struct Revocation {
     reason: Option<CrlReason>,
 }
 
-/// All stapled answers, and how fresh they must be.
+/// All stapled answers, and the nonce that they may have to carry.
 #[derive(Debug)]
 pub(super) struct Answers<'a> {
     answers: Vec<Answer<'a>>,
-    rule: OcspRule,
     nonce: Option<OcspNonce>,
 }
 
@@ -112,20 +110,19 @@ pub(super) struct Answers<'a> {
 struct Answer<'a> {
     basic: BasicResponse<'a>,
     signed: &'a [u8],
-    responders: Vec<&'a [u8]>,
 }
 
 /// Form of all answers.
 pub(super) const PARSE: &[Rejection] = &[Rejection::OcspMalformed, Rejection::OcspUnsuccessful];
 
 /// What an answer must pass, in this order.
-pub(super) const fn judged(rule: OcspRule) -> [Rejection; 8] {
+pub(super) const fn judged(terms: Terms<'_>) -> [Rejection; 8] {
     [
         Rejection::OcspResponder,
         Rejection::OcspSignature,
         Rejection::OcspNotYetValid,
         Rejection::OcspExpired,
-        match rule {
+        match terms.policy.nvidia.ocsp {
             OcspRule::AgeSeconds(_) => Rejection::OcspTooOld,
             OcspRule::Nonce => Rejection::OcspNonce,
         },
@@ -140,9 +137,8 @@ impl<'a> Answers<'a> {
     pub(super) fn parse(
         of: Subject,
         stapled: &'a [Vec<u8>],
-        rule: OcspRule,
         nonce: Option<OcspNonce>,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Self {
         let parsed: Vec<_> = stapled.iter().map(|der| Answer::parse(der)).collect();
         let results = parsed
@@ -152,7 +148,6 @@ impl<'a> Answers<'a> {
         checks.steps_of_all(of, PARSE, found, results);
         Self {
             answers: parsed.into_iter().flatten().collect(),
-            rule,
             nonce,
         }
     }
@@ -163,7 +158,7 @@ impl<'a> Answers<'a> {
         &self,
         subject: &ParsedCertificate<'_>,
         issuer: &ParsedCertificate<'_>,
-        (profile, at): (Profile, UnixTime),
+        terms: Terms<'_>,
         signatures: &mut Signatures,
     ) -> Result<Option<UnixTime>, Rejection> {
         let mut end = None;
@@ -171,9 +166,11 @@ impl<'a> Answers<'a> {
         for answer in &self.answers {
             let about = answer.basic.data.responses.iter();
             for single in about.filter(|single| names.are_of(&single.certificate)) {
-                answer.check_signature(issuer, (profile, at), signatures)?;
-                let until = single.check_dates(at, self.rule)?;
-                self.check_nonce(answer)?;
+                answer.check_signature(issuer, terms, signatures)?;
+                let until = single.check_dates(terms)?;
+                if terms.policy.nvidia.ocsp == OcspRule::Nonce {
+                    self.check_nonce(answer)?;
+                }
                 single.status.check()?;
                 end = Some(end.map_or(until, |known: UnixTime| known.min(until)));
             }
@@ -181,16 +178,11 @@ impl<'a> Answers<'a> {
         Ok(end)
     }
 
-    /// How fresh answers must be.
-    pub(super) const fn rule(&self) -> OcspRule {
-        self.rule
-    }
-
+    /// Without a nonce to expect, none is the right one.
     fn check_nonce(&self, answer: &Answer<'_>) -> Result<(), Rejection> {
-        match (self.rule, self.nonce) {
-            (OcspRule::AgeSeconds(_), _) => Ok(()),
-            (OcspRule::Nonce, Some(nonce)) if answer.nonce() == Some(nonce) => Ok(()),
-            (OcspRule::Nonce, _) => Err(Rejection::OcspNonce),
+        match (self.nonce, answer.nonce()) {
+            (Some(expected), Some(found)) if expected == found => Ok(()),
+            (_, _) => Err(Rejection::OcspNonce),
         }
     }
 }
@@ -221,23 +213,19 @@ impl<'a> Answer<'a> {
         if !known || extensions.any(|extension| extension.critical) {
             return Err(Rejection::OcspMalformed);
         }
-        let responders = certificates(basic.certificates.as_ref()).map_err(malformed)?;
-        Ok(Self {
-            signed: signed_part(bytes).map_err(malformed)?,
-            responders,
-            basic,
-        })
+        let signed = signed_part(bytes).map_err(malformed)?;
+        Ok(Self { basic, signed })
     }
 
     fn check_signature(
         &self,
         issuer: &ParsedCertificate<'_>,
-        (profile, at): (Profile, UnixTime),
+        terms: Terms<'_>,
         signatures: &mut Signatures,
     ) -> Result<(), Rejection> {
-        let key = match self.responders.first() {
+        let key = match self.basic.certificates.iter().flatten().next() {
             None => issuer.p384_key(),
-            Some(der) => responder_key(der, issuer, (profile, at), signatures),
+            Some(first) => responder_key(first, issuer, terms, signatures),
         };
         let key = key.map_err(|_| Rejection::OcspResponder)?;
         let (algorithm, signature) = (&self.basic.algorithm, self.basic.signature.as_bytes());
@@ -257,26 +245,25 @@ impl<'a> Answer<'a> {
 
 impl SingleResponse<'_> {
     /// The end of the answer's validity.
-    fn check_dates(&self, at: UnixTime, rule: OcspRule) -> Result<UnixTime, Rejection> {
+    fn check_dates(&self, Terms { policy, at, .. }: Terms<'_>) -> Result<UnixTime, Rejection> {
         let made = UnixTime(self.this_update.to_unix_duration().as_secs());
-        if at < made {
-            return Err(Rejection::OcspNotYetValid);
-        }
         let next = self.next_update.as_ref();
-        let next = next.map(|time| UnixTime(time.to_unix_duration().as_secs()));
-        if next.is_some_and(|next| at >= next) {
-            return Err(Rejection::OcspExpired);
-        }
-        match rule {
+        let next = next.map_or(u64::MAX, |time| time.to_unix_duration().as_secs());
+        let dates = Span {
+            from: made,
+            until: UnixTime(next),
+        };
+        let next = dates.check(at, [Rejection::OcspNotYetValid, Rejection::OcspExpired])?;
+        match policy.nvidia.ocsp {
             OcspRule::AgeSeconds(age) => {
                 let end = made.plus_seconds(u64::from(age));
                 if at > end {
                     return Err(Rejection::OcspTooOld);
                 }
-                Ok(next.map_or(end, |next| next.min(end)))
+                Ok(next.min(end))
             }
             // The nonce shows that it was made for this challenge.
-            OcspRule::Nonce => Ok(next.unwrap_or(UnixTime(u64::MAX))),
+            OcspRule::Nonce => Ok(next),
         }
     }
 }
@@ -330,41 +317,29 @@ impl<'c> Names<'c> {
 
 /// The key of a responder: the issuer itself, or whom it certified for this and nothing else.
 fn responder_key(
-    der: &[u8],
+    certificate: &AnyRef<'_>,
     issuer: &ParsedCertificate<'_>,
-    (profile, at): (Profile, UnixTime),
+    terms: Terms<'_>,
     signatures: &mut Signatures,
 ) -> Result<VerifyingKey, Rejection> {
-    let responder = ParsedCertificate::parse(der)?;
+    let refused = |_| Rejection::OcspResponder;
+    // As it lies in the input: DER has one form.
+    let der = certificate.to_der().map_err(refused)?;
+    let responder = ParsedCertificate::parse(&der)?;
     if responder.parsed == issuer.parsed {
         return issuer.p384_key();
     }
-    check_profile(&responder.parsed, profile)?;
-    responder.check_critical_besides(&[EXTENDED_KEY_USAGE])?;
-    check_dates(&responder.parsed, at)?;
+    check_dates(&responder.parsed, terms.at)?;
     let tbs = &responder.parsed.tbs_certificate;
-    let refused = |_| Rejection::OcspResponder;
     let extended = tbs.get::<ExtendedKeyUsage>().map_err(refused)?;
     let usage = tbs.get::<KeyUsage>().map_err(refused)?;
     let authorised = extended.is_some_and(|(_, uses)| uses.0.contains(&OCSP_SIGNING));
     let signs = usage.is_none_or(|(_, usage)| usage.digital_signature());
-    if !authorised || !signs {
+    let known = is_of_profile(&responder.parsed, terms.anchors.profile())
+        && responder.knows_critical(&[EXTENDED_KEY_USAGE]);
+    if !(known && authorised && signs) {
         return Err(Rejection::OcspResponder);
     }
     signatures.check_issued_by(&responder, issuer)?;
     responder.p384_key()
-}
-
-/// Each certificate of the list, as it lies in the input.
-fn certificates<'a>(list: Option<&AnyRef<'a>>) -> der::Result<Vec<&'a [u8]>> {
-    let mut found = Vec::new();
-    let Some(list) = list else {
-        return Ok(found);
-    };
-    list.tag().assert_eq(Tag::Sequence)?;
-    let mut from = SliceReader::new(list.value())?;
-    while !from.is_finished() {
-        found.push(from.tlv_bytes()?);
-    }
-    Ok(found)
 }

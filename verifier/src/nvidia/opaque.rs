@@ -9,7 +9,6 @@ use protocol::codec::{DecodeError, Reader};
 use protocol::gpu_evidence::{DeviceKind, GpuMode};
 
 use super::version::{DriverVersion, FirmwareVersion};
-use crate::rejection::Rejection;
 
 const DRIVER_VERSION: u16 = 3;
 const FIRMWARE_VERSION: u16 = 6;
@@ -69,13 +68,12 @@ pub(super) struct GpuFields {
 }
 
 impl OpaqueData {
-    pub(super) fn parse(bytes: &[u8], kind: DeviceKind) -> Result<Self, Rejection> {
-        let fields = Fields::split(bytes).map_err(|_| Rejection::GpuOpaqueMalformed)?;
+    pub(super) fn parse(bytes: &[u8], kind: DeviceKind) -> Option<Self> {
+        let fields = Fields::split(bytes).ok()?;
         match kind {
             DeviceKind::Hopper | DeviceKind::Blackwell => fields.gpu(),
             DeviceKind::Ls10 => fields.switch(),
         }
-        .ok_or(Rejection::GpuOpaqueMalformed)
     }
 }
 

@@ -7,7 +7,6 @@ use super::chain::{self, Chain, ChainForm, ChainVerifier, common_name};
 use super::opaque::{DeviceFields, GpuFields, OpaqueData, Pdi};
 use super::spdm::SpdmReport;
 use super::{Place, fwid};
-use crate::appraise::Terms;
 use crate::checks::{Checks, Hex};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
@@ -44,9 +43,9 @@ pub(super) struct ReadDevice<'a> {
 }
 
 /// `docs/spec/gpu-evidence.md` §7.3, in its order.
-pub(super) fn plan(place: Place, terms: Terms<'_>, checks: &mut Checks) {
+pub(super) fn plan(place: Place, checks: &mut Checks<'_>) {
     checks.plan(place.device(), REPORT);
-    chain::plan(place.chain(), terms, checks);
+    chain::plan(place.chain(), checks);
     checks.plan(place.device(), IDENTITY);
 }
 
@@ -57,16 +56,16 @@ impl<'a> ReadDevice<'a> {
         evidence: &'a DeviceEvidence,
         nonce: Option<GpuNonce>,
         chains: &mut ChainVerifier<'_>,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Option<Self> {
         let of = place.device();
         let bytes = format_args!("{} bytes", evidence.report.len());
-        let step = [Rejection::GpuReportMalformed];
-        let report = checks.steps(of, &step, bytes, SpdmReport::parse(&evidence.report));
+        let report = SpdmReport::parse(&evidence.report);
+        let report = checks.read(of, Rejection::GpuReportMalformed, bytes, report);
         let data = report.as_ref().and_then(|report| {
             let bytes = format_args!("{} bytes", report.opaque.len());
             let data = OpaqueData::parse(report.opaque, place.kind);
-            checks.steps(of, &[Rejection::GpuOpaqueMalformed], bytes, data)
+            checks.read(of, Rejection::GpuOpaqueMalformed, bytes, data)
         });
         if let Some(report) = &report {
             let holds = Some(report.nonce) == nonce;
@@ -74,14 +73,13 @@ impl<'a> ReadDevice<'a> {
         }
         let form = ChainForm {
             length: CHAIN_LENGTH,
-            root: chains.terms.anchors.nvidia.device,
+            root: checks.terms.anchors.nvidia.device,
             answered_from: ANSWERED_FROM,
         };
         let chain = chains.read(place.chain(), &evidence.chain, form, checks)?;
         if let (Some(report), Some(key)) = (&report, &chain.key) {
-            let signed = report.check_signature(key);
-            let step = [Rejection::GpuSignatureInvalid];
-            checks.steps(of, &step, "ECDSA P-384, SHA-384", signed);
+            let (found, holds) = ("ECDSA P-384, SHA-384", report.is_signed(key));
+            checks.expect(of, Rejection::GpuSignatureInvalid, found, holds);
         }
         let holds = is_of_kind(place.kind, &chain);
         checks.expect(of, Rejection::GpuKind, place.kind.name(), holds);
@@ -125,11 +123,10 @@ fn is_of_kind(kind: DeviceKind, chain: &Chain<'_>) -> bool {
 }
 
 /// The firmware that measures is the one whose key signs. Switches do not repeat their identity.
-fn check_fwid(place: Place, data: Option<&OpaqueData>, chain: &Chain<'_>, checks: &mut Checks) {
+fn check_fwid(place: Place, data: Option<&OpaqueData>, chain: &Chain<'_>, checks: &mut Checks<'_>) {
     let of = place.device();
     let certified = fwid::of_leaf(place.kind, &chain.leaf, &chain.issuer);
-    let step = [Rejection::GpuFwidExtension];
-    let certified = checks.steps(of, &step, "", certified);
+    let certified = checks.read(of, Rejection::GpuFwidExtension, "", certified);
     let (Some(data), Some(certified)) = (data, certified) else {
         return;
     };

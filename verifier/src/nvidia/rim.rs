@@ -9,7 +9,6 @@ use super::chain::{self, ChainForm, ChainVerifier};
 use super::signature::XmlSignature;
 use super::spdm::VALUE_BYTES;
 use super::xml::{self, Element};
-use crate::appraise::Terms;
 use crate::certificate::only;
 use crate::checks::{Checks, Hex, Subject};
 use crate::rejection::Rejection;
@@ -22,7 +21,7 @@ const CHAIN_LENGTH: usize = 4;
 /// A measurement has at most this many accepted values.
 const MAX_ALTERNATIVES: usize = 64;
 
-const FORM: &[Rejection; 2] = &[Rejection::RimXml, Rejection::RimSignatureProfile];
+const FORM: &[Rejection] = &[Rejection::RimXml, Rejection::RimSignatureProfile];
 const SIGNED: &[Rejection] = &[Rejection::RimSignature, Rejection::RimDigest];
 
 /// What a manifest says.
@@ -38,9 +37,9 @@ pub(super) struct Rim {
 }
 
 /// `docs/spec/gpu-evidence.md` §6, in its order.
-pub(super) fn plan(of: Subject, chain: Subject, terms: Terms<'_>, checks: &mut Checks) {
+pub(super) fn plan(of: Subject, chain: Subject, checks: &mut Checks<'_>) {
     checks.plan(of, FORM);
-    chain::plan(chain, terms, checks);
+    chain::plan(chain, checks);
     checks.plan(of, SIGNED);
     checks.plan(of, &[Rejection::RimContent]);
 }
@@ -52,20 +51,17 @@ impl Rim {
         (of, chain): (Subject, Subject),
         document: &[u8],
         chains: &mut ChainVerifier<'_>,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Option<Self> {
         let found = format_args!("{} bytes", document.len());
-        let [xml, profile] = FORM;
-        let root = if document.len() > MAX_RIM_BYTES {
-            Err(Rejection::RimXml)
-        } else {
-            xml::parse(document).map_err(|_| Rejection::RimXml)
-        };
-        let root = checks.steps(of, &[*xml], found, root)?;
-        let signature = checks.steps(of, &[*profile], "", XmlSignature::read(&root))?;
+        let bounded = Some(document).filter(|document| document.len() <= MAX_RIM_BYTES);
+        let root = bounded.and_then(xml::parse);
+        let root = checks.read(of, Rejection::RimXml, found, root)?;
+        let signature = XmlSignature::read(&root);
+        let signature = checks.read(of, Rejection::RimSignatureProfile, "", signature)?;
         let form = ChainForm {
             length: CHAIN_LENGTH,
-            root: chains.terms.anchors.nvidia.rim,
+            root: checks.terms.anchors.nvidia.rim,
             answered_from: 0,
         };
         let chain = chains.read(chain, &signature.certificates, form, checks)?;
@@ -73,14 +69,14 @@ impl Rim {
             let found = format_args!("SHA-384 {}", Hex(&signature.digest));
             checks.steps(of, SIGNED, found, signature.check(key));
         }
-        let content = Self::content(&root, chain.not_after).ok_or(Rejection::RimContent);
+        let content = Self::content(&root, chain.not_after);
         let active = content.as_ref().map_or(0, |rim| rim.active.len());
         let found = format_args!("{active} active measurements");
-        checks.steps(of, &[Rejection::RimContent], found, content)
+        checks.read(of, Rejection::RimContent, found, content)
     }
 
     fn content(root: &Element<'_>, not_after: UnixTime) -> Option<Self> {
-        let children = root.elements().ok()?;
+        let children = root.elements()?;
         if !root.is(SWID, "SoftwareIdentity") {
             return None;
         }
@@ -88,7 +84,7 @@ impl Rim {
         let (meta, payload) = (named("Meta")?, named("Payload")?);
         let mut seen = [false; 256];
         let mut active = BTreeMap::new();
-        for resource in payload.elements().ok()? {
+        for resource in payload.elements()? {
             let (index, values) = measurement(resource)?;
             let known = seen.get_mut(usize::from(index))?;
             if core::mem::replace(known, true) {

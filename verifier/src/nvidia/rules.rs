@@ -6,7 +6,6 @@ use protocol::gpu_evidence::{DeviceKind, GpuEvidence};
 use protocol::reference_values::DeviceSet;
 
 use super::opaque::{DeviceFields, Pdi};
-use super::policy::NvidiaPolicy;
 use super::report::ReadDevice;
 use super::{DEVICES, Place};
 use crate::checks::{Checks, Hex};
@@ -31,7 +30,7 @@ pub(super) const MINIMUM: &[Rejection] = &[
 ];
 
 /// `docs/spec/gpu-evidence.md` §7.4, in its order.
-pub(super) fn plan_together(places: &[Place], checks: &mut Checks) {
+pub(super) fn plan_together(places: &[Place], checks: &mut Checks<'_>) {
     for step in TOGETHER {
         for place in places {
             checks.plan(place.device(), &[step]);
@@ -43,7 +42,7 @@ pub(super) fn plan_together(places: &[Place], checks: &mut Checks) {
 pub(super) fn matching_sets(
     evidence: &GpuEvidence,
     sets: &[DeviceSet],
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<Vec<DeviceSet>> {
     let of = |kind| {
         let devices = evidence.devices.iter();
@@ -77,7 +76,7 @@ pub(super) fn check_together(
     places: &[Place],
     devices: &[ReadDevice<'_>],
     sets: &[DeviceSet],
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
     let complete = devices.len() == places.len();
     check_distinct(devices, complete, checks);
@@ -93,7 +92,7 @@ pub(super) fn check_together(
 }
 
 /// No key and no identity is there twice. That one is there once shows only in all of them.
-fn check_distinct(devices: &[ReadDevice<'_>], complete: bool, checks: &mut Checks) {
+fn check_distinct(devices: &[ReadDevice<'_>], complete: bool, checks: &mut Checks<'_>) {
     for device in devices {
         let same =
             |other: &&ReadDevice<'_>| other.pdi == device.pdi || other.serial == device.serial;
@@ -106,7 +105,7 @@ fn check_distinct(devices: &[ReadDevice<'_>], complete: bool, checks: &mut Check
 }
 
 /// Every GPU is in the mode of one and the same set.
-fn check_mode(devices: &[ReadDevice<'_>], sets: &[DeviceSet], checks: &mut Checks) {
+fn check_mode(devices: &[ReadDevice<'_>], sets: &[DeviceSet], checks: &mut Checks<'_>) {
     let first = devices.iter().find_map(ReadDevice::mode);
     for device in devices {
         let of = device.place.device();
@@ -122,7 +121,7 @@ fn check_mode(devices: &[ReadDevice<'_>], sets: &[DeviceSet], checks: &mut Check
 
 /// Every GPU is linked to exactly the switches that report, and every switch to exactly the GPUs:
 /// none is in front of, or behind, a device that did not report.
-fn check_links(devices: &[ReadDevice<'_>], checks: &mut Checks) {
+fn check_links(devices: &[ReadDevice<'_>], checks: &mut Checks<'_>) {
     let of = |gpu: bool| {
         let kind = devices.iter().filter(move |d| d.place.kind.is_gpu() == gpu);
         kind.map(|device| device.pdi).collect::<BTreeSet<Pdi>>()
@@ -141,13 +140,11 @@ fn check_links(devices: &[ReadDevice<'_>], checks: &mut Checks) {
 }
 
 /// The policy lists the architecture, and driver and firmware are not older than it wants.
-pub(super) fn check_minimum(device: &ReadDevice<'_>, policy: &NvidiaPolicy, checks: &mut Checks) {
+pub(super) fn check_minimum(device: &ReadDevice<'_>, checks: &mut Checks<'_>) {
     let (of, kind) = (device.place.device(), device.place.kind);
-    let mut minima = policy.minima.iter();
+    let mut minima = checks.terms.policy.nvidia.minima.iter();
     let minimum = minima.find(|minimum| minimum.architecture == kind);
-    let listed = minimum.is_some();
-    checks.expect(of, Rejection::GpuUnlisted, kind.name(), listed);
-    let Some(minimum) = minimum else {
+    let Some(minimum) = checks.read(of, Rejection::GpuUnlisted, kind.name(), minimum) else {
         return;
     };
     let step = Rejection::GpuDriverBelowMinimum;

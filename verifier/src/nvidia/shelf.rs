@@ -22,7 +22,7 @@ pub(super) struct Shelf<'e> {
 }
 
 /// `docs/spec/gpu-evidence.md` §7.5 for devices of which nothing can be compared.
-pub(super) fn plan_unread(places: &[Place], checks: &mut Checks) {
+pub(super) fn plan_unread(places: &[Place], checks: &mut Checks<'_>) {
     for place in places {
         checks.plan(place.device(), rules::MINIMUM);
         for of in manifests(*place) {
@@ -40,7 +40,7 @@ fn manifests(place: Place) -> Vec<Subject> {
     }
 }
 
-fn plan_comparison(place: Place, checks: &mut Checks) {
+fn plan_comparison(place: Place, checks: &mut Checks<'_>) {
     for of in manifests(place) {
         checks.plan(of, FITS);
     }
@@ -65,7 +65,7 @@ impl<'e> Shelf<'e> {
         &mut self,
         device: &ReadDevice<'_>,
         chains: &mut ChainVerifier<'_>,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Option<UnixTime> {
         let place = device.place;
         let (of_driver, of_firmware) = (place.driver(), place.firmware());
@@ -98,17 +98,16 @@ impl<'e> Shelf<'e> {
         of: Subject,
         id: &str,
         chains: &mut ChainVerifier<'_>,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Option<u16> {
         checks.plan(of, &[Rejection::RimMissing]);
         let mut stapled = (0..).zip(&self.endorsements.rims);
         let found = stapled.find(|(_, rim)| rim.id == id);
-        checks.expect(of, Rejection::RimMissing, id, found.is_some());
-        let (number, rim) = found?;
+        let (number, rim) = checks.read(of, Rejection::RimMissing, id, found)?;
         self.read.entry(number).or_insert_with(|| {
             let [of, chain] =
                 ["manifest", "manifest-chain"].map(|name| Subject::numbered(name, number));
-            rim::plan(of, chain, chains.terms, checks);
+            rim::plan(of, chain, checks);
             Rim::read((of, chain), &rim.document, chains, checks)
         });
         Some(number)

@@ -11,7 +11,7 @@ use p384::ecdsa::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha384};
 
 use super::canonical::canonical;
-use super::xml::{Element, Malformed};
+use super::xml::Element;
 use crate::rejection::Rejection;
 use crate::secp384r1;
 
@@ -35,14 +35,9 @@ pub(super) struct XmlSignature<'e, 'a> {
 }
 
 impl<'e, 'a> XmlSignature<'e, 'a> {
-    /// Finds the signature of a document.
-    pub(super) fn read(root: &'e Element<'a>) -> Result<Self, Rejection> {
-        let refused = |Malformed| Rejection::RimSignatureProfile;
-        let element = only_signature(root).map_err(refused)?;
-        Self::read_element(root, element).map_err(refused)
-    }
-
-    fn read_element(root: &'e Element<'a>, element: &'e Element<'a>) -> Result<Self, Malformed> {
+    /// Finds the signature of a document; `None` when it is not of the profile.
+    pub(super) fn read(root: &'e Element<'a>) -> Option<Self> {
+        let element = only_signature(root)?;
         let [signed_info, value, key_info] = parts(element, "Signature", &[])?;
         let [method, algorithm, reference] = parts(signed_info, "SignedInfo", &[])?;
         let [] = parts(method, "CanonicalizationMethod", &[("Algorithm", C14N11)])?;
@@ -61,13 +56,13 @@ impl<'e, 'a> XmlSignature<'e, 'a> {
         });
         check(digest, "DigestValue", &[])?;
         check(value, "SignatureValue", &[])?;
-        Ok(Self {
+        Some(Self {
             root,
             element,
             signed_info,
             digest: decode(digest.text()?)?,
             value: decode(value.text()?)?,
-            certificates: certificates.collect::<Result<_, _>>()?,
+            certificates: certificates.collect::<Option<_>>()?,
         })
     }
 
@@ -89,9 +84,9 @@ impl<'e, 'a> XmlSignature<'e, 'a> {
 }
 
 /// The signature, which must be the only one and directly in the root.
-fn only_signature<'e, 'a>(root: &'e Element<'a>) -> Result<&'e Element<'a>, Malformed> {
+fn only_signature<'e, 'a>(root: &'e Element<'a>) -> Option<&'e Element<'a>> {
     if root.namespace == DSIG {
-        return Err(Malformed);
+        return None;
     }
     let found = root.elements()?.into_iter();
     let found = found.filter(|child| child.is(DSIG, "Signature"));
@@ -101,9 +96,9 @@ fn only_signature<'e, 'a>(root: &'e Element<'a>) -> Result<&'e Element<'a>, Malf
         .inner()
         .filter(|inner| !core::ptr::eq(*inner, signature));
     if others.any(mentions_signatures) {
-        Err(Malformed)
+        None
     } else {
-        Ok(signature)
+        Some(signature)
     }
 }
 
@@ -116,25 +111,23 @@ fn parts<'e, 'a, const N: usize>(
     element: &'e Element<'a>,
     local: &str,
     attributes: &[(&str, &str)],
-) -> Result<[&'e Element<'a>; N], Malformed> {
+) -> Option<[&'e Element<'a>; N]> {
     check(element, local, attributes)?;
     exactly(element.elements()?)
 }
 
-fn check(element: &Element<'_>, local: &str, expected: &[(&str, &str)]) -> Result<(), Malformed> {
+fn check(element: &Element<'_>, local: &str, expected: &[(&str, &str)]) -> Option<()> {
     let found = element.attributes.iter();
     let found = found.map(|attribute| (attribute.name, attribute.value));
-    (element.is(DSIG, local) && found.eq(expected.iter().copied()))
-        .then_some(())
-        .ok_or(Malformed)
+    (element.is(DSIG, local) && found.eq(expected.iter().copied())).then_some(())
 }
 
-fn exactly<T, const N: usize>(found: Vec<T>) -> Result<[T; N], Malformed> {
-    found.try_into().map_err(|_| Malformed)
+fn exactly<T, const N: usize>(found: Vec<T>) -> Option<[T; N]> {
+    found.try_into().ok()
 }
 
 /// Base64 with line feeds in it.
-fn decode(text: &str) -> Result<Vec<u8>, Malformed> {
+fn decode(text: &str) -> Option<Vec<u8>> {
     let digits: String = text.split_ascii_whitespace().collect();
-    STANDARD.decode(digits).map_err(|_| Malformed)
+    STANDARD.decode(digits).ok()
 }

@@ -8,7 +8,6 @@ use p384::ecdsa::{Signature, VerifyingKey};
 use protocol::codec::{DecodeError, Reader};
 use protocol::digest::GpuNonce;
 
-use crate::rejection::Rejection;
 use crate::secp384r1;
 
 /// Version 1.1, GET_MEASUREMENTS, signature requested, all measurements.
@@ -39,11 +38,9 @@ pub(super) struct SpdmReport<'a> {
 }
 
 impl<'a> SpdmReport<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Rejection> {
-        let refused = Rejection::GpuReportMalformed;
-        let cut = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or(refused)?;
-        let (signed, signature) = bytes.split_at_checked(cut).ok_or(refused)?;
-        Self::read(signed, signature).map_err(|_| refused)
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (signed, signature) = bytes.split_last_chunk::<SIGNATURE_BYTES>()?;
+        Self::read(signed, signature).ok()
     }
 
     fn read(signed: &'a [u8], signature: &'a [u8]) -> Result<Self, DecodeError> {
@@ -75,13 +72,10 @@ impl<'a> SpdmReport<'a> {
         self.blocks.get(&index.checked_add(1)?)
     }
 
-    /// The signature over the request and all of the response before it.
-    pub(super) fn check_signature(&self, key: &VerifyingKey) -> Result<(), Rejection> {
-        let refused = Rejection::GpuSignatureInvalid;
-        let signature = Signature::from_slice(self.signature).map_err(|_| refused)?;
-        secp384r1::verifies(key, self.signed, &signature)
-            .then_some(())
-            .ok_or(refused)
+    /// Whether the key signed the request and all of the response before the signature.
+    pub(super) fn is_signed(&self, key: &VerifyingKey) -> bool {
+        Signature::from_slice(self.signature)
+            .is_ok_and(|signature| secp384r1::verifies(key, self.signed, &signature))
     }
 }
 

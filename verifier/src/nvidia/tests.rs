@@ -27,8 +27,9 @@ use super::xml::Child;
 use super::*;
 use crate::anchors::{AmdRoots, CertificateDigest, NvidiaRoots};
 use crate::certificate::ParsedCertificate;
+use crate::checks::Terms;
+use crate::checks::tests::strict;
 use crate::policy::Weakness;
-use protocol::reference_values::Profile;
 
 macro_rules! manifest {
     ($name:literal) => {
@@ -106,15 +107,17 @@ fn tolerant() -> AppraisalPolicy {
     policy
 }
 
-fn chains<'v>(
-    policy: &'v AppraisalPolicy,
-    anchors: &'v TrustAnchors,
-    at: UnixTime,
-) -> ChainVerifier<'v> {
-    let rule = OcspRule::AgeSeconds(0);
-    let answers = Answers::parse(ANSWERS, &[], rule, None, &mut Checks::default());
-    let terms = Terms::new(policy, anchors, at);
-    ChainVerifier::new(terms, answers)
+/// Chains, and by what they are judged.
+type Judging<'v> = (ChainVerifier<'v>, Terms<'v>);
+
+fn list(terms: Terms<'_>) -> Checks<'_> {
+    Checks::by(terms.policy, terms.anchors, terms.at)
+}
+
+fn chains<'v>(policy: &'v AppraisalPolicy, anchors: &'v TrustAnchors, at: UnixTime) -> Judging<'v> {
+    let mut checks = Checks::by(policy, anchors, at);
+    let answers = Answers::parse(ANSWERS, &[], None, &mut checks);
+    (ChainVerifier::new(answers), checks.terms)
 }
 
 fn verify(document: &[u8], at: UnixTime) -> Result<Rim, Rejection> {
@@ -124,10 +127,10 @@ fn verify(document: &[u8], at: UnixTime) -> Result<Rim, Rejection> {
     )
 }
 
-fn verify_with(document: &[u8], chains: &mut ChainVerifier<'_>) -> Result<Rim, Rejection> {
-    let mut checks = Checks::default();
+fn verify_with(document: &[u8], (chains, terms): &mut Judging<'_>) -> Result<Rim, Rejection> {
+    let mut checks = list(*terms);
     let (of, chain) = MANIFEST;
-    rim::plan(of, chain, chains.terms, &mut checks);
+    rim::plan(of, chain, &mut checks);
     let rim = Rim::read(MANIFEST, document, chains, &mut checks);
     checks.outcome().map(|()| rim.unwrap())
 }
@@ -135,25 +138,19 @@ fn verify_with(document: &[u8], chains: &mut ChainVerifier<'_>) -> Result<Rim, R
 fn verify_device(
     device: &DeviceEvidence,
     nonce: GpuNonce,
-    chains: &mut ChainVerifier<'_>,
+    (chains, terms): &mut Judging<'_>,
 ) -> Result<(), Rejection> {
-    let mut checks = Checks::default();
-    report::plan(GPU, chains.terms, &mut checks);
+    let mut checks = list(*terms);
+    report::plan(GPU, &mut checks);
     ReadDevice::read(GPU, device, Some(nonce), chains, &mut checks);
     checks.outcome()
 }
 
 /// How the form of one answer is refused, if it is.
 fn form_of(answer: &[u8]) -> Result<(), Rejection> {
-    let mut checks = Checks::default();
+    let mut checks = strict();
     checks.plan(ANSWERS, ocsp::PARSE);
-    Answers::parse(
-        ANSWERS,
-        &[answer.to_vec()],
-        OcspRule::Nonce,
-        None,
-        &mut checks,
-    );
+    Answers::parse(ANSWERS, &[answer.to_vec()], None, &mut checks);
     checks.outcome()
 }
 
@@ -223,7 +220,7 @@ fn the_canonical_form_is_that_of_the_recommendation() {
    <e3   name = "elem3"   id="elem3"   />
 </doc>"#;
     // No space around `=` is read.
-    assert!(xml::parse(text).is_err());
+    assert!(xml::parse(text).is_none());
     let text = br#"<doc>
    <e3   name="elem3"   id="elem3"   />
    <e5 a:attr="out" b:attr="sorted" attr2="all" attr="I'm"
@@ -234,7 +231,7 @@ fn the_canonical_form_is_that_of_the_recommendation() {
    </e6>
 </doc>"#;
     assert!(
-        xml::parse(text).is_err(),
+        xml::parse(text).is_none(),
         "an undeclared default is not read"
     );
     let text = br#"<doc>
@@ -306,14 +303,14 @@ fn what_is_not_needed_of_xml_is_refused() {
         "<a>\u{e9}</a>",
         "<a>\0</a>",
     ] {
-        assert!(xml::parse(text.as_bytes()).is_err(), "{text:?}");
+        assert!(xml::parse(text.as_bytes()).is_none(), "{text:?}");
     }
     for text in [
         "<a/>",
         " <a></a>\n",
         "<?xml version=\"1.0\"?>\n<a b='c'>d<e/></a>",
     ] {
-        assert!(xml::parse(text.as_bytes()).is_ok(), "{text:?}");
+        assert!(xml::parse(text.as_bytes()).is_some(), "{text:?}");
     }
 }
 
@@ -332,14 +329,13 @@ fn bombs_are_refused_within_their_bounds() {
         format!("<a{scopes}/>"),
         "<".repeat(10 << 20),
     ] {
-        assert!(xml::parse(text.as_bytes()).is_err());
+        assert!(xml::parse(text.as_bytes()).is_none());
     }
     let huge = vec![b' '; 10 << 20];
     assert_eq!(verify(&huge, NOW).err(), Some(Rejection::RimXml));
     let huge = vec![0x30; 10 << 20];
     assert_eq!(form_of(&huge), Err(Rejection::OcspMalformed));
-    let refused = SpdmReport::parse(&huge).err();
-    assert_eq!(refused, Some(Rejection::GpuReportMalformed));
+    assert!(SpdmReport::parse(&huge).is_none());
     let nested = [0x30, 0x80].repeat(4000);
     assert_eq!(form_of(&nested), Err(Rejection::OcspMalformed));
 }
@@ -439,15 +435,16 @@ fn every_prefix_and_flipped_bytes_of_a_manifest_are_refused() {
 #[test]
 fn every_prefix_and_every_flipped_byte_of_an_answer_is_refused() {
     let board = Board::new(DeviceKind::Hopper, 1, 0, GpuMode::SinglePass);
+    let (policy, anchors) = (AppraisalPolicy::strict(), simulated().1);
     let stapled = board.endorsements(NOW.0, None).unwrap();
     let evidence = board.evidence(&BootId([1; 32]), 0).unwrap();
     let chain = &evidence.devices[0].chain;
     let [subject, issuer] = [1, 2].map(|place| ParsedCertificate::parse(&chain[place]).unwrap());
     let check = |answer: &[u8]| {
-        let (stapled, rule) = ([answer.to_vec()], OcspRule::AgeSeconds(86_400));
-        let answers = Answers::parse(ANSWERS, &stapled, rule, None, &mut Checks::default());
-        let terms = (Profile::Research, NOW);
-        let end = answers.check(&subject, &issuer, terms, &mut Signatures::default())?;
+        let stapled = [answer.to_vec()];
+        let mut checks = Checks::by(&policy, &anchors, NOW);
+        let answers = Answers::parse(ANSWERS, &stapled, None, &mut checks);
+        let end = answers.check(&subject, &issuer, checks.terms, &mut Signatures::default())?;
         end.ok_or(Rejection::OcspMissing)
     };
     // The first is about the device's read-only firmware, by a responder of its own.
@@ -486,7 +483,6 @@ fn a_signature_that_is_not_the_roots_child_or_not_alone_is_refused() {
         text.replacen("xml-c14n11", "xml-c14n11#WithComments", 1),
     ] {
         let root = xml::parse(changed.as_bytes()).unwrap();
-        let refused = XmlSignature::read(&root).err();
-        assert_eq!(refused, Some(Rejection::RimSignatureProfile), "{changed}");
+        assert!(XmlSignature::read(&root).is_none(), "{changed}");
     }
 }

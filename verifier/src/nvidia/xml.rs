@@ -20,10 +20,6 @@ const DECLARATIONS: [&str; 4] = [
     "<?xml version='1.0' encoding='UTF-8'?>",
 ];
 
-/// Not XML of this form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
-
 /// A prefix and the namespace that it stands for; the empty prefix is the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Namespace<'a> {
@@ -65,12 +61,12 @@ pub(super) struct Element<'a> {
 
 impl<'a> Element<'a> {
     /// The elements in it, which must be all but white space.
-    pub(super) fn elements(&self) -> Result<Vec<&Element<'a>>, Malformed> {
+    pub(super) fn elements(&self) -> Option<Vec<&Element<'a>>> {
         let blank = self.children.iter().all(|child| match child {
             Child::Element(_) => true,
             Child::Text(text) => is_blank(text),
         });
-        blank.then(|| self.inner().collect()).ok_or(Malformed)
+        blank.then(|| self.inner().collect())
     }
 
     /// The elements in it, whatever stands between them.
@@ -82,10 +78,10 @@ impl<'a> Element<'a> {
     }
 
     /// The text in it, which must be all.
-    pub(super) fn text(&self) -> Result<&'a str, Malformed> {
+    pub(super) fn text(&self) -> Option<&'a str> {
         match self.children.as_slice() {
-            [Child::Text(text)] => Ok(text),
-            _ => Err(Malformed),
+            [Child::Text(text)] => Some(text),
+            _ => None,
         }
     }
 
@@ -102,13 +98,13 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Parses a whole document and returns its root.
-pub(super) fn parse(bytes: &[u8]) -> Result<Element<'_>, Malformed> {
+/// Parses a whole document and returns its root; `None` when it is not XML of this form.
+pub(super) fn parse(bytes: &[u8]) -> Option<Element<'_>> {
     let readable = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~') && *byte != b'&';
     if !bytes.iter().all(readable) {
-        return Err(Malformed);
+        return None;
     }
-    let text = core::str::from_utf8(bytes).map_err(|_| Malformed)?;
+    let text = core::str::from_utf8(bytes).ok()?;
     let declaration = DECLARATIONS
         .iter()
         .find_map(|known| text.strip_prefix(known));
@@ -116,12 +112,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Element<'_>, Malformed> {
         rest: declaration.unwrap_or(text).trim_start_matches(WHITE),
         open: Vec::new(),
         elements: 0,
+        root: None,
     };
-    loop {
-        if let Some(root) = reader.step()? {
-            return is_blank(reader.rest).then_some(root).ok_or(Malformed);
-        }
+    while reader.root.is_none() {
+        reader.step()?;
     }
+    reader.root.filter(|_| is_blank(reader.rest))
 }
 
 const WHITE: [char; 3] = [' ', '\n', '\t'];
@@ -131,11 +127,13 @@ struct XmlReader<'a> {
     /// Elements whose end has not come yet, outermost first.
     open: Vec<Element<'a>>,
     elements: usize,
+    /// Once it is complete.
+    root: Option<Element<'a>>,
 }
 
 impl<'a> XmlReader<'a> {
-    /// Reads one tag or text; the root, once it is complete.
-    fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
+    /// Reads one tag or text.
+    fn step(&mut self) -> Option<()> {
         if let Some(rest) = self.rest.strip_prefix("</") {
             self.rest = rest;
             return self.end_tag();
@@ -144,31 +142,28 @@ impl<'a> XmlReader<'a> {
             self.rest = rest;
             return self.start_tag();
         }
-        let end = self.rest.find('<').ok_or(Malformed)?;
+        let end = self.rest.find('<')?;
         let text = self.take(end)?;
-        let parent = self.open.last_mut().ok_or(Malformed)?;
+        let parent = self.open.last_mut()?;
         if text.contains('>') {
-            return Err(Malformed);
+            return None;
         }
         parent.children.push(Child::Text(text));
-        Ok(None)
+        Some(())
     }
 
-    fn end_tag(&mut self) -> Result<Option<Element<'a>>, Malformed> {
+    fn end_tag(&mut self) -> Option<()> {
         let name = self.name()?;
         self.skip_white();
         self.expect(">")?;
-        let element = self.open.pop().ok_or(Malformed)?;
-        if element.name != name {
-            return Err(Malformed);
-        }
-        Ok(self.close(element))
+        let element = self.open.pop()?;
+        (element.name == name).then(|| self.close(element))
     }
 
-    fn start_tag(&mut self) -> Result<Option<Element<'a>>, Malformed> {
+    fn start_tag(&mut self) -> Option<()> {
         self.elements = self.elements.saturating_add(1);
         if self.elements > MAX_ELEMENTS || self.open.len() >= MAX_DEPTH {
-            return Err(Malformed);
+            return None;
         }
         let name = self.name()?;
         let mut written = Vec::new();
@@ -178,7 +173,7 @@ impl<'a> XmlReader<'a> {
                 break;
             }
             if !separated || written.len() >= MAX_ATTRIBUTES {
-                return Err(Malformed);
+                return None;
             }
             written.push(self.attribute()?);
         }
@@ -186,43 +181,39 @@ impl<'a> XmlReader<'a> {
         let element = element(name, &written, outer.unwrap_or_default())?;
         if let Some(rest) = self.rest.strip_prefix("/>") {
             self.rest = rest;
-            return Ok(self.close(element));
+            self.close(element);
+            return Some(());
         }
         self.expect(">")?;
         self.open.push(element);
-        Ok(None)
+        Some(())
     }
 
-    fn close(&mut self, element: Element<'a>) -> Option<Element<'a>> {
+    fn close(&mut self, element: Element<'a>) {
         match self.open.last_mut() {
-            Some(parent) => {
-                parent.children.push(Child::Element(element));
-                None
-            }
-            None => Some(element),
+            Some(parent) => parent.children.push(Child::Element(element)),
+            None => self.root = Some(element),
         }
     }
 
-    fn attribute(&mut self) -> Result<(&'a str, &'a str), Malformed> {
+    fn attribute(&mut self) -> Option<(&'a str, &'a str)> {
         let name = self.name()?;
         self.expect("=")?;
-        let quote = match self.rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => quote,
-            Some(_) | None => return Err(Malformed),
-        };
+        let quote = self.rest.chars().next();
+        let quote = quote.filter(|quote| matches!(quote, '"' | '\''))?;
         self.take(1)?;
-        let end = self.rest.find(quote).ok_or(Malformed)?;
+        let end = self.rest.find(quote)?;
         let value = self.take(end)?;
         self.take(1)?;
         if value.contains(['<', '"', '\n', '\t']) {
-            return Err(Malformed);
+            return None;
         }
-        Ok((name, value))
+        Some((name, value))
     }
 
-    fn name(&mut self) -> Result<&'a str, Malformed> {
+    fn name(&mut self) -> Option<&'a str> {
         let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-        let end = self.rest.find(|c| !part(c)).ok_or(Malformed)?;
+        let end = self.rest.find(|c| !part(c))?;
         self.take(end)
     }
 
@@ -233,15 +224,15 @@ impl<'a> XmlReader<'a> {
         moved
     }
 
-    fn expect(&mut self, text: &str) -> Result<(), Malformed> {
-        self.rest = self.rest.strip_prefix(text).ok_or(Malformed)?;
-        Ok(())
+    fn expect(&mut self, text: &str) -> Option<()> {
+        self.rest = self.rest.strip_prefix(text)?;
+        Some(())
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a str, Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed)?;
+    fn take(&mut self, length: usize) -> Option<&'a str> {
+        let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
-        Ok(taken)
+        Some(taken)
     }
 }
 
@@ -250,23 +241,25 @@ fn element<'a>(
     name: &'a str,
     written: &[(&'a str, &'a str)],
     outer: &[Namespace<'a>],
-) -> Result<Element<'a>, Malformed> {
+) -> Option<Element<'a>> {
     let scope = scope(written, outer)?;
-    let (prefix, local) = split(name)?;
-    let namespace = match prefix {
-        "" => resolve(&scope, "").unwrap_or(""),
-        prefix => resolve(&scope, prefix).ok_or(Malformed)?,
+    let uri = |prefix: &str| {
+        let mut known = scope.iter();
+        let known = known.find(|known| known.prefix == prefix)?;
+        Some(known.uri)
     };
+    // Without a prefix an element is in the default namespace, an attribute in none.
+    let resolve = |name: &'a str, without: &'a str| match split(name)? {
+        ("", local) => Some((without, local)),
+        (prefix, local) => Some((uri(prefix)?, local)),
+    };
+    let (namespace, local) = resolve(name, uri("").unwrap_or(""))?;
     let mut attributes = Vec::new();
     for (name, value) in written.iter().filter(|(name, _)| declares(name).is_none()) {
-        let (prefix, local) = split(name)?;
+        let (namespace, local) = resolve(name, "")?;
         attributes.push(Attribute {
             name,
-            // Without a prefix an attribute is in no namespace, not in the default one.
-            namespace: match prefix {
-                "" => "",
-                prefix => resolve(&scope, prefix).ok_or(Malformed)?,
-            },
+            namespace,
             local,
             value,
         });
@@ -274,9 +267,9 @@ fn element<'a>(
     let key = |attribute: &Attribute<'a>| (attribute.namespace, attribute.local);
     attributes.sort_unstable_by_key(key);
     if !attributes.is_sorted_by(|one, other| key(one) < key(other)) {
-        return Err(Malformed);
+        return None;
     }
-    Ok(Element {
+    Some(Element {
         name,
         namespace,
         local,
@@ -289,16 +282,16 @@ fn element<'a>(
 fn scope<'a>(
     written: &[(&'a str, &'a str)],
     outer: &[Namespace<'a>],
-) -> Result<Vec<Namespace<'a>>, Malformed> {
+) -> Option<Vec<Namespace<'a>>> {
     let mut declared: Vec<Namespace<'a>> = Vec::new();
     for (name, uri) in written {
         let Some(prefix) = declares(name) else {
             continue;
         };
         let again = declared.iter().any(|known| known.prefix == prefix);
-        let named = *name == "xmlns" || split(name).is_ok();
+        let named = *name == "xmlns" || split(name).is_some();
         if !named || again || uri.is_empty() || matches!(prefix, "xml" | "xmlns") {
-            return Err(Malformed);
+            return None;
         }
         declared.push(Namespace { prefix, uri });
     }
@@ -307,22 +300,21 @@ fn scope<'a>(
     declared.extend(kept);
     declared.sort_unstable_by_key(|namespace| namespace.prefix);
     if declared.len() > MAX_NAMESPACES {
-        return Err(Malformed);
+        return None;
     }
-    Ok(declared)
+    Some(declared)
 }
 
 /// The prefix that an attribute of this name declares.
 fn declares(name: &str) -> Option<&str> {
-    match name.strip_prefix("xmlns") {
-        Some("") => Some(""),
-        Some(rest) => rest.strip_prefix(':'),
-        None => None,
+    match name.strip_prefix("xmlns")? {
+        "" => Some(""),
+        rest => rest.strip_prefix(':'),
     }
 }
 
 /// Prefix and local name, each of them a name.
-fn split(name: &str) -> Result<(&str, &str), Malformed> {
+fn split(name: &str) -> Option<(&str, &str)> {
     let is_name = |part: &str| {
         let mut characters = part.chars();
         let first = |c: char| c.is_ascii_alphabetic() || c == '_';
@@ -330,16 +322,7 @@ fn split(name: &str) -> Result<(&str, &str), Malformed> {
     };
     let (prefix, local) = name.split_once(':').unwrap_or(("", name));
     let named = !name.contains(':') || is_name(prefix);
-    (named && is_name(local))
-        .then_some((prefix, local))
-        .ok_or(Malformed)
-}
-
-fn resolve<'a>(scope: &[Namespace<'a>], prefix: &str) -> Option<&'a str> {
-    let mut known = scope.iter();
-    known
-        .find(|namespace| namespace.prefix == prefix)
-        .map(|namespace| namespace.uri)
+    (named && is_name(local)).then_some((prefix, local))
 }
 
 fn is_blank(text: &str) -> bool {

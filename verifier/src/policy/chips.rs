@@ -42,13 +42,13 @@ impl<T: PartialEq> Allowed<T> {
 }
 
 impl ChipRules {
-    pub(crate) fn plan(of: Subject, checks: &mut Checks) {
+    pub(crate) fn plan(of: Subject, checks: &mut Checks<'_>) {
         let steps = [Rejection::ChipNotCertified, Rejection::ChipNotAccepted];
         checks.plan(of, &steps);
     }
 
     /// An allow list takes a chip that a certificate names; the deny list refuses by anyone's word.
-    pub(crate) fn check(&self, of: Subject, chip: &ReportedChip, checks: &mut Checks) {
+    pub(crate) fn check(&self, of: Subject, chip: &ReportedChip, checks: &mut Checks<'_>) {
         let step = Rejection::ChipNotCertified;
         match (chip, &self.allowed) {
             (ReportedChip::Certified(_), _) => {
@@ -71,6 +71,7 @@ impl ChipRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::tests::strict;
     use protocol::digest::Ppid;
 
     const CHIP: ChipIdentity = ChipIdentity::Tdx(Ppid([7; 16]));
@@ -80,7 +81,7 @@ mod tests {
             allowed,
             denied: denied.to_vec(),
         };
-        let mut checks = Checks::default();
+        let mut checks = strict();
         let chip = ReportedChip::Certified(CHIP);
         rules.check(Subject::of("chip"), &chip, &mut checks);
         checks.outcome().is_ok()

@@ -114,24 +114,14 @@ pub enum TdxStatus {
     TdRelaunchAdvisedConfigurationNeeded,
 }
 
-impl TdxStatus {
-    /// Its name in a policy.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UpToDate => "up-to-date",
-            Self::SwHardeningNeeded => "sw-hardening-needed",
-            Self::ConfigurationNeeded => "configuration-needed",
-            Self::ConfigurationAndSwHardeningNeeded => "configuration-and-sw-hardening-needed",
-            Self::OutOfDate => "out-of-date",
-            Self::OutOfDateConfigurationNeeded => "out-of-date-configuration-needed",
-            Self::TdRelaunchAdvised => "td-relaunch-advised",
-            Self::TdRelaunchAdvisedConfigurationNeeded => {
-                "td-relaunch-advised-configuration-needed"
-            }
-        }
+/// Its name in a policy.
+impl fmt::Display for TdxStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
+}
 
+impl TdxStatus {
     /// `None` for a revoked platform.
     pub(crate) const fn of(status: TcbStatus) -> Option<Self> {
         match status {

@@ -1,32 +1,23 @@
 //! The weaknesses that a policy may tolerate. What has no name here is never tolerated.
 
 use core::fmt;
-use core::str::FromStr;
 
-use protocol::written_as_text;
+use serde::{Deserialize, Serialize};
 
 use crate::rejection::Rejection;
 
-/// Declares the enum, its names, and the check that each makes fail.
+/// Declares the enum, its names in policies and verdicts, and the check that each makes fail.
 macro_rules! weaknesses {
     ($($(#[$doc:meta])* $name:ident = $text:literal => $check:ident,)*) => {
         /// A weakness that a policy may tolerate, by name.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Weakness {
-            $($(#[$doc])* $name,)*
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl Weakness {
             /// Every weakness.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The name in a policy and in a verdict.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
 
             /// The check that fails because of it.
             pub(crate) const fn check(self) -> Rejection {
@@ -77,25 +68,9 @@ weaknesses! {
     NvidiaNoRevocationAnswers = "nvidia-no-revocation-answers" => OcspMissing,
 }
 
-/// A name that is no weakness's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no such weakness")]
-pub struct UnknownWeakness;
-
+/// Its name in a policy and in a verdict.
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        self.serialize(f)
     }
 }
-
-impl FromStr for Weakness {
-    type Err = UnknownWeakness;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWeakness> {
-        let mut all = Self::ALL.iter().copied();
-        all.find(|weakness| weakness.name() == text)
-            .ok_or(UnknownWeakness)
-    }
-}
-
-written_as_text!(Weakness);

@@ -2,14 +2,12 @@
 //! cloud provider's key (VLEK), its own intermediate (ASVK).
 
 use protocol::endorsements::{EndorsementKind, Endorsements};
-use protocol::reference_values::Profile;
 
 use super::product::Product;
 use super::vcek::{Signer, Vcek};
-use crate::anchors::{CertificateDigest, TrustAnchors};
-use crate::appraise::Terms;
+use crate::anchors::CertificateDigest;
 use crate::certificate::{
-    DATES, ISSUED, ParsedCertificate, check_dates, check_profile, profile_check, validity,
+    DATES, ISSUED, ParsedCertificate, check_dates, is_of_profile, profile_check, validity,
 };
 use crate::checks::{Checks, Hex, Subject};
 use crate::crl::{self, ParsedList};
@@ -24,7 +22,6 @@ const PARSE: &[Rejection] = &[
     Rejection::EndorsementMissing,
     Rejection::CertificateMalformed,
 ];
-const LIST_READ: &[Rejection] = &[Rejection::CrlMalformed];
 const LIST_ISSUED: &[Rejection] = &[Rejection::CrlIssuer, Rejection::CrlSignature];
 const VCEK_READ: &[Rejection] = &[Rejection::CertificateAlgorithm, Rejection::SnpVcekExtension];
 
@@ -39,48 +36,43 @@ pub(super) struct Chain {
 }
 
 /// `docs/spec/evidence.md` §7.2, in its order.
-pub(super) fn plan(
-    signer: Signer,
-    profile: Profile,
-    endorsements: &Endorsements,
-    checks: &mut Checks,
-) {
-    let (ask, vcek) = (signer.issuer(), signer.certificate());
+pub(super) fn plan(signer: Signer, endorsements: &Endorsements, checks: &mut Checks<'_>) {
+    let profile = checks.terms.anchors.profile();
+    let [vcek, key, ask] = signer.subjects();
     let all = [ARK, ask, vcek];
     checks.plan_each(&all, &[PARSE, &[profile_check(profile)]]);
     checks.plan(ARK, &[Rejection::CertificateRoot]);
     for of in all {
         checks.plan(of, &[Rejection::CertificateCritical]);
-        checks.plan(of, DATES);
+        checks.plan(of, &DATES);
     }
     checks.plan_each(&[ARK, ask], &[&[Rejection::CertificateNotAuthority]]);
     checks.plan_each(&[ask, vcek], &[ISSUED]);
     checks.plan(LIST, &[Rejection::CrlMissing]);
     if endorsements.get(EndorsementKind::SnpCrl).is_some() {
-        for steps in [LIST_READ, LIST_ISSUED, crl::DATES] {
-            checks.plan(LIST, steps);
-        }
+        checks.plan(LIST, &[Rejection::CrlMalformed]);
+        checks.plan(LIST, LIST_ISSUED);
+        checks.plan(LIST, &crl::DATES);
         checks.plan(ask, &[Rejection::CertificateRevoked]);
     }
-    checks.plan(signer.key(), VCEK_READ);
+    checks.plan(key, VCEK_READ);
 }
 
 impl Chain {
     pub(super) fn read(
         signer: Signer,
         endorsements: &Endorsements,
-        terms: Terms<'_>,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> Self {
-        let (of_ask, of_vcek) = (signer.issuer(), signer.certificate());
+        let [of_vcek, of_key, of_ask] = signer.subjects();
         let mut stapled = Vec::new();
-        let mut read = |of, kind| read(of, kind, endorsements, &mut stapled, terms, checks);
+        let mut read = |of, kind| read(of, kind, endorsements, &mut stapled, checks);
         let ark = read(ARK, EndorsementKind::SnpArk);
         let ask = read(of_ask, EndorsementKind::SnpAsk);
         let vcek = read(of_vcek, EndorsementKind::SnpVcek);
         let product = endorsements
             .get(EndorsementKind::SnpArk)
-            .and_then(|der| check_root(der, terms.anchors, checks));
+            .and_then(|der| check_root(der, checks));
         for (of, authority) in [(ARK, &ark), (of_ask, &ask)] {
             if let Some(authority) = authority {
                 let step = [Rejection::CertificateNotAuthority];
@@ -95,7 +87,7 @@ impl Chain {
         }
         let list = endorsements.get(EndorsementKind::SnpCrl);
         let subject = ask.as_ref().map(|ask| (of_ask, ask));
-        let list_end = check_list(list, (ark.as_ref(), subject), terms, checks);
+        let list_end = check_list(list, ark.as_ref(), subject, checks);
         let ends = [&ark, &ask, &vcek].map(|each| Some(validity(&each.as_ref()?.parsed).until));
         let ends: Option<Vec<_>> = ends.into_iter().collect();
         Self {
@@ -103,7 +95,7 @@ impl Chain {
             not_after: ends.and_then(|ends| ends.into_iter().chain(list_end).min()),
             vcek: vcek.and_then(|vcek| {
                 let read = Vcek::read(signer, &vcek);
-                checks.steps(signer.key(), VCEK_READ, "", read)
+                checks.steps(of_key, VCEK_READ, "", read)
             }),
         }
     }
@@ -115,8 +107,7 @@ fn read<'e>(
     kind: EndorsementKind,
     endorsements: &'e Endorsements,
     stapled: &mut Vec<&'e [u8]>,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<ParsedCertificate<'e>> {
     let der = endorsements.get(kind).ok_or(Rejection::EndorsementMissing);
     let found = CertificateDigest::of(der.unwrap_or_default());
@@ -129,50 +120,45 @@ fn read<'e>(
         Err(missing) => Err(missing),
     };
     let certificate = checks.steps(of, PARSE, found, parsed)?;
-    let profile = terms.anchors.profile();
-    let marked = check_profile(&certificate.parsed, profile);
-    checks.steps(of, &[profile_check(profile)], "", marked);
-    let critical = certificate.check_critical();
-    checks.steps(of, &[Rejection::CertificateCritical], "", critical);
-    let dates = check_dates(&certificate.parsed, terms.at);
-    checks.steps(of, DATES, validity(&certificate.parsed), dates);
+    let profile = checks.terms.anchors.profile();
+    let holds = is_of_profile(&certificate.parsed, profile);
+    checks.expect(of, profile_check(profile), "", holds);
+    let known = certificate.knows_critical(&[]);
+    checks.expect(of, Rejection::CertificateCritical, "", known);
+    let dates = check_dates(&certificate.parsed, checks.terms.at);
+    checks.steps(of, &DATES, validity(&certificate.parsed), dates);
     Some(certificate)
 }
 
 /// The pin covers every byte of the root, so its self-signature would add nothing.
-fn check_root(der: &[u8], anchors: &TrustAnchors, checks: &mut Checks) -> Option<Product> {
-    let digest = CertificateDigest::of(der);
+fn check_root(der: &[u8], checks: &mut Checks<'_>) -> Option<Product> {
+    let (digest, anchors) = (CertificateDigest::of(der), checks.terms.anchors);
     let mut products = Product::ALL.into_iter();
     let product = products.find(|product| anchors.amd_root(*product) == digest);
-    checks.expect(ARK, Rejection::CertificateRoot, digest, product.is_some());
-    product
+    checks.read(ARK, Rejection::CertificateRoot, digest, product)
 }
 
 /// AMD's list: by the root, in date, and without the intermediate. VCEKs have serial number 0 and
 /// are not revoked one by one. Returns the list's end.
 fn check_list(
     der: Option<&[u8]>,
-    (root, subject): (
-        Option<&ParsedCertificate<'_>>,
-        Option<(Subject, &ParsedCertificate<'_>)>,
-    ),
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    root: Option<&ParsedCertificate<'_>>,
+    subject: Option<(Subject, &ParsedCertificate<'_>)>,
+    checks: &mut Checks<'_>,
 ) -> Option<UnixTime> {
-    let weakness = Weakness::SnpNoRevocationList;
-    checks.expect_or(LIST, weakness, terms.policy, "", der.is_some());
+    checks.expect_or(LIST, Weakness::SnpNoRevocationList, "", der.is_some());
     let der = der?;
     let found = format_args!("{} bytes", der.len());
-    let list = checks.steps(LIST, LIST_READ, found, ParsedList::parse(der))?;
+    let list = checks.read(LIST, Rejection::CrlMalformed, found, ParsedList::parse(der))?;
     if let Some(root) = root {
         checks.steps(LIST, LIST_ISSUED, "", list.check_issued_by(der, root));
     }
-    let end = list.check_dates(terms.at);
-    let end = checks.steps(LIST, crl::DATES, list.dates(), end);
+    let end = list.dates.check(checks.terms.at, crl::DATES);
+    let end = checks.steps(LIST, &crl::DATES, list.dates, end);
     if let Some((of, subject)) = subject {
         let found = Hex(subject.serial());
-        let listed = list.check_subject(&subject.parsed);
-        checks.steps(of, &[Rejection::CertificateRevoked], found, listed);
+        let holds = !list.revokes(&subject.parsed);
+        checks.expect(of, Rejection::CertificateRevoked, found, holds);
     }
     end
 }

@@ -13,9 +13,8 @@ mod vcek;
 
 use protocol::endorsements::Endorsements;
 
-use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
+use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters};
 use crate::checks::{Checks, Subject};
-use crate::policy::AppraisalPolicy;
 use crate::rejection::Rejection;
 
 use vcek::Signer;
@@ -29,22 +28,21 @@ const REPORT: Subject = Subject::of("report");
 pub(crate) fn appraise_report(
     bytes: &[u8],
     endorsements: &Endorsements,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<HardwareClaims> {
-    report::plan(checks);
-    rules::plan_signer(checks);
+    checks.plan(REPORT, report::FORM);
+    checks.plan(rules::KEY_INFO, rules::SIGNER);
     // Whose chain it is, the report says.
-    let report = report::Report::parse(bytes, terms.policy, checks);
+    let report = report::Report::parse(bytes, checks);
     if let Some(report) = &report {
-        rules::check_signer(report, terms.policy, checks);
+        rules::check_signer(report, checks);
     }
     let signer = Signer::of(report.as_ref());
-    chain::plan(signer, terms.anchors.profile(), endorsements, checks);
+    chain::plan(signer, endorsements, checks);
     plan_match(signer, checks);
     rules::plan(checks);
 
-    let chain = chain::Chain::read(signer, endorsements, terms, checks);
+    let chain = chain::Chain::read(signer, endorsements, checks);
     let report = report?;
     report.check_product(chain.product, checks);
     // Without a pinned root the evidence is refused; the report's own word is enough to list more.
@@ -53,11 +51,10 @@ pub(crate) fn appraise_report(
         if let Some(product) = product {
             vcek.check_against(&report, product, checks);
         }
-        let signed = report.check_signature(bytes, vcek.key());
-        let step = [Rejection::SnpSignatureInvalid];
-        checks.steps(REPORT, &step, "ECDSA P-384, SHA-384", signed);
+        let (found, holds) = ("ECDSA P-384, SHA-384", report.is_signed(bytes, vcek.key()));
+        checks.expect(REPORT, Rejection::SnpSignatureInvalid, found, holds);
     }
-    rules::check(&report, product, terms.policy, checks);
+    rules::check(&report, product, checks);
     Some(HardwareClaims {
         report_data: report.report_data,
         configuration: ConfigurationRegister::SevSnp(report.host_data),
@@ -68,14 +65,17 @@ pub(crate) fn appraise_report(
 }
 
 /// What a report says was launched, genuine or not.
-pub(crate) fn claimed_registers(bytes: &[u8]) -> Option<MeasuredRegisters> {
-    // A policy decides about a report's version and about nothing that is read here.
-    let report = report::Report::parse(bytes, &AppraisalPolicy::strict(), &mut Checks::default())?;
+pub(crate) fn claimed_registers(
+    bytes: &[u8],
+    checks: &mut Checks<'_>,
+) -> Option<MeasuredRegisters> {
+    let report = report::Report::parse(bytes, checks)?;
     Some(MeasuredRegisters::SevSnp(report.measurement))
 }
 
 /// Report and certificates are about one chip and one firmware level.
-fn plan_match(signer: Signer, checks: &mut Checks) {
+fn plan_match(signer: Signer, checks: &mut Checks<'_>) {
+    let [of_vcek, ..] = signer.subjects();
     let product = [Rejection::SnpProductUnknown, Rejection::SnpProductMismatch];
     checks.plan(REPORT, &product);
     let vcek = [
@@ -84,6 +84,6 @@ fn plan_match(signer: Signer, checks: &mut Checks) {
         Rejection::SnpVcekExtension,
         Rejection::SnpTcbMismatch,
     ];
-    checks.plan(signer.certificate(), &vcek);
+    checks.plan(of_vcek, &vcek);
     checks.plan(REPORT, &[Rejection::SnpSignatureInvalid]);
 }

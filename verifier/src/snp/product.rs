@@ -14,6 +14,13 @@ pub enum Product {
     Turin,
 }
 
+/// Its name in policies and verdicts.
+impl core::fmt::Display for Product {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// The processor that a report of version 3 or later names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cpuid {
@@ -34,14 +41,10 @@ impl Cpuid {
 
 impl core::fmt::Display for Cpuid {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self {
-            family,
-            model,
-            stepping,
-        } = self;
         write!(
             f,
-            "family {family:#04x} model {model:#04x} stepping {stepping}"
+            "family {:#04x} model {:#04x} stepping {}",
+            self.family, self.model, self.stepping
         )
     }
 }
@@ -49,16 +52,6 @@ impl core::fmt::Display for Cpuid {
 impl Product {
     /// Every product line.
     pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
-
-    /// Its name in policies and verdicts.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Milan => "milan",
-            Self::Genoa => "genoa",
-            Self::Turin => "turin",
-        }
-    }
 
     /// The product of a CPUID family and model, AMD publication 57230.
     pub(crate) const fn of(cpuid: Cpuid) -> Option<Self> {

@@ -11,7 +11,7 @@ use super::REPORT;
 use super::product::{Cpuid, Product};
 use super::tcb::TcbVersion;
 use crate::checks::Checks;
-use crate::policy::{AppraisalPolicy, Weakness};
+use crate::policy::Weakness;
 use crate::rejection::Rejection;
 use crate::secp384r1;
 
@@ -32,18 +32,6 @@ const RESERVED: [(Range<usize>, u32); 7] = [
     (0x208..0x2a0, u32::MAX),
 ];
 
-/// The guest policy's bits.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GuestPolicy(pub(crate) u64);
-
-/// The platform's settings.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlatformInfo(pub(crate) u64);
-
-/// Which key signed, and what was masked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KeyInfo(pub(crate) u32);
-
 /// Version of the firmware: major, minor, build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FirmwareVersion([u8; 3]);
@@ -61,21 +49,17 @@ impl core::fmt::Display for FirmwareVersion {
     }
 }
 
-/// LAUNCH_MIT_VECTOR and CURRENT_MIT_VECTOR: which mitigations were on at launch, and are on now.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mitigations {
-    pub(crate) launch: u64,
-    pub(crate) current: u64,
-}
-
 /// The fields that the rules need; the others are checked while parsing.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub(crate) policy: GuestPolicy,
+    /// The guest policy's bits.
+    pub(crate) policy: u64,
     pub(crate) vmpl: u32,
     pub(crate) current_tcb: TcbVersion,
-    pub(crate) platform: PlatformInfo,
-    pub(crate) key_info: KeyInfo,
+    /// The platform's settings.
+    pub(crate) platform: u64,
+    /// Which key signed, and what was masked.
+    pub(crate) key_info: u32,
     pub(crate) report_data: ReportData,
     pub(crate) measurement: LaunchDigest,
     pub(crate) host_data: HostData,
@@ -91,17 +75,14 @@ pub(crate) struct Report {
     /// The firmware that runs, and the one below which it cannot go back.
     pub(crate) current_version: FirmwareVersion,
     pub(crate) committed_version: FirmwareVersion,
-    /// Absent before version 5.
-    pub(crate) mitigations: Option<Mitigations>,
+    /// LAUNCH_MIT_VECTOR and CURRENT_MIT_VECTOR: which mitigations were on at launch, and are on
+    /// now. Absent before version 5.
+    pub(crate) mitigations: Option<[u64; 2]>,
     signature: [u8; 512],
 }
 
-/// `docs/spec/evidence.md` §7.1.
-pub(super) fn plan(checks: &mut Checks) {
-    checks.plan(REPORT, FORM);
-}
-
-const FORM: &[Rejection] = &[
+/// `docs/spec/evidence.md` §7.1, in its order.
+pub(super) const FORM: &[Rejection] = &[
     Rejection::SnpReportLength,
     Rejection::SnpReportVersion,
     Rejection::SnpSignatureAlgorithm,
@@ -110,11 +91,7 @@ const FORM: &[Rejection] = &[
 
 impl Report {
     /// Reads a report of a known version; `None` when its fields are not known.
-    pub(crate) fn parse(
-        bytes: &[u8],
-        policy: &AppraisalPolicy,
-        checks: &mut Checks,
-    ) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], checks: &mut Checks<'_>) -> Option<Self> {
         let found = format_args!("{} bytes", bytes.len());
         let holds = bytes.len() == REPORT_BYTES;
         if !checks.expect(REPORT, Rejection::SnpReportLength, found, holds) {
@@ -124,7 +101,7 @@ impl Report {
         let version = u32::from_le_bytes(at(report, 0)?);
         let known = matches!(version, 3 | 5);
         if version == 2 {
-            checks.expect_or(REPORT, Weakness::SnpReportVersion2, policy, version, false);
+            checks.expect_or(REPORT, Weakness::SnpReportVersion2, version, false);
         } else if !checks.expect(REPORT, Rejection::SnpReportVersion, version, known) {
             return None;
         }
@@ -141,16 +118,13 @@ impl Report {
     /// refuse. Nor is REPORT_ID.
     fn read(report: &[u8; REPORT_BYTES], version: u32) -> Option<Self> {
         let cpuid = Cpuid::from_bytes(at(report, 0x188)?);
-        let mitigations = Mitigations {
-            launch: u64::from_le_bytes(at(report, 0x1f8)?),
-            current: u64::from_le_bytes(at(report, 0x200)?),
-        };
+        let mitigations = [at(report, 0x1f8)?, at(report, 0x200)?].map(u64::from_le_bytes);
         Some(Self {
-            policy: GuestPolicy(u64::from_le_bytes(at(report, 0x008)?)),
+            policy: u64::from_le_bytes(at(report, 0x008)?),
             vmpl: u32::from_le_bytes(at(report, 0x030)?),
             current_tcb: TcbVersion(at(report, 0x038)?),
-            platform: PlatformInfo(u64::from_le_bytes(at(report, 0x040)?)),
-            key_info: KeyInfo(u32::from_le_bytes(at(report, 0x048)?)),
+            platform: u64::from_le_bytes(at(report, 0x040)?),
+            key_info: u32::from_le_bytes(at(report, 0x048)?),
             report_data: ReportData(at(report, 0x050)?),
             measurement: LaunchDigest(at(report, 0x090)?),
             host_data: HostData(at(report, 0x0c0)?),
@@ -175,7 +149,7 @@ impl Report {
     }
 
     /// The processor that the report names is of the root's product line.
-    pub(crate) fn check_product(&self, root: Option<Product>, checks: &mut Checks) {
+    pub(crate) fn check_product(&self, root: Option<Product>, checks: &mut Checks<'_>) {
         const UNKNOWN: Rejection = Rejection::SnpProductUnknown;
         const MISMATCH: Rejection = Rejection::SnpProductMismatch;
         let Some(cpuid) = self.cpuid else {
@@ -187,22 +161,16 @@ impl Report {
         let named = Product::of(cpuid);
         checks.expect(REPORT, UNKNOWN, cpuid, named.is_some());
         if let (Some(named), Some(root)) = (named, root) {
-            checks.expect(REPORT, MISMATCH, named.name(), named == root);
+            checks.expect(REPORT, MISMATCH, named, named == root);
         }
     }
 
-    /// The report's signature by the VCEK. `bytes` are those that this report was parsed from.
-    pub(crate) fn check_signature(
-        &self,
-        bytes: &[u8],
-        key: &VerifyingKey,
-    ) -> Result<(), Rejection> {
-        let refused = Rejection::SnpSignatureInvalid;
-        let signed = bytes.get(..SIGNED_BYTES).ok_or(refused)?;
-        let signature = self.signature().ok_or(refused)?;
-        secp384r1::verifies(key, signed, &signature)
-            .then_some(())
-            .ok_or(refused)
+    /// Whether the VCEK signed the report. `bytes` are those that this report was parsed from.
+    pub(crate) fn is_signed(&self, bytes: &[u8], key: &VerifyingKey) -> bool {
+        match (bytes.get(..SIGNED_BYTES), self.signature()) {
+            (Some(signed), Some(signature)) => secp384r1::verifies(key, signed, &signature),
+            (_, _) => false,
+        }
     }
 
     /// r and s are little-endian in 72 bytes each; what is not used of the 512 must be zero.

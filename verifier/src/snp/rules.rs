@@ -1,14 +1,14 @@
 //! What a genuine report must say: `docs/spec/evidence.md` §7.3, in that order.
 
 use super::product::Product;
-use super::report::{GuestPolicy, KeyInfo, PlatformInfo, Report};
+use super::report::Report;
 use super::tcb::{Tcb, TcbMinimum, TcbVersion};
 use super::vcek::Signer;
-use crate::checks::{Checks, Subject};
-use crate::policy::{Abi, AppraisalPolicy, Weakness};
+use crate::checks::{Checks, Hex, Subject};
+use crate::policy::{Abi, Weakness};
 use crate::rejection::Rejection;
 
-const KEY_INFO: Subject = Subject::of("key-info");
+pub(super) const KEY_INFO: Subject = Subject::of("key-info");
 const PRODUCT: Subject = Subject::of("product");
 const GUEST_POLICY: Subject = Subject::of("guest-policy");
 const VMPL: Subject = Subject::of("vmpl");
@@ -21,7 +21,9 @@ const FIRMWARE: Subject = Subject::of("firmware");
 const MITIGATIONS: Subject = Subject::of("mitigations");
 const PLATFORM: Subject = Subject::of("platform-info");
 
-// Bits of the guest policy.
+// Bits of the guest policy; those from 26 on are reserved as zero.
+/// Reserved as one.
+const ALWAYS_ONE: u64 = 1 << 17;
 const MIGRATABLE: u64 = 1 << 18;
 const DEBUG: u64 = 1 << 19;
 const SINGLE_SOCKET: u64 = 1 << 20;
@@ -30,7 +32,7 @@ const CXL_ALLOWED: u64 = 1 << 21;
 /// The host may not have the firmware move or swap guest pages.
 const PAGE_SWAP_OFF: u64 = 1 << 25;
 
-// Bits of the platform information.
+// Bits of the platform information; those from 8 on are reserved as zero.
 const SMT: u64 = 1;
 /// Transparent encryption of all memory.
 const TSME: u64 = 1 << 1;
@@ -38,60 +40,15 @@ const ECC: u64 = 1 << 2;
 const RAPL_OFF: u64 = 1 << 3;
 const CIPHERTEXT_HIDDEN: u64 = 1 << 4;
 const ALIASES_CHECKED: u64 = 1 << 5;
+/// Reserved as zero.
+const ALWAYS_ZERO: u64 = 1 << 6;
 
-impl GuestPolicy {
-    /// Bits 26 to 63 are reserved as zero, bit 17 as one.
-    const fn is_well_formed(self) -> bool {
-        self.0 >> 26 == 0 && self.has(1 << 17)
-    }
+// Bits of the key information; 2 to 4 say who signed, those from 5 on are reserved as zero.
+const AUTHOR_KEY: u32 = 1;
+const CHIP_KEY_MASKED: u32 = 1 << 1;
 
-    /// The least firmware interface that the guest asks for.
-    const fn abi(self) -> Abi {
-        let [minor, major, ..] = self.0.to_le_bytes();
-        Abi { major, minor }
-    }
-
-    const fn has(self, bit: u64) -> bool {
-        self.0 & bit != 0
-    }
-}
-
-impl PlatformInfo {
-    /// Bit 6 and those from 8 on are reserved as zero.
-    const fn is_well_formed(self) -> bool {
-        self.0 >> 8 == 0 && !self.has(1 << 6)
-    }
-
-    const fn has(self, bit: u64) -> bool {
-        self.0 & bit != 0
-    }
-}
-
-impl KeyInfo {
-    const fn author_key(self) -> bool {
-        self.0 & 1 == 1
-    }
-
-    const fn chip_key_masked(self) -> bool {
-        (self.0 >> 1) & 1 == 1
-    }
-
-    /// Whose key signed; otherwise how that is called which is none.
-    pub(super) const fn signer(self) -> Result<Signer, &'static str> {
-        match (self.0 >> 2) & 7 {
-            0 => Ok(Signer::Vcek),
-            1 => Ok(Signer::Vlek),
-            7 => Err("none"),
-            _ => Err("unknown"),
-        }
-    }
-
-    const fn is_well_formed(self) -> bool {
-        self.0 >> 5 == 0
-    }
-}
-
-const SIGNER: &[Rejection] = &[
+/// `docs/spec/evidence.md` §7.1, key information.
+pub(super) const SIGNER: &[Rejection] = &[
     Rejection::SnpReportReserved,
     Rejection::SnpSigningKey,
     Rejection::SnpVlek,
@@ -116,13 +73,8 @@ const SETTINGS: &[Rejection] = &[
     Rejection::SnpRaplReadable,
 ];
 
-/// `docs/spec/evidence.md` §7.1, key information.
-pub(super) fn plan_signer(checks: &mut Checks) {
-    checks.plan(KEY_INFO, SIGNER);
-}
-
 /// `docs/spec/evidence.md` §7.3, in its order.
-pub(super) fn plan(checks: &mut Checks) {
+pub(super) fn plan(checks: &mut Checks<'_>) {
     checks.plan(PRODUCT, &[Rejection::SnpMilan]);
     checks.plan(GUEST_POLICY, GUEST);
     checks.plan(VMPL, &[Rejection::SnpVmpl]);
@@ -140,53 +92,51 @@ pub(super) fn plan(checks: &mut Checks) {
 }
 
 /// Who signed, before the signature itself: a VCEK's comparison would only confuse the reason.
-pub(super) fn check_signer(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks) {
+pub(super) fn check_signer(report: &Report, checks: &mut Checks<'_>) {
     let info = report.key_info;
-    let found = format_args!("{:#x}", info.0);
-    let holds = info.is_well_formed();
+    let found = format_args!("{info:#x}");
+    let holds = info >> 5 == 0;
     checks.expect(KEY_INFO, Rejection::SnpReportReserved, found, holds);
-    let signer = info.signer();
+    let signer = Signer::said(info);
     let name = signer.map_or_else(|name| name, Signer::name);
     checks.expect(KEY_INFO, Rejection::SnpSigningKey, name, signer.is_ok());
     let own = signer != Ok(Signer::Vlek);
-    checks.expect_or(KEY_INFO, Weakness::SnpVlek, policy, name, own);
-    let holds = !info.chip_key_masked() && !report.chip_id.is_zero();
+    checks.expect_or(KEY_INFO, Weakness::SnpVlek, name, own);
+    let holds = info & CHIP_KEY_MASKED == 0 && !report.chip_id.is_zero();
     checks.expect(KEY_INFO, Rejection::SnpChipKeyMasked, found, holds);
 }
 
 /// What the genuine report says. Without a product the levels cannot be read.
-pub(super) fn check(
-    report: &Report,
-    product: Option<Product>,
-    policy: &AppraisalPolicy,
-    checks: &mut Checks,
-) {
+pub(super) fn check(report: &Report, product: Option<Product>, checks: &mut Checks<'_>) {
     if let Some(product) = product {
         let holds = match product {
             Product::Milan => false,
             Product::Genoa | Product::Turin => true,
         };
-        checks.expect_or(PRODUCT, Weakness::SnpMilan, policy, product.name(), holds);
+        checks.expect_or(PRODUCT, Weakness::SnpMilan, product, holds);
     }
-    check_guest_policy(report, policy, checks);
+    check_guest_policy(report, checks);
     check_owners(report, checks);
     if let Some(product) = product {
-        check_tcb(report, product, policy, checks);
+        check_tcb(report, product, checks);
     }
-    check_platform(report, policy, checks);
+    check_platform(report, checks);
 }
 
-fn check_guest_policy(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks) {
+fn check_guest_policy(report: &Report, checks: &mut Checks<'_>) {
     let guest = report.policy;
-    let found = format_args!("{:#x}", guest.0);
+    let found = format_args!("{guest:#x}");
+    let well_formed = guest >> 26 == 0 && guest & ALWAYS_ONE != 0;
     for (check, holds) in [
-        (Rejection::SnpDebug, !guest.has(DEBUG)),
-        (Rejection::SnpMigratable, !guest.has(MIGRATABLE)),
-        (Rejection::SnpGuestPolicy, guest.is_well_formed()),
+        (Rejection::SnpDebug, guest & DEBUG == 0),
+        (Rejection::SnpMigratable, guest & MIGRATABLE == 0),
+        (Rejection::SnpGuestPolicy, well_formed),
     ] {
         checks.expect(GUEST_POLICY, check, found, holds);
     }
-    let (abi, least) = (guest.abi(), policy.snp.minimum_abi);
+    // The least firmware interface that the guest asks for.
+    let [minor, major, ..] = guest.to_le_bytes();
+    let (abi, least) = (Abi { major, minor }, checks.terms.policy.snp.minimum_abi);
     let wanted = format_args!("{abi}; at least {least}");
     checks.expect(GUEST_POLICY, Rejection::SnpAbi, wanted, abi >= least);
     for (weakness, bit, wanted) in [
@@ -194,28 +144,26 @@ fn check_guest_policy(report: &Report, policy: &AppraisalPolicy, checks: &mut Ch
         (Weakness::SnpCxlMemory, CXL_ALLOWED, false),
         (Weakness::SnpPageSwap, PAGE_SWAP_OFF, true),
     ] {
-        let holds = guest.has(bit) == wanted;
-        checks.expect_or(GUEST_POLICY, weakness, policy, found, holds);
+        let holds = (guest & bit != 0) == wanted;
+        checks.expect_or(GUEST_POLICY, weakness, found, holds);
     }
     // On SNP only VMPL 0 holds all of the guest; 0xffffffff is a report that the host asked for.
     checks.expect(VMPL, Rejection::SnpVmpl, report.vmpl, report.vmpl == 0);
 }
 
-fn check_owners(report: &Report, checks: &mut Checks) {
+fn check_owners(report: &Report, checks: &mut Checks<'_>) {
     let no_block = report.id_key_digest == [0; 48] && report.author_key_digest == [0; 48];
-    let holds = no_block && !report.key_info.author_key();
+    let holds = no_block && report.key_info & AUTHOR_KEY == 0;
     checks.expect(OWNERS, Rejection::SnpIdBlock, "", holds);
     // All ones: no migration agent.
     let holds = report.report_id_ma == [0xff; 32];
     checks.expect(OWNERS, Rejection::SnpMigrationAgent, "", holds);
 }
 
-fn check_tcb(report: &Report, product: Product, policy: &AppraisalPolicy, checks: &mut Checks) {
+fn check_tcb(report: &Report, product: Product, checks: &mut Checks<'_>) {
     let mut read = |of, tcb: TcbVersion| {
         let components = tcb.components(product);
-        let holds = components.is_some();
-        checks.expect(of, Rejection::SnpReportReserved, tcb, holds);
-        components
+        checks.read(of, Rejection::SnpReportReserved, Hex(&tcb.0), components)
     };
     let reported = read(REPORTED, report.reported_tcb);
     let committed = read(COMMITTED, report.committed_tcb);
@@ -236,14 +184,11 @@ fn check_tcb(report: &Report, product: Product, policy: &AppraisalPolicy, checks
     let found = format_args!("{committed_version}; at most {running}");
     let holds = running >= committed_version;
     checks.expect(FIRMWARE, Rejection::SnpTcbOrder, found, holds);
-    let mut entries = policy.snp.tcb_minima.iter();
+    let mut entries = checks.terms.policy.snp.tcb_minima.iter();
     let entry = entries.find(|entry| entry.is_for(product, report.cpuid));
-    let unlisted = Rejection::SnpTcbUnlisted;
-    match report.cpuid {
-        Some(cpuid) => checks.expect(PRODUCT, unlisted, cpuid, entry.is_some()),
-        None => checks.expect(PRODUCT, unlisted, product.name(), entry.is_some()),
-    };
-    if let Some(entry) = entry {
+    let named = report.cpuid.map(|cpuid| cpuid.to_string());
+    let named = named.unwrap_or_else(|| product.to_string());
+    if let Some(entry) = checks.read(PRODUCT, Rejection::SnpTcbUnlisted, named, entry) {
         let levels = [
             (REPORTED, reported),
             (COMMITTED, committed),
@@ -258,7 +203,7 @@ fn check_minimum(
     report: &Report,
     entry: &TcbMinimum,
     levels: [(Subject, Option<Tcb>); 3],
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) {
     let minimum = entry.tcb;
     for (of, level) in levels {
@@ -269,25 +214,21 @@ fn check_minimum(
         }
     }
     let wanted = entry.mitigations;
-    let step = Rejection::SnpMitigation;
-    match report.mitigations {
-        Some(vectors) => {
-            let (launch, current) = (vectors.launch, vectors.current);
-            let found = format_args!("launch {launch:#x} current {current:#x}; all of {wanted:#x}");
-            let holds = launch & current & wanted == wanted;
-            checks.expect(MITIGATIONS, step, found, holds)
-        }
-        None => {
-            let found = format_args!("no vectors; all of {wanted:#x}");
-            checks.expect(MITIGATIONS, step, found, wanted == 0)
-        }
+    let (vectors, holds) = match report.mitigations {
+        Some([launch, current]) => (
+            format!("launch {launch:#x} current {current:#x}"),
+            launch & current & wanted == wanted,
+        ),
+        None => ("no vectors".to_owned(), wanted == 0),
     };
+    let found = format_args!("{vectors}; all of {wanted:#x}");
+    checks.expect(MITIGATIONS, Rejection::SnpMitigation, found, holds);
 }
 
-fn check_platform(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks) {
+fn check_platform(report: &Report, checks: &mut Checks<'_>) {
     let platform = report.platform;
-    let found = format_args!("{:#x}", platform.0);
-    let holds = platform.is_well_formed();
+    let found = format_args!("{platform:#x}");
+    let holds = platform >> 8 == 0 && platform & ALWAYS_ZERO == 0;
     checks.expect(PLATFORM, Rejection::SnpReportReserved, found, holds);
     for (weakness, bit, wanted) in [
         (Weakness::SnpAliasCheckIncomplete, ALIASES_CHECKED, true),
@@ -297,7 +238,7 @@ fn check_platform(report: &Report, policy: &AppraisalPolicy, checks: &mut Checks
         (Weakness::SnpCiphertextVisible, CIPHERTEXT_HIDDEN, true),
         (Weakness::SnpRaplReadable, RAPL_OFF, true),
     ] {
-        let holds = platform.has(bit) == wanted;
-        checks.expect_or(PLATFORM, weakness, policy, found, holds);
+        let holds = (platform & bit != 0) == wanted;
+        checks.expect_or(PLATFORM, weakness, found, holds);
     }
 }

@@ -24,25 +24,12 @@ pub struct Tcb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TcbVersion(pub(crate) [u8; 8]);
 
-/// The 8 bytes as they lie in the report.
-impl core::fmt::Display for TcbVersion {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        protocol::digest::write_hex(&self.0, f)
-    }
-}
-
 impl core::fmt::Display for Tcb {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self {
-            fmc,
-            bootloader,
-            tee,
-            snp,
-            microcode,
-        } = self;
         write!(
             f,
-            "fmc {fmc} bootloader {bootloader} tee {tee} snp {snp} microcode {microcode}"
+            "fmc {} bootloader {} tee {} snp {} microcode {}",
+            self.fmc, self.bootloader, self.tee, self.snp, self.microcode
         )
     }
 }

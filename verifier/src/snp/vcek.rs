@@ -38,8 +38,18 @@ pub(super) enum Signer {
 impl Signer {
     /// What a report says; whatever it does not say well is refused, and read as a VCEK.
     pub(super) fn of(report: Option<&Report>) -> Self {
-        let said = report.and_then(|report| report.key_info.signer().ok());
+        let said = report.and_then(|report| Self::said(report.key_info).ok());
         said.unwrap_or(Self::Vcek)
+    }
+
+    /// Whose key signed, by the key information; otherwise how that is called which is none.
+    pub(super) const fn said(key_info: u32) -> Result<Self, &'static str> {
+        match (key_info >> 2) & 7 {
+            0 => Ok(Self::Vcek),
+            1 => Ok(Self::Vlek),
+            7 => Err("none"),
+            _ => Err("unknown"),
+        }
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -49,16 +59,11 @@ impl Signer {
         }
     }
 
-    /// The certificate, as the verdict names it.
-    pub(super) const fn certificate(self) -> Subject {
-        Subject::of(self.name())
-    }
-
-    /// What the certificate says of its key.
-    pub(super) const fn key(self) -> Subject {
+    /// The certificate, what it says of its key, and its issuer, as the verdict names them.
+    pub(super) fn subjects(self) -> [Subject; 3] {
         match self {
-            Self::Vcek => Subject::of("vcek-key"),
-            Self::Vlek => Subject::of("vlek-key"),
+            Self::Vcek => ["vcek", "vcek-key", "ask"].map(Subject::of),
+            Self::Vlek => ["vlek", "vlek-key", "asvk"].map(Subject::of),
         }
     }
 
@@ -68,14 +73,6 @@ impl Signer {
         match self {
             Self::Vcek => ReportedChip::Certified(chip),
             Self::Vlek => ReportedChip::Uncertified(chip),
-        }
-    }
-
-    /// Its issuer.
-    pub(super) const fn issuer(self) -> Subject {
-        match self {
-            Self::Vcek => Subject::of("ask"),
-            Self::Vlek => Subject::of("asvk"),
         }
     }
 }
@@ -120,11 +117,11 @@ impl Vcek {
     }
 
     /// The certificate is for the chip, the product and the firmware level that the report names.
-    pub(super) fn check_against(&self, report: &Report, product: Product, checks: &mut Checks) {
-        let of = self.signer.certificate();
+    pub(super) fn check_against(&self, report: &Report, product: Product, checks: &mut Checks<'_>) {
+        let [of, ..] = self.signer.subjects();
         let name = self.product_name.split('-').next().unwrap_or_default();
         let holds = product.has_name(name);
-        checks.expect(of, Rejection::SnpProductMismatch, product.name(), holds);
+        checks.expect(of, Rejection::SnpProductMismatch, product, holds);
         let step = Rejection::SnpChipMismatch;
         match self.signer {
             Signer::Vcek => {
@@ -134,7 +131,7 @@ impl Vcek {
             Signer::Vlek => checks.not_needed(of, &[step], "of no chip"),
         }
         let levels = self.levels.check_against(report.reported_tcb, product);
-        let found = report.reported_tcb;
+        let found = Hex(&report.reported_tcb.0);
         let steps = [Rejection::SnpVcekExtension, Rejection::SnpTcbMismatch];
         checks.steps(of, &steps, found, levels);
     }

@@ -5,14 +5,12 @@
 
 use dcap_qvl::QuoteCollateralV3;
 use der::{DateTime, Decode as _};
-use protocol::reference_values::Profile;
 use serde::Deserialize;
 use x509_cert::Certificate;
 
 use super::PCK_CHAIN;
-use crate::appraise::Terms;
-use crate::certificate::{DATES, check_dates, check_profile, profile_check, validity};
-use crate::checks::{Checks, Subject};
+use crate::certificate::{DATES, check_dates, is_of_profile, profile_check, validity};
+use crate::checks::{Checks, Subject, Terms};
 use crate::crl::{self, ParsedList};
 use crate::rejection::Rejection;
 use crate::time::{Span, UnixTime};
@@ -28,22 +26,22 @@ const PCK_CERTIFICATES: usize = 3;
 /// A signer of Intel's, root.
 const ISSUER_CERTIFICATES: usize = 2;
 
-const TEXT: &[Rejection] = &[
+const TEXT: [Rejection; 3] = [
     Rejection::CollateralNotYetValid,
     Rejection::CollateralExpired,
     Rejection::CollateralTooOld,
 ];
 
 /// `docs/spec/evidence.md` §8.2, in its order.
-pub(super) fn plan(profile: Profile, checks: &mut Checks) {
-    let profile = [profile_check(profile)];
+pub(super) fn plan(checks: &mut Checks<'_>) {
+    let profile = [profile_check(checks.terms.anchors.profile())];
     let form = [Rejection::CertificateMalformed];
-    checks.plan_each(&[PCK_CHAIN, ISSUERS], &[&form, &profile, DATES]);
+    checks.plan_each(&[PCK_CHAIN, ISSUERS], &[&form, &profile, &DATES]);
     checks.plan(PCK_CHAIN, &[Rejection::CertificateRoot]);
     checks.plan(ISSUERS, &[Rejection::CertificateIssuer]);
-    checks.plan_each(&[TCB_INFO, QE_IDENTITY], &[TEXT]);
+    checks.plan_each(&[TCB_INFO, QE_IDENTITY], &[&TEXT]);
     let (form, revoked) = ([Rejection::CrlMalformed], [Rejection::CertificateRevoked]);
-    checks.plan_each(&[PCK_LIST, ROOT_LIST], &[&form, crl::DATES, &revoked]);
+    checks.plan_each(&[PCK_LIST, ROOT_LIST], &[&form, &crl::DATES, &revoked]);
 }
 
 /// Parsed collateral.
@@ -81,62 +79,47 @@ impl Collateral {
     }
 
     /// Everything but the signatures; `pck_chain` is the quote's, where one could be read.
-    pub(super) fn check(
-        &self,
-        pck_chain: Option<&[Vec<u8>]>,
-        terms: Terms<'_>,
-        checks: &mut Checks,
-    ) {
+    pub(super) fn check(&self, pck_chain: Option<&[Vec<u8>]>, checks: &mut Checks<'_>) {
+        let malformed = Rejection::CertificateMalformed;
         let chain = pck_chain.and_then(|chain| {
             let found = format_args!("{} certificates", chain.len());
-            let step = [Rejection::CertificateMalformed];
-            checks.steps(PCK_CHAIN, &step, found, read_chain(chain))
+            checks.read(PCK_CHAIN, malformed, found, read_chain(chain))
         });
         if let Some(chain) = &chain {
-            check_certificates(PCK_CHAIN, chain, terms, checks);
+            check_certificates(PCK_CHAIN, chain, checks);
         }
         let issuers = self.issuers();
         let count = issuers.as_ref().map(Vec::len).unwrap_or_default();
         let found = format_args!("{count} certificates");
-        let step = [Rejection::CertificateMalformed];
-        if let Some(issuers) = checks.steps(ISSUERS, &step, found, issuers) {
-            check_certificates(ISSUERS, &issuers, terms, checks);
+        if let Some(issuers) = checks.read(ISSUERS, malformed, found, issuers) {
+            check_certificates(ISSUERS, &issuers, checks);
             if let Some(chain) = &chain {
                 let holds = are_of_chain(&issuers, chain);
                 checks.expect(ISSUERS, Rejection::CertificateIssuer, "", holds);
             }
         }
         for (of, dates) in [TCB_INFO, QE_IDENTITY].into_iter().zip(&self.texts) {
-            checks.steps(of, TEXT, dates, check_text(*dates, terms));
+            checks.steps(of, &TEXT, dates, check_text(*dates, checks.terms));
         }
-        self.check_revocation(chain.as_deref(), terms, checks);
+        self.check_revocation(chain.as_deref(), checks);
     }
 
-    fn issuers(&self) -> Result<Vec<Certificate>, Rejection> {
+    /// The signer and its root of each chain, and nothing to choose from.
+    fn issuers(&self) -> Option<Vec<Certificate>> {
         let mut issuers = Vec::new();
         for chain in [
             &self.inner.tcb_info_issuer_chain,
             &self.inner.qe_identity_issuer_chain,
             &self.inner.pck_crl_issuer_chain,
         ] {
-            let chain = Certificate::load_pem_chain(chain.as_bytes());
-            let chain = chain.map_err(|_| Rejection::CertificateMalformed)?;
-            // The signer and its root, and nothing to choose from.
-            if chain.len() != ISSUER_CERTIFICATES || has_duplicate(&chain) {
-                return Err(Rejection::CertificateMalformed);
-            }
-            issuers.extend(chain);
+            let chain = Certificate::load_pem_chain(chain.as_bytes()).ok()?;
+            issuers.extend(exactly(ISSUER_CERTIFICATES, chain)?);
         }
-        Ok(issuers)
+        Some(issuers)
     }
 
     /// Both lists are in date; neither names a certificate of the PCK's chain.
-    fn check_revocation(
-        &self,
-        chain: Option<&[Certificate]>,
-        terms: Terms<'_>,
-        checks: &mut Checks,
-    ) {
+    fn check_revocation(&self, chain: Option<&[Certificate]>, checks: &mut Checks<'_>) {
         // The leaf is on its authority's list, everything above on the root's.
         let parts = chain.and_then(<[Certificate]>::split_first);
         let leaf = parts.map(|(leaf, _)| core::slice::from_ref(leaf));
@@ -146,39 +129,31 @@ impl Collateral {
             (ROOT_LIST, &self.inner.root_ca_crl, above),
         ] {
             let found = format_args!("{} bytes", der.len());
-            let step = [Rejection::CrlMalformed];
-            let Some(list) = checks.steps(of, &step, found, ParsedList::parse(der)) else {
+            let list = ParsedList::parse(der);
+            let Some(list) = checks.read(of, Rejection::CrlMalformed, found, list) else {
                 continue;
             };
-            let dates = list.check_dates(terms.at);
-            checks.steps(of, crl::DATES, list.dates(), dates);
+            let dates = list.dates.check(checks.terms.at, crl::DATES);
+            checks.steps(of, &crl::DATES, list.dates, dates);
             if let Some(subjects) = subjects {
-                let mut each = subjects.iter();
-                let listed = each.try_for_each(|subject| list.check_subject(subject));
-                checks.steps(of, &[Rejection::CertificateRevoked], "", listed);
+                let holds = !subjects.iter().any(|subject| list.revokes(subject));
+                checks.expect(of, Rejection::CertificateRevoked, "", holds);
             }
         }
     }
 }
 
-/// PCK, its authority and the root: no certificate more, none twice.
-fn read_chain(chain: &[Vec<u8>]) -> Result<Vec<Certificate>, Rejection> {
-    if chain.len() != PCK_CERTIFICATES {
-        return Err(Rejection::CertificateMalformed);
-    }
-    let chain: Vec<_> = chain
-        .iter()
-        .map(|der| Certificate::from_der(der).map_err(|_| Rejection::CertificateMalformed))
-        .collect::<Result<_, _>>()?;
-    if has_duplicate(&chain) {
-        return Err(Rejection::CertificateMalformed);
-    }
-    Ok(chain)
+/// PCK, its authority and the root.
+fn read_chain(chain: &[Vec<u8>]) -> Option<Vec<Certificate>> {
+    let chain = chain.iter().map(|der| Certificate::from_der(der).ok());
+    exactly(PCK_CERTIFICATES, chain.collect::<Option<_>>()?)
 }
 
-fn has_duplicate(chain: &[Certificate]) -> bool {
-    let mut numbered = chain.iter().enumerate();
-    numbered.any(|(number, certificate)| chain.iter().take(number).any(|c| c == certificate))
+/// So many certificates, none of them twice.
+fn exactly(count: usize, chain: Vec<Certificate>) -> Option<Vec<Certificate>> {
+    let again = |(number, one): (usize, &_)| chain.iter().take(number).any(|before| before == one);
+    let holds = chain.len() == count && !chain.iter().enumerate().any(again);
+    holds.then_some(chain)
 }
 
 /// The three issuer chains end in the PCK chain's root, and the lists' issuer is its authority: the
@@ -196,16 +171,15 @@ fn are_of_chain(issuers: &[Certificate], chain: &[Certificate]) -> bool {
 }
 
 /// Marker and dates of every certificate of a chain.
-fn check_certificates(of: Subject, chain: &[Certificate], terms: Terms<'_>, checks: &mut Checks) {
-    let profile = terms.anchors.profile();
-    let mut each = chain.iter();
-    let marked = each.try_for_each(|certificate| check_profile(certificate, profile));
-    checks.steps(of, &[profile_check(profile)], "", marked);
+fn check_certificates(of: Subject, chain: &[Certificate], checks: &mut Checks<'_>) {
+    let profile = checks.terms.anchors.profile();
+    let holds = chain.iter().all(|each| is_of_profile(each, profile));
+    checks.expect(of, profile_check(profile), "", holds);
     let common = chain.iter().map(validity).reduce(Span::overlap);
     let found = common.unwrap_or(Span::NEVER);
     let mut each = chain.iter();
-    let dates = each.try_for_each(|certificate| check_dates(certificate, terms.at));
-    checks.steps(of, DATES, found, dates);
+    let dates = each.try_for_each(|certificate| check_dates(certificate, checks.terms.at));
+    checks.steps(of, &DATES, found, dates);
 }
 
 /// The dates of one signed JSON text.
@@ -223,16 +197,10 @@ fn dates(text: &str) -> Result<Span, Rejection> {
 }
 
 /// In date, and not older than the policy wants.
-fn check_text(Span { from, until }: Span, terms: Terms<'_>) -> Result<(), Rejection> {
-    if terms.at < from {
-        return Err(Rejection::CollateralNotYetValid);
-    }
-    if terms.at >= until {
-        return Err(Rejection::CollateralExpired);
-    }
+fn check_text(dates: Span, terms: Terms<'_>) -> Result<(), Rejection> {
+    let [early, late, old] = TEXT;
+    dates.check(terms.at, [early, late])?;
     let age = u64::from(terms.policy.tdx.collateral_age_seconds);
-    if terms.at > from.plus_seconds(age) {
-        return Err(Rejection::CollateralTooOld);
-    }
-    Ok(())
+    let recent = terms.at <= dates.from.plus_seconds(age);
+    recent.then_some(()).ok_or(old)
 }

@@ -12,14 +12,14 @@ mod rules;
 use dcap_qvl::configs::RustCryptoConfig;
 use dcap_qvl::verify::QuoteVerifier;
 use dcap_qvl::{QuoteClaims, QuotePolicy};
-use protocol::digest::Ppid;
+use protocol::digest::{MrConfigId, Mrtd, Ppid, ReportData, Rtmr};
 use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::machine_grant::ChipIdentity;
 
 use self::collateral::Collateral;
 use self::quote::Quote;
 use crate::anchors::CertificateDigest;
-use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters, Terms};
+use crate::appraise::{ConfigurationRegister, HardwareClaims, MeasuredRegisters};
 use crate::checks::{Checks, Subject};
 use crate::rejection::Rejection;
 use crate::result::ReportedChip;
@@ -38,19 +38,18 @@ const STAPLED: &[Rejection] = &[
 pub(crate) fn appraise_quote(
     bytes: &[u8],
     endorsements: &Endorsements,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<HardwareClaims> {
-    quote::plan(checks);
+    checks.plan(QUOTE, quote::FORM);
     rules::plan_report(checks);
     checks.plan(COLLATERAL, STAPLED);
-    collateral::plan(terms.anchors.profile(), checks);
+    collateral::plan(checks);
     checks.plan(QUOTE, &[Rejection::TdxVerification]);
-    rules::plan_platform(checks);
+    checks.plan(rules::PLATFORM, rules::LEVEL);
 
     let quote = Quote::parse(bytes, checks);
     if let Some(quote) = &quote {
-        rules::check_report(&quote.report, terms.policy, checks);
+        rules::check_report(&quote.report, checks);
     }
     let stapled = endorsements.get(EndorsementKind::TdxCollateral);
     let stapled = stapled.ok_or(Rejection::EndorsementMissing);
@@ -59,16 +58,16 @@ pub(crate) fn appraise_quote(
     let collateral = checks.steps(COLLATERAL, STAPLED, found, collateral);
     let chain = quote.as_ref().map(|quote| quote.pck_chain.as_slice());
     if let Some(collateral) = &collateral {
-        collateral.check(chain, terms, checks);
+        collateral.check(chain, checks);
     }
     let quote = quote?;
-    let root = check_root(&quote, terms, checks);
+    let root = check_root(&quote, checks);
     let verified = match (root, collateral) {
-        (Some(root), Some(collateral)) => verify(bytes, root, collateral, terms, checks),
+        (Some(root), Some(collateral)) => verify(bytes, root, collateral, checks),
         (_, _) => None,
     };
     if let Some(claims) = &verified {
-        rules::check_platform(claims, terms, checks);
+        rules::check_platform(claims, checks);
     }
     let ppid = |claims: &QuoteClaims| {
         let ppid = claims.platform.pck.ppid.as_slice().try_into();
@@ -76,8 +75,8 @@ pub(crate) fn appraise_quote(
             .map(|ppid| ReportedChip::Certified(ChipIdentity::Tdx(Ppid(ppid))))
     };
     Some(HardwareClaims {
-        report_data: quote.report.report_data,
-        configuration: ConfigurationRegister::Tdx(quote.report.configuration),
+        report_data: ReportData(quote.report.base.report_data),
+        configuration: ConfigurationRegister::Tdx(MrConfigId(quote.report.base.mr_config_id)),
         registers: registers(&quote),
         chip: verified.as_ref().and_then(ppid),
         not_after: verified.map(|claims| UnixTime(claims.earliest_expiration_date)),
@@ -85,23 +84,26 @@ pub(crate) fn appraise_quote(
 }
 
 /// What a quote says was launched, genuine or not.
-pub(crate) fn claimed_registers(bytes: &[u8]) -> Option<MeasuredRegisters> {
-    let quote = Quote::parse(bytes, &mut Checks::default())?;
-    Some(registers(&quote))
+pub(crate) fn claimed_registers(
+    bytes: &[u8],
+    checks: &mut Checks<'_>,
+) -> Option<MeasuredRegisters> {
+    Some(registers(&Quote::parse(bytes, checks)?))
 }
 
 fn registers(quote: &Quote) -> MeasuredRegisters {
+    let base = &quote.report.base;
     MeasuredRegisters::Tdx {
-        mrtd: quote.report.mrtd,
-        rtmrs: quote.report.rtmrs,
+        mrtd: Mrtd(base.mr_td),
+        rtmrs: [base.rt_mr0, base.rt_mr1, base.rt_mr2].map(Rtmr),
     }
 }
 
 /// The last certificate of the quote's chain is the pinned root.
-fn check_root<'q>(quote: &'q Quote, terms: Terms<'_>, checks: &mut Checks) -> Option<&'q [u8]> {
+fn check_root<'q>(quote: &'q Quote, checks: &mut Checks<'_>) -> Option<&'q [u8]> {
     let root = quote.pck_chain.last()?.as_slice();
     let digest = CertificateDigest::of(root);
-    let holds = digest == terms.anchors.intel;
+    let holds = digest == checks.terms.anchors.intel;
     checks
         .expect(PCK_CHAIN, Rejection::CertificateRoot, digest, holds)
         .then_some(root)
@@ -112,18 +114,18 @@ fn verify(
     bytes: &[u8],
     root: &[u8],
     collateral: Collateral,
-    terms: Terms<'_>,
-    checks: &mut Checks,
+    checks: &mut Checks<'_>,
 ) -> Option<QuoteClaims> {
+    let at = checks.terms.at.0;
     let claims = QuoteVerifier::new(root.to_vec())
         .with_config::<RustCryptoConfig>()
         .verify_with_policy(
             bytes,
             collateral.into_inner(),
-            terms.at.0,
-            &QuotePolicy::claims_only(terms.at.0),
+            at,
+            &QuotePolicy::claims_only(at),
         )
-        .map_err(|_| Rejection::TdxVerification);
-    let step = [Rejection::TdxVerification];
-    checks.steps(QUOTE, &step, "dcap-qvl 0.7, ECDSA P-256, SHA-256", claims)
+        .ok();
+    let by = "dcap-qvl 0.7, ECDSA P-256, SHA-256";
+    checks.read(QUOTE, Rejection::TdxVerification, by, claims)
 }

@@ -2,11 +2,11 @@
 
 use dcap_qvl::tcb_info::TcbStatus;
 use dcap_qvl::{PckCertFlag, QuoteClaims};
+use protocol::digest::Rtmr;
 
 use super::quote::TdReport;
-use crate::appraise::Terms;
 use crate::checks::{Checks, Hex, Subject};
-use crate::policy::{AcceptedLevel, AppraisalPolicy, SeamRule, TdxStatus, Weakness};
+use crate::policy::{AcceptedLevel, MrSeam, SeamRule, TdxStatus, Weakness, Xfam};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
@@ -21,14 +21,15 @@ const XFAM: Subject = Subject::of("xfam");
 const MODULE: Subject = Subject::of("tdx-module");
 const GUEST: Subject = Subject::of("guest");
 const RTMR3: Subject = Subject::of("rtmr3");
-const PLATFORM: Subject = Subject::of("platform");
+pub(super) const PLATFORM: Subject = Subject::of("platform");
 
 const SWITCHES: &[Rejection] = &[
     Rejection::TdxDebug,
     Rejection::TdxMigratable,
     Rejection::TdxAttributes,
 ];
-const LEVEL: &[Rejection] = &[
+/// `docs/spec/evidence.md` §8.3, in its order.
+pub(super) const LEVEL: &[Rejection] = &[
     Rejection::TdxEvaluationNumber,
     Rejection::TdxTcbStatus,
     Rejection::TdxGrace,
@@ -39,7 +40,7 @@ const LEVEL: &[Rejection] = &[
 ];
 
 /// `docs/spec/evidence.md` §8.1, in its order.
-pub(super) fn plan_report(checks: &mut Checks) {
+pub(super) fn plan_report(checks: &mut Checks<'_>) {
     checks.plan(ATTRIBUTES, SWITCHES);
     checks.plan(XFAM, &[Rejection::TdxXfam]);
     checks.plan(MODULE, &[Rejection::TdxModule, Rejection::TdxTcbOrder]);
@@ -47,25 +48,21 @@ pub(super) fn plan_report(checks: &mut Checks) {
     checks.plan(RTMR3, &[Rejection::TdxRtmr3]);
 }
 
-/// `docs/spec/evidence.md` §8.3, in its order.
-pub(super) fn plan_platform(checks: &mut Checks) {
-    checks.plan(PLATFORM, LEVEL);
-}
-
 /// What the quote says, before anybody's signature over it is checked.
-pub(super) fn check_report(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks) {
-    check_attributes(report, policy, checks);
-    check_module(report, policy, checks);
+pub(super) fn check_report(report: &TdReport, checks: &mut Checks<'_>) {
+    check_attributes(report, checks);
+    check_module(report, checks);
     checks.expect(GUEST, Rejection::TdxServiceTd, "", report.alone);
     // MROWNER and MROWNERCONFIG are the host's to choose and mean nothing to this protocol.
-    let holds = report.owner == [0; 48] && report.owner_configuration == [0; 48];
-    checks.expect(GUEST, Rejection::TdxOwner, Hex(&report.owner), holds);
-    let holds = report.rtmr3.is_zero();
-    checks.expect(RTMR3, Rejection::TdxRtmr3, report.rtmr3, holds);
+    let owner = report.base.mr_owner;
+    let holds = owner == [0; 48] && report.base.mr_owner_config == [0; 48];
+    checks.expect(GUEST, Rejection::TdxOwner, Hex(&owner), holds);
+    let rtmr3 = Rtmr(report.base.rt_mr3);
+    checks.expect(RTMR3, Rejection::TdxRtmr3, rtmr3, rtmr3.is_zero());
 }
 
-fn check_attributes(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks) {
-    let attributes = report.attributes;
+fn check_attributes(report: &TdReport, checks: &mut Checks<'_>) {
+    let attributes = u64::from_le_bytes(report.base.td_attributes);
     let found = format_args!("{attributes:#x}");
     // Every other feature is off in machines that the host agent launches.
     let others = attributes & !(DEBUG_GROUP | MIGRATABLE);
@@ -76,21 +73,24 @@ fn check_attributes(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Ch
     ] {
         checks.expect(ATTRIBUTES, check, found, holds);
     }
-    let holds = policy.tdx.xfam.iter().any(|taken| taken.0 == report.xfam);
-    checks.expect(XFAM, Rejection::TdxXfam, Hex(&report.xfam), holds);
+    let taken = &checks.terms.policy.tdx.xfam;
+    let xfam = Xfam(report.base.xfam);
+    checks.expect(XFAM, Rejection::TdxXfam, xfam, taken.contains(&xfam));
 }
 
 /// The module is Intel's own (signer and attributes zero), and of an accepted build; an update
 /// under the running guest never goes back.
-fn check_module(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks) {
-    let by_intel = report.module_signer == [0; 48] && report.module_attributes == [0; 8];
-    let accepted = match &policy.tdx.modules {
+fn check_module(report: &TdReport, checks: &mut Checks<'_>) {
+    let base = &report.base;
+    let by_intel = base.mr_signer_seam == [0; 48] && base.seam_attributes == [0; 8];
+    let build = MrSeam(base.mr_seam);
+    let accepted = match &checks.terms.policy.tdx.modules {
         SeamRule::AllOfIntel => true,
-        SeamRule::Only(builds) => builds.iter().any(|build| build.0 == report.module),
+        SeamRule::Only(builds) => builds.contains(&build),
     };
     let holds = by_intel && accepted;
-    checks.expect(MODULE, Rejection::TdxModule, Hex(&report.module), holds);
-    let launched = report.launched_under;
+    checks.expect(MODULE, Rejection::TdxModule, build, holds);
+    let launched = base.tee_tcb_svn;
     let running = report.running_under.unwrap_or(launched);
     let found = format_args!("launch {} current {}", Hex(&launched), Hex(&running));
     let holds = running.iter().zip(&launched).all(|(now, then)| now >= then);
@@ -98,14 +98,13 @@ fn check_module(report: &TdReport, policy: &AppraisalPolicy, checks: &mut Checks
 }
 
 /// What Intel says of the platform, once the chain of signatures is checked.
-pub(super) fn check_platform(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
-    let policy = terms.policy;
-    let least = policy.tdx.minimum_evaluation_number;
+pub(super) fn check_platform(claims: &QuoteClaims, checks: &mut Checks<'_>) {
+    let least = checks.terms.policy.tdx.minimum_evaluation_number;
     let number = claims.tcb.eval_data_number;
     let found = format_args!("{number}; at least {least}");
     let step = Rejection::TdxEvaluationNumber;
     checks.expect(PLATFORM, step, found, number >= least);
-    check_level(claims, terms, checks);
+    check_level(claims, checks);
     let pck = &claims.platform.pck;
     for (flag, weakness) in [
         (pck.dynamic_platform, Weakness::TdxDynamicPlatform),
@@ -117,22 +116,22 @@ pub(super) fn check_platform(claims: &QuoteClaims, terms: Terms<'_>, checks: &mu
             PckCertFlag::False => ("false", true),
             PckCertFlag::Undefined => ("not said", true),
         };
-        checks.expect_or(PLATFORM, weakness, policy, found, holds);
+        checks.expect_or(PLATFORM, weakness, found, holds);
     }
 }
 
 /// Status and advisories of the platform, the module and the quoting enclave together.
-fn check_level(claims: &QuoteClaims, terms: Terms<'_>, checks: &mut Checks) {
+fn check_level(claims: &QuoteClaims, checks: &mut Checks<'_>) {
     let status = TdxStatus::of(claims.tcb.status);
-    let mut levels = terms.policy.tdx.levels.iter();
+    let mut levels = checks.terms.policy.tdx.levels.iter();
     let level = levels.find(|level| Some(level.status) == status);
-    let name = status.map_or("revoked", TdxStatus::name);
+    let name = status.map_or_else(|| "revoked".to_owned(), |status| status.to_string());
     let date = UnixTime(claims.platform.tcb_date_tag);
     let found = format_args!("{name}, level of {date}");
     checks.expect(PLATFORM, Rejection::TdxTcbStatus, found, level.is_some());
     let advisories = advisories(claims);
     if let Some(level) = level {
-        let within = is_within_grace(claims, level, terms.at);
+        let within = is_within_grace(claims, level, checks.terms.at);
         let found = format_args!("{} hours", level.grace_hours);
         checks.expect(PLATFORM, Rejection::TdxGrace, found, within);
         let known = |id: &&str| level.advisories.iter().any(|taken| taken.as_str() == *id);

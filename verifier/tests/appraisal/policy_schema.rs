@@ -254,6 +254,5 @@ fn the_schema_names_every_weakness() {
         .0
         .pointer("/properties/tolerated/items/enum")
         .unwrap();
-    let names: Vec<_> = Weakness::ALL.iter().map(|each| each.name()).collect();
-    assert_eq!(listed, &json!(names));
+    assert_eq!(listed, &json!(Weakness::ALL));
 }

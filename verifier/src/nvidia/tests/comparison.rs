@@ -55,7 +55,7 @@ fn another_reader_sees_the_same_document_wherever_this_one_sees_any() {
             if let Some(byte) = text.get_mut(at) {
                 *byte = b" \n\t<>/=\"':&x"[number % 12];
             }
-            if let Ok(root) = xml::parse(&text) {
+            if let Some(root) = xml::parse(&text) {
                 let source = std::str::from_utf8(&text).unwrap();
                 let other = roxmltree::Document::parse(source).unwrap();
                 let (mut here, mut there) = (String::new(), String::new());
@@ -84,7 +84,7 @@ fn another_canonicaliser_gives_the_same_bytes() {
             // Unchanged where nothing can be read otherwise.
             let kept = text[at];
             text[at] = b" \n9z\"/"[at % 6];
-            if xml::parse(&text).is_err() {
+            if xml::parse(&text).is_none() {
                 text[at] = kept;
             }
             let root = xml::parse(&text);

@@ -7,14 +7,9 @@ use super::super::opaque::OpaqueData;
 use super::*;
 
 /// Whether a manifest's content is read, whatever its signature.
-fn is_read(document: &str, chains: &mut ChainVerifier<'_>) -> bool {
-    Rim::read(
-        MANIFEST,
-        document.as_bytes(),
-        chains,
-        &mut Checks::default(),
-    )
-    .is_some()
+fn is_read(document: &str, (chains, terms): &mut Judging<'_>) -> bool {
+    let mut checks = list(*terms);
+    Rim::read(MANIFEST, document.as_bytes(), chains, &mut checks).is_some()
 }
 
 /// The driver's manifest with one text for another, which must be there.
@@ -155,11 +150,11 @@ fn xml_at_its_bounds_is_read() {
         format!("<a{scopes}/>"),
         format!("<a{scopes}><b xmlns:a0=\"v\"/></a>"),
     ] {
-        assert!(xml::parse(text.as_bytes()).is_ok(), "{text:.40}");
+        assert!(xml::parse(text.as_bytes()).is_some(), "{text:.40}");
     }
     // The default counts as one.
     let one_more = format!("<a{scopes}><b xmlns=\"v\"/></a>");
-    assert!(xml::parse(one_more.as_bytes()).is_err());
+    assert!(xml::parse(one_more.as_bytes()).is_none());
 }
 
 /// Where the record of measurements begins in a report, and the length of one of them.
@@ -177,9 +172,8 @@ fn simulated_report() -> (Board, Vec<u8>) {
 #[test]
 fn every_byte_of_a_reports_frame_has_one_value() {
     let (_, report) = simulated_report();
-    let form = |report: &[u8]| SpdmReport::parse(report).map(|_| ());
-    assert_eq!(form(&report), Ok(()));
-    let refused = Err(Rejection::GpuReportMalformed);
+    let is_read = |report: &[u8]| SpdmReport::parse(report).is_some();
+    assert!(is_read(&report));
     let second = RECORD + BLOCK;
     let opaque = RECORD + BLOCKS * BLOCK + 32;
     // Request, slot, response, count and length; then all of a block but its value.
@@ -188,18 +182,18 @@ fn every_byte_of_a_reports_frame_has_one_value() {
         for change in [1, 0x80] {
             let mut other = report.clone();
             other[at] ^= change;
-            assert_eq!(form(&other), refused, "byte {at}");
+            assert!(!is_read(&other), "byte {at}");
         }
     }
     // A block's number is its own, and not 0.
     for number in [0, 1, 3] {
         let mut other = report.clone();
         other[second] = number;
-        assert_eq!(form(&other), refused, "{number}");
+        assert!(!is_read(&other), "{number}");
     }
     let mut other = report.clone();
     other[second] = 200;
-    assert_eq!(form(&other), Ok(()));
+    assert!(is_read(&other));
 }
 
 #[test]
@@ -210,18 +204,16 @@ fn nothing_lies_behind_the_last_block_nor_behind_the_devices_own_words() {
     let mut longer = report.clone();
     longer.insert(end, 0);
     longer[42..44].copy_from_slice(&(length + 1).to_le_bytes());
-    let refused = SpdmReport::parse(&longer).err();
-    assert_eq!(refused, Some(Rejection::GpuReportMalformed));
+    assert!(SpdmReport::parse(&longer).is_none());
     let mut longer = report.clone();
     longer.insert(report.len() - 96, 0);
-    let refused = SpdmReport::parse(&longer).err();
-    assert_eq!(refused, Some(Rejection::GpuReportMalformed));
+    assert!(SpdmReport::parse(&longer).is_none());
     // One block less, and its number.
     let mut shorter = report.clone();
     shorter.drain(end - BLOCK..end);
     let less = u16::try_from(end - RECORD - BLOCK).unwrap();
     shorter[42..44].copy_from_slice(&less.to_le_bytes());
-    assert!(SpdmReport::parse(&shorter).is_err());
+    assert!(SpdmReport::parse(&shorter).is_none());
     shorter[41] -= 1;
     let parsed = SpdmReport::parse(&shorter).unwrap();
     assert_eq!((parsed.value(62).is_some(), parsed.value(63)), (true, None));
@@ -307,7 +299,7 @@ fn mode_of(protected: u8, version: Option<u16>, feature: Option<u16>) -> Option<
     let number = |kind: u16, value: Option<u16>| value.map(|v| (kind, v.to_le_bytes().to_vec()));
     fields.extend(number(34, version));
     fields.extend(number(36, feature));
-    let data = OpaqueData::parse(&words(&fields), DeviceKind::Hopper).ok()?;
+    let data = OpaqueData::parse(&words(&fields), DeviceKind::Hopper)?;
     assert_eq!(data.firmware.to_string(), "96.00.A5.00.01");
     assert_eq!(data.fwid, None);
     let ids = RimIds::of(DeviceKind::Hopper, &data);
@@ -352,11 +344,14 @@ fn an_answer_holds_from_its_making_to_its_next_update_or_age() {
     let evidence = board.evidence(&BootId([1; 32]), 0).unwrap();
     let chain = &evidence.devices[0].chain;
     let [subject, issuer] = [1, 2].map(|place| ParsedCertificate::parse(&chain[place]).unwrap());
+    let anchors = simulated().1;
     let check = |rule, nonce, at: u64| {
         let one = [stapled.ocsp[0].clone()];
-        let answers = Answers::parse(ANSWERS, &one, rule, nonce, &mut Checks::default());
-        let terms = (Profile::Research, UnixTime(at));
-        answers.check(&subject, &issuer, terms, &mut Signatures::default())
+        let mut policy = AppraisalPolicy::strict();
+        policy.nvidia.ocsp = rule;
+        let mut checks = Checks::by(&policy, &anchors, UnixTime(at));
+        let answers = Answers::parse(ANSWERS, &one, nonce, &mut checks);
+        answers.check(&subject, &issuer, checks.terms, &mut Signatures::default())
     };
     let made = NOW.0 - 3_600;
     let day = OcspRule::AgeSeconds(86_400);

@@ -26,11 +26,11 @@ fn a_whole_boards_signatures_are_each_verified_once() {
     };
     let (policy, anchors) = (AppraisalPolicy::strict(), super::simulated().1);
     let verified = |stapled: &GpuEndorsements| {
-        let mut checks = Checks::default();
-        let rule = policy.nvidia.ocsp;
-        let answers = Answers::parse(ANSWERS, &stapled.ocsp, rule, None, &mut checks);
-        let mut chains = ChainVerifier::new(Terms::new(&policy, &anchors, NOW), answers);
-        let facts = appraise_each(&evidence, stapled, &expected, &mut chains, &mut checks);
+        let mut checks = Checks::by(&policy, &anchors, NOW);
+        let read = read_all(&evidence, &stapled.ocsp, &expected, &mut checks);
+        let (devices, mut chains) = read.unwrap();
+        let places = places(&evidence);
+        let facts = compare_each(&places, &devices, stapled, &mut chains, &mut checks);
         assert_eq!(
             (facts.map(|facts| facts.len()), checks.outcome()),
             (Some(12), Ok(()))

@@ -9,14 +9,14 @@ const CHIP_SKU: u16 = 15;
 #[test]
 fn an_end_tag_may_have_white_space_behind_its_name_and_nothing_else() {
     for good in ["<a><b></b></a>", "<a><b></b ></a\n>"] {
-        assert!(xml::parse(good.as_bytes()).is_ok(), "{good}");
+        assert!(xml::parse(good.as_bytes()).is_some(), "{good}");
     }
     for bad in [
         "<a><b></ b></a>",
         "<a><b></b x></a>",
         "<a><b></b></a x=\"\">",
     ] {
-        assert!(xml::parse(bad.as_bytes()).is_err(), "{bad}");
+        assert!(xml::parse(bad.as_bytes()).is_none(), "{bad}");
     }
 }
 
@@ -25,12 +25,11 @@ fn a_signers_certificate_stands_under_no_other_name() {
     let (rim, _) = simulated();
     let text = String::from_utf8(rim.document).unwrap();
     let root = xml::parse(text.as_bytes()).unwrap();
-    assert!(XmlSignature::read(&root).is_ok());
+    assert!(XmlSignature::read(&root).is_some());
     let other = text.replace("X509Certificate>", "X509Certificates>");
     assert_ne!(other, text);
     let root = xml::parse(other.as_bytes()).unwrap();
-    let refused = XmlSignature::read(&root).err();
-    assert_eq!(refused, Some(Rejection::RimSignatureProfile));
+    assert!(XmlSignature::read(&root).is_none());
 }
 
 /// A genuine device's own words, with another variant of its chip.
@@ -52,14 +51,14 @@ fn with_sku(sku: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_devices_text_is_of_letters_and_digits_not_empty_not_long_and_ends_with_zeros() {
-    let read = |sku: &[u8]| OpaqueData::parse(&with_sku(sku), DeviceKind::Hopper).map(|_| ());
+    let read = |sku: &[u8]| OpaqueData::parse(&with_sku(sku), DeviceKind::Hopper);
     for good in [&b"885"[..], b"885\0\0", b"a-B_9.", &[b'8'; 64]] {
-        assert_eq!(read(good), Ok(()), "{good:?}");
+        assert!(read(good).is_some(), "{good:?}");
     }
     let padded = [&[b'8'; 64][..], &[0; 9]].concat();
-    assert_eq!(read(&padded), Ok(()));
+    assert!(read(&padded).is_some());
     for bad in [&b""[..], b"\0\0", b"8 8", b"8\08", &[b'8'; 65]] {
-        assert_eq!(read(bad), Err(Rejection::GpuOpaqueMalformed), "{bad:?}");
+        assert!(read(bad).is_none(), "{bad:?}");
     }
 }
 
