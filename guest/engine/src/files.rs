@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 
-use messages::engine_ipc::MAX_MODEL_FILES;
+use messages::engine_ipc::{ENGINE_MODEL_FD, MAX_MODEL_FILES};
 
 use crate::refusal::ModelError;
 
@@ -20,6 +20,23 @@ const GGUF: &str = "model.gguf";
 const WEIGHTS: &str = ".safetensors";
 const MODULES: &str = "modules.json";
 const POOLING: &str = model_format::sentence::POOLING_FILE;
+
+/// The model's files that a program of the engine inherited, in the order of their names, which are
+/// its arguments; none unless each is there.
+#[must_use]
+pub fn inherited_files() -> Option<Vec<(String, File)>> {
+    let named = (ENGINE_MODEL_FD..).zip(std::env::args_os().skip(1));
+    let files = named
+        .take(MAX_MODEL_FILES.saturating_add(1))
+        .map(|(fd, name)| {
+            let file = sys::adopt(fd).ok()?;
+            Some((name.into_string().ok()?, File::from(file)))
+        });
+    let files: Vec<_> = files.collect::<Option<_>>()?;
+    (1..=MAX_MODEL_FILES)
+        .contains(&files.len())
+        .then_some(files)
+}
 
 /// A model's files.
 pub(crate) enum ModelFiles {

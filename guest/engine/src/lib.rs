@@ -38,6 +38,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 
+pub use files::inherited_files;
 pub use ipc::{IpcError, answer, answer_on};
 pub use language::Language;
 pub use load::{Model, Opened};

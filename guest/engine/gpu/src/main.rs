@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use messages::engine_ipc::{ENGINE_FD, ENGINE_MODEL_FD, MAX_MODEL_FILES};
+use messages::engine_ipc::ENGINE_FD;
 
 /// Whatever this program frees is overwritten.
 #[global_allocator]
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     // A panic must not print what it was about.
     std::panic::set_hook(Box::new(|_| {}));
     sys::gather_in_large_pages();
-    let (Ok(ipc), Some(model)) = (sys::adopt(ENGINE_FD), files()) else {
+    let (Ok(ipc), Some(model)) = (sys::adopt(ENGINE_FD), engine::inherited_files()) else {
         return ExitCode::from(NO_DESCRIPTOR);
     };
     let Ok(kernels) = kernels() else {
@@ -49,19 +49,4 @@ fn kernels() -> std::io::Result<Vec<Vec<u8>>> {
         Ok(bytes)
     };
     NAMES.into_iter().map(read).collect()
-}
-
-/// The model's files, which lie in the order of their names; none unless each is there.
-fn files() -> Option<Vec<(String, File)>> {
-    let named = (ENGINE_MODEL_FD..).zip(std::env::args_os().skip(1));
-    let files = named
-        .take(MAX_MODEL_FILES.saturating_add(1))
-        .map(|(fd, name)| {
-            let file = sys::adopt(fd).ok()?;
-            Some((name.into_string().ok()?, File::from(file)))
-        });
-    let files: Vec<_> = files.collect::<Option<_>>()?;
-    (1..=MAX_MODEL_FILES)
-        .contains(&files.len())
-        .then_some(files)
 }
