@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 fn kernels() -> std::io::Result<Vec<Vec<u8>>> {
     let read = |name: &str| {
-        let file = File::open(Path::new(KERNELS).join(format!("{name}.fatbin")))?;
+        let file = File::open(Path::new(KERNELS).join(format!("{name}.cubin")))?;
         let mut bytes = Vec::new();
         file.take(MOST_KERNELS).read_to_end(&mut bytes)?;
         Ok(bytes)

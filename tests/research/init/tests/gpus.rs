@@ -35,7 +35,7 @@ fn stand_in() -> (tempfile::TempDir, PathBuf) {
     assert!(compiled.unwrap().success(), "the stand-in does not compile");
     let kernels = directory.path().join("kernels");
     std::fs::create_dir(&kernels).unwrap();
-    std::fs::write(kernels.join("product.fatbin"), "kernel").unwrap();
+    std::fs::write(kernels.join("product.cubin"), "kernel").unwrap();
     std::fs::set_permissions(&program, Permissions::from_mode(0o511)).unwrap();
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     (directory, program)

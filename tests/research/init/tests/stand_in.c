@@ -47,9 +47,9 @@ static int start(void) {
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return 12;
   struct rlimit limit;
   if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_max != 8l << 20) return 13;
-  int kernels = open("/kernels/product.fatbin", O_RDONLY);
+  int kernels = open("/kernels/product.cubin", O_RDONLY);
   if (kernels < 0 || read(kernels, &byte, 1) != 1) return 14;
-  if (open("/kernels/product.fatbin", O_RDWR) != -1) return 15;
+  if (open("/kernels/product.cubin", O_RDWR) != -1) return 15;
   return 0;
 }
 
