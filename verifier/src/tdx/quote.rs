@@ -3,7 +3,8 @@
 
 use dcap_qvl::intel::extract_cert_chain;
 use dcap_qvl::quote::{AuthData, Quote as LibraryQuote, Report, TDReport10, TDReport15};
-use protocol::codec::{DecodeError, Reader};
+use parity_scale_codec::Encode as _;
+use protocol::codec::Reader;
 
 use super::QUOTE;
 use crate::checks::Checks;
@@ -13,13 +14,8 @@ use crate::rejection::Rejection;
 const TEE_TYPE: u32 = 0x81;
 /// ECDSA P-256.
 const KEY_TYPE: u16 = 2;
-/// The PCK chain lies in the quote as PEM.
-const PEM_CHAIN: u16 = 5;
 /// The attestation key is certified by the quoting enclave's report.
 const QE_REPORT: u16 = 6;
-const SIGNATURE_AND_KEY_BYTES: usize = 64 + 64;
-/// Bytes of signature, key, QE report, its signature and the lengths and types between them.
-const FIXED_SIGNATURE_BYTES: usize = 64 + 64 + 6 + 384 + 64 + 2 + 6;
 
 /// What the rules need of a quote.
 #[derive(Debug)]
@@ -47,74 +43,44 @@ impl Quote {
     pub(super) fn parse(bytes: &[u8], checks: &mut Checks<'_>) -> Option<Self> {
         let version = bytes.first_chunk::<2>().copied().map(u16::from_le_bytes);
         let found = version.unwrap_or_default();
-        let key_type = check_version(bytes);
-        let key_type = checks.steps(QUOTE, &[Rejection::TdxQuoteVersion], found, key_type)?;
+        let known = check_version(bytes);
+        checks.steps(QUOTE, &[Rejection::TdxQuoteVersion], found, known)?;
         let found = format_args!("{} bytes", bytes.len());
-        let quote = Self::read(bytes, key_type);
+        let quote = Self::read(bytes);
         checks.read(QUOTE, Rejection::TdxQuoteMalformed, found, quote)
     }
 
-    fn read(bytes: &[u8], key_type: u16) -> Option<Self> {
-        if key_type != KEY_TYPE {
-            return None;
-        }
+    fn read(bytes: &[u8]) -> Option<Self> {
         let quote = LibraryQuote::parse(bytes).ok()?;
-        let whole = whole_length(&quote)?;
-        let framed = is_framed(bytes, quote.signed_length(), whole)?;
-        // Some platforms hand out a whole buffer: zeros may lie behind the quote, nothing else.
-        let ends = bytes.get(whole..)?.iter().all(|byte| *byte == 0);
+        let AuthData::V4(signature) = &quote.auth_data else {
+            return None;
+        };
+        let known = quote.header.attestation_key_type == KEY_TYPE
+            && signature.certification_data.cert_type == QE_REPORT;
+        // Written again it is what was read, so its lengths add up and nothing lies between its
+        // parts. Some platforms hand out a whole buffer: zeros may lie behind it, nothing else.
+        let behind = bytes.strip_prefix(quote.encode().as_slice())?;
+        let ends = behind.iter().all(|byte| *byte == 0);
         let quote = Self {
             report: TdReport::of(&quote.report)?,
+            // The chain lies in the quote as PEM, or the library finds none.
             pck_chain: extract_cert_chain(&quote).ok()?,
         };
-        (framed && ends).then_some(quote)
+        (known && ends).then_some(quote)
     }
 }
 
-/// A TDX quote of a known version; returns the type of its key.
-fn check_version(bytes: &[u8]) -> Result<u16, Rejection> {
+/// A TDX quote of a known version.
+fn check_version(bytes: &[u8]) -> Result<(), Rejection> {
     let mut from = Reader::new(bytes);
     let truncated = |_| Rejection::TdxQuoteMalformed;
     let version = from.u16().map_err(truncated)?;
-    let key_type = from.u16().map_err(truncated)?;
+    from.u16().map_err(truncated)?; // the type of its key
     let tee_type = from.u32().map_err(truncated)?;
     match (version, tee_type) {
-        (4 | 5, TEE_TYPE) => Ok(key_type),
+        (4 | 5, TEE_TYPE) => Ok(()),
         (_, _) => Err(Rejection::TdxQuoteVersion),
     }
-}
-
-/// The length that the quote's own lengths add up to; nothing may lie between.
-fn whole_length(quote: &LibraryQuote) -> Option<usize> {
-    let AuthData::V4(signature) = &quote.auth_data else {
-        return None;
-    };
-    let certification = &signature.qe_report_data;
-    if certification.certification_data.cert_type != PEM_CHAIN {
-        return None;
-    }
-    quote
-        .signed_length()
-        .checked_add(4)?
-        .checked_add(FIXED_SIGNATURE_BYTES)?
-        .checked_add(certification.qe_auth_data.data.len())?
-        .checked_add(certification.certification_data.body.data.len())
-}
-
-/// The lengths and the type between the parts, which the library passes over, are right.
-fn is_framed(bytes: &[u8], signed: usize, whole: usize) -> Option<bool> {
-    let mut from = Reader::new(bytes);
-    let mut read = || {
-        from.slice(signed)?;
-        let all = from.u32()?;
-        from.slice(SIGNATURE_AND_KEY_BYTES)?;
-        Ok::<_, DecodeError>((all, from.u16()?, from.u32()?))
-    };
-    let (all, kind, certification) = read().ok()?;
-    let left = |before: usize| whole.checked_sub(signed)?.checked_sub(before);
-    let says = |length: u32, left: Option<usize>| left == usize::try_from(length).ok();
-    let rest = left(4 + SIGNATURE_AND_KEY_BYTES + 6);
-    Some(kind == QE_REPORT && says(all, left(4)) && says(certification, rest))
 }
 
 impl TdReport {
