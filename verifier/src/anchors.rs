@@ -4,6 +4,7 @@
 //! them only reference values of research images are accepted, and only certificates that carry
 //! the research marker. So no program can add a root to the production set.
 
+use crypto_bigint::U256;
 use der::asn1::ObjectIdentifier;
 use protocol::reference_values::Profile;
 use sha2::{Digest as _, Sha256};
@@ -66,26 +67,14 @@ impl TrustAnchors {
     pub const PRODUCTION: Self = Self {
         profile: Profile::Release,
         amd: AmdRoots {
-            milan: CertificateDigest(hex(
-                b"69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
-            )),
-            genoa: CertificateDigest(hex(
-                b"4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",
-            )),
-            turin: CertificateDigest(hex(
-                b"1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
-            )),
+            milan: root("69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd"),
+            genoa: root("4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1"),
+            turin: root("1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a"),
         },
-        intel: CertificateDigest(hex(
-            b"44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3",
-        )),
+        intel: root("44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"),
         nvidia: NvidiaRoots {
-            device: CertificateDigest(hex(
-                b"102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48",
-            )),
-            rim: CertificateDigest(hex(
-                b"12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1",
-            )),
+            device: root("102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48"),
+            rim: root("12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1"),
         },
     };
 
@@ -116,30 +105,11 @@ impl TrustAnchors {
 }
 
 /// Reads 64 hex digits at compile time; anything else does not compile.
-#[allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated at compile time only, where an offence is a compile error"
-)]
-const fn hex(text: &[u8; 64]) -> [u8; 32] {
-    let mut out = [0; 32];
-    let mut at = 0;
-    while at < 32 {
-        out[at] = (digit(text[at * 2]) << 4) | digit(text[at * 2 + 1]);
-        at += 1;
-    }
-    out
-}
-
-#[allow(
-    clippy::panic,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated at compile time only, where an offence is a compile error"
-)]
-const fn digit(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        _ => panic!("not a lower-case hex digit"),
+#[allow(clippy::panic, reason = "evaluated at compile time only")]
+const fn root(digits: &str) -> CertificateDigest {
+    let number = U256::from_be_hex(digits).to_be_bytes();
+    match number.as_slice().first_chunk() {
+        Some(digest) => CertificateDigest(*digest),
+        None => panic!("256 bits are 32 bytes"),
     }
 }
