@@ -46,10 +46,8 @@ const MODELS: Subject = Subject::of("models");
 const REGISTERS: Subject = Subject::of("registers");
 const EVENT_LOG: Subject = Subject::of("event-log");
 
-const DOCUMENT: &[Rejection] = &[
-    Rejection::ConfigurationMismatch,
-    Rejection::ConfigurationMalformed,
-];
+const DOCUMENT: &[Rejection] =
+    Rejection::ConfigurationMismatch.through(Rejection::ConfigurationMalformed);
 
 /// The connection over which the evidence came, as the client itself saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,11 +233,7 @@ fn plan_binding(evidence: &Evidence, checks: &mut Checks<'_>) {
     let log: &[Rejection] = match (evidence.statement.tee, evidence.event_log.is_empty()) {
         (TeeKind::SevSnp, _) => &[Rejection::EventLogUnexpected],
         (TeeKind::Tdx, true) => &[Rejection::EventLogMismatch],
-        (TeeKind::Tdx, false) => &[
-            Rejection::EventLogMismatch,
-            Rejection::EventLogMalformed,
-            Rejection::EventLogReplay,
-        ],
+        (TeeKind::Tdx, false) => Rejection::EventLogMismatch.through(Rejection::EventLogReplay),
     };
     checks.plan(EVENT_LOG, log);
     grant::plan(checks);

@@ -8,7 +8,7 @@
 
 use core::fmt;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::anchors::TrustAnchors;
 use crate::policy::{AppraisalPolicy, Weakness};
@@ -47,8 +47,15 @@ impl fmt::Display for Subject {
     }
 }
 
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "outcome", content = "weakness", rename_all = "kebab-case")]
 pub enum Outcome {
     /// It holds.
     Passed,
@@ -62,45 +69,18 @@ pub enum Outcome {
     NotReached,
 }
 
-impl Outcome {
-    /// The name in a verdict.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Tolerated(_) => "tolerated",
-            Self::Failed => "failed",
-            Self::NotNeeded => "not-needed",
-            Self::NotReached => "not-reached",
-        }
-    }
-}
-
 /// One check of a verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Its name: the code of the rejection that it ends in when it fails.
     pub check: Rejection,
     /// What it is about.
     pub of: Subject,
     /// How it ended.
+    #[serde(flatten)]
     pub outcome: Outcome,
     /// The value that decided; empty where there is none, or where it was not reached.
     pub found: String,
-}
-
-impl Serialize for Check {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(None)?;
-        map.serialize_entry("check", &self.check)?;
-        map.serialize_entry("of", &self.of.to_string())?;
-        map.serialize_entry("outcome", self.outcome.name())?;
-        if let Outcome::Tolerated(weakness) = self.outcome {
-            map.serialize_entry("weakness", &weakness)?;
-        }
-        map.serialize_entry("found", &self.found)?;
-        map.end()
-    }
 }
 
 /// What every module judges by.
@@ -252,10 +232,8 @@ impl<'t> Checks<'t> {
     /// The first failure in the order of the list. Without one, whatever was not reached refuses.
     pub(crate) fn outcome(&self) -> Result<(), Rejection> {
         let first = |outcome| self.list.iter().find(|check| check.outcome == outcome);
-        match first(Outcome::Failed).or_else(|| first(Outcome::NotReached)) {
-            Some(check) => Err(check.check),
-            None => Ok(()),
-        }
+        let refuses = first(Outcome::Failed).or_else(|| first(Outcome::NotReached));
+        refuses.map_or(Ok(()), |check| Err(check.check))
     }
 
     pub(crate) fn into_list(self) -> Vec<Check> {

@@ -18,15 +18,9 @@ use crate::rejection::Rejection;
 pub(crate) const EVIDENCE: Subject = Subject::of("gpu-evidence");
 const STAPLED: Subject = Subject::of("gpu-endorsements");
 
-const STATED: &[Rejection] = &[
-    Rejection::GpuEvidenceMissing,
-    Rejection::GpuEvidenceMismatch,
-    Rejection::GpuEvidenceMalformed,
-];
-const STAPLES: &[Rejection] = &[
-    Rejection::GpuEndorsementsMissing,
-    Rejection::GpuEndorsementsMalformed,
-];
+const STATED: &[Rejection] = Rejection::GpuEvidenceMissing.through(Rejection::GpuEvidenceMalformed);
+const STAPLES: &[Rejection] =
+    Rejection::GpuEndorsementsMissing.through(Rejection::GpuEndorsementsMalformed);
 
 /// `None` unless the devices are those of the shape, genuine, fresh, and run what they may.
 pub(crate) fn check(

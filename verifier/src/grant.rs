@@ -16,12 +16,7 @@ use crate::result::ReportedChip;
 use crate::time::UnixTime;
 
 const GRANT: Subject = Subject::of("machine-grant");
-const SIGNED: &[Rejection] = &[
-    Rejection::GrantMissing,
-    Rejection::GrantMalformed,
-    Rejection::GrantProvider,
-    Rejection::GrantSignature,
-];
+const SIGNED: &[Rejection] = Rejection::GrantMissing.through(Rejection::GrantSignature);
 const MATCHES: &[Rejection] = &[
     Rejection::GrantNetwork,
     Rejection::ChipNotCertified,

@@ -4,18 +4,28 @@
 //! A rejection carries no bytes of the evidence, so it may be logged. Malformed outer bytes are
 //! `protocol::codec::DecodeError`'s, before anything comes here.
 
+use serde::Serialize;
+use thiserror::Error;
+
 /// Declares the enum, its codes and its texts in one place, so that none can be forgotten.
 macro_rules! rejections {
     ($($(#[$doc:meta])* $name:ident = $code:literal: $text:literal;)*) => {
         /// Why evidence was refused.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Error, Serialize)]
         pub enum Rejection {
-            $(#[doc = $text] $(#[$doc])* #[error($text)] $name,)*
+            $(#[doc = $text] $(#[$doc])* #[error($text)] #[serde(rename = $code)] $name,)*
         }
 
         impl Rejection {
             /// Every rejection, in the order of the specification.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Those from this one to `last`, both included: what is announced together is a
+            /// stretch of the table, whose order is the specification's.
+            pub(crate) const fn through(self, last: Self) -> &'static [Self] {
+                let behind = (last as usize).saturating_add(1);
+                Self::ALL.split_at(behind).0.split_at(self as usize).1
+            }
 
             /// The stable code.
             #[must_use]
@@ -26,13 +36,6 @@ macro_rules! rejections {
             }
         }
     };
-}
-
-/// As its code.
-impl serde::Serialize for Rejection {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.code())
-    }
 }
 
 rejections! {
@@ -70,15 +73,15 @@ rejections! {
     // The SEV-SNP report: form and signature.
     SnpReportLength = "snp-report-length": "the report is not 1184 bytes long";
     SnpReportVersion = "snp-report-version": "the report's version is not accepted";
-    SnpReportReserved = "snp-report-reserved": "a reserved field of the report is not zero";
     SnpSignatureAlgorithm = "snp-signature-algorithm": "the report is not signed by ECDSA P-384";
+    SnpReportReserved = "snp-report-reserved": "a reserved field of the report is not zero";
     SnpSigningKey = "snp-signing-key": "the report is signed by no key, or by one of no known kind";
     SnpVlek = "snp-vlek": "the report is signed by a key that many chips share (VLEK)";
     SnpChipKeyMasked = "snp-chip-key-masked": "the chip's identity is masked";
     SnpProductUnknown = "snp-product-unknown": "the report names a processor without a root";
     SnpProductMismatch = "snp-product-mismatch": "report, VCEK and root name different products";
-    SnpVcekExtension = "snp-vcek-extension": "an extension of the VCEK or VLEK is bad or missing";
     SnpChipMismatch = "snp-chip-mismatch": "the VCEK is another chip's";
+    SnpVcekExtension = "snp-vcek-extension": "an extension of the VCEK or VLEK is bad or missing";
     SnpTcbMismatch = "snp-tcb-mismatch": "the VCEK is for another firmware level than the report's";
     SnpSignatureInvalid = "snp-signature-invalid": "the report's signature does not verify";
 
@@ -106,8 +109,8 @@ rejections! {
     SnpRaplReadable = "snp-rapl-readable": "the host can read the processor's energy counters";
 
     // The TDX quote.
-    TdxQuoteMalformed = "tdx-quote-malformed": "the quote is not of the specified form";
     TdxQuoteVersion = "tdx-quote-version": "the quote is not a TDX quote of version 4 or 5";
+    TdxQuoteMalformed = "tdx-quote-malformed": "the quote is not of the specified form";
     TdxVerification = "tdx-verification": "quote and collateral do not verify";
     TdxDebug = "tdx-debug": "the host may debug or profile the guest";
     TdxMigratable = "tdx-migratable": "the guest may be migrated";
@@ -183,10 +186,10 @@ rejections! {
     OcspNonce = "ocsp-nonce": "an answer about revocation was not made for this challenge";
     OcspUnknown = "ocsp-unknown": "the responder does not know the certificate";
     CertificateOnHold = "certificate-on-hold": "a certificate is on hold";
+    GpuSignatureInvalid = "gpu-signature-invalid": "a device's report is not signed by its leaf";
     GpuKind = "gpu-kind": "the chain is of another kind of device than the evidence says";
     GpuFwidExtension = "gpu-fwid-extension": "the leaf does not name its firmware";
     GpuFwid = "gpu-fwid": "the report is of other firmware than the leaf's";
-    GpuSignatureInvalid = "gpu-signature-invalid": "a device's report is not signed by its leaf";
 
     // NVIDIA's devices: together, and what they run.
     GpuDuplicate = "gpu-duplicate": "one device reports twice";

@@ -12,10 +12,8 @@ use crate::rejection::Rejection;
 const NVDEC0_INDEX: u8 = 35;
 
 /// A device's measurements against a manifest.
-pub(super) const MEASURED: &[Rejection] = &[
-    Rejection::GpuMeasurementMissing,
-    Rejection::GpuMeasurementMismatch,
-];
+pub(super) const MEASURED: &[Rejection] =
+    Rejection::GpuMeasurementMissing.through(Rejection::GpuMeasurementMismatch);
 
 /// Names of the manifests of one device, as NVIDIA's service knows them.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,17 +16,8 @@ const CHAIN_LENGTH: usize = 5;
 /// The leaf is certified by the device itself, so nobody answers for it.
 const ANSWERED_FROM: usize = 1;
 
-const REPORT: &[Rejection] = &[
-    Rejection::GpuReportMalformed,
-    Rejection::GpuOpaqueMalformed,
-    Rejection::GpuNonce,
-];
-const IDENTITY: &[Rejection] = &[
-    Rejection::GpuSignatureInvalid,
-    Rejection::GpuKind,
-    Rejection::GpuFwidExtension,
-    Rejection::GpuFwid,
-];
+const REPORT: &[Rejection] = Rejection::GpuReportMalformed.through(Rejection::GpuNonce);
+const IDENTITY: &[Rejection] = Rejection::GpuSignatureInvalid.through(Rejection::GpuFwid);
 
 /// What could be read of a device. Whether it holds, the list of checks says.
 #[derive(Debug)]

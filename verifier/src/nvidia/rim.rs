@@ -31,7 +31,7 @@ pub(super) struct Rim {
     pub(super) version: String,
     product: String,
     /// Accepted values of each active measurement, counted from 0. Never empty.
-    pub(super) active: BTreeMap<u8, Vec<[u8; VALUE_BYTES]>>,
+    pub(super) active: BTreeMap<u8, Values>,
     /// Earliest end of validity of the signer's chain.
     pub(super) not_after: UnixTime,
 }
@@ -82,22 +82,18 @@ impl Rim {
         }
         let named = |local| only(children.iter().filter(move |child| child.is(SWID, local)));
         let (meta, payload) = (named("Meta")?, named("Payload")?);
-        let mut seen = [false; 256];
-        let mut active = BTreeMap::new();
+        let mut all = BTreeMap::new();
         for resource in payload.elements()? {
             let (index, values) = measurement(resource)?;
-            let known = seen.get_mut(usize::from(index))?;
-            if core::mem::replace(known, true) {
+            if all.insert(index, values).is_some() {
                 return None;
             }
-            if let Some(values) = values {
-                active.insert(index, values);
-            }
         }
+        let active = |(index, values): (u8, Option<Values>)| Some((index, values?));
         let rim = Self {
             version: meta.attribute("", "colloquialVersion")?.to_owned(),
             product: meta.attribute("", "product")?.to_owned(),
-            active,
+            active: all.into_iter().filter_map(active).collect(),
             not_after,
         };
         (!rim.active.is_empty()).then_some(rim)

@@ -12,28 +12,17 @@ use crate::checks::{Checks, Hex};
 use crate::rejection::Rejection;
 
 /// `docs/spec/gpu-evidence.md` §7.1.
-pub(super) const SET: &[Rejection] = &[
-    Rejection::GpuArchitecture,
-    Rejection::GpuCount,
-    Rejection::SwitchCount,
-];
-const TOGETHER: [Rejection; 3] = [
-    Rejection::GpuDuplicate,
-    Rejection::GpuMode,
-    Rejection::GpuLinks,
-];
+pub(super) const SET: &[Rejection] = Rejection::GpuArchitecture.through(Rejection::SwitchCount);
+const TOGETHER: &[Rejection] = Rejection::GpuDuplicate.through(Rejection::GpuLinks);
 /// The first steps of `docs/spec/gpu-evidence.md` §7.5.
-pub(super) const MINIMUM: &[Rejection] = &[
-    Rejection::GpuUnlisted,
-    Rejection::GpuDriverBelowMinimum,
-    Rejection::GpuFirmwareBelowMinimum,
-];
+pub(super) const MINIMUM: &[Rejection] =
+    Rejection::GpuUnlisted.through(Rejection::GpuFirmwareBelowMinimum);
 
 /// `docs/spec/gpu-evidence.md` §7.4, in its order.
 pub(super) fn plan_together(places: &[Place], checks: &mut Checks<'_>) {
     for step in TOGETHER {
         for place in places {
-            checks.plan(place.device(), &[step]);
+            checks.plan(place.device(), &[*step]);
         }
     }
 }
@@ -81,10 +70,9 @@ pub(super) fn check_together(
     let complete = devices.len() == places.len();
     check_distinct(devices, complete, checks);
     check_mode(devices, sets, checks);
-    let [_, _, links] = TOGETHER;
     if places.iter().all(|place| place.kind.is_gpu()) {
         for place in places {
-            checks.not_needed(place.device(), &[links], "no switches");
+            checks.not_needed(place.device(), &[Rejection::GpuLinks], "no switches");
         }
     } else if complete {
         check_links(devices, checks);

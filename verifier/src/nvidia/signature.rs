@@ -76,10 +76,8 @@ impl<'e, 'a> XmlSignature<'e, 'a> {
             return Err(Rejection::RimSignature);
         }
         let document = canonical(self.root, Some(self.element));
-        if self.digest != Sha384::digest(document).as_slice() {
-            return Err(Rejection::RimDigest);
-        }
-        Ok(())
+        let holds = self.digest == Sha384::digest(document).as_slice();
+        holds.then_some(()).ok_or(Rejection::RimDigest)
     }
 }
 
@@ -95,11 +93,7 @@ fn only_signature<'e, 'a>(root: &'e Element<'a>) -> Option<&'e Element<'a>> {
     let mut others = root
         .inner()
         .filter(|inner| !core::ptr::eq(*inner, signature));
-    if others.any(mentions_signatures) {
-        None
-    } else {
-        Some(signature)
-    }
+    (!others.any(mentions_signatures)).then_some(signature)
 }
 
 fn mentions_signatures(element: &Element<'_>) -> bool {

@@ -134,12 +134,10 @@ struct XmlReader<'a> {
 impl<'a> XmlReader<'a> {
     /// Reads one tag or text.
     fn step(&mut self) -> Option<()> {
-        if let Some(rest) = self.rest.strip_prefix("</") {
-            self.rest = rest;
+        if self.expect("</").is_some() {
             return self.end_tag();
         }
-        if let Some(rest) = self.rest.strip_prefix('<') {
-            self.rest = rest;
+        if self.expect("<").is_some() {
             return self.start_tag();
         }
         let end = self.rest.find('<')?;
@@ -179,8 +177,7 @@ impl<'a> XmlReader<'a> {
         }
         let outer = self.open.last().map(|parent| parent.scope.as_slice());
         let element = element(name, &written, outer.unwrap_or_default())?;
-        if let Some(rest) = self.rest.strip_prefix("/>") {
-            self.rest = rest;
+        if self.expect("/>").is_some() {
             self.close(element);
             return Some(());
         }
@@ -224,6 +221,7 @@ impl<'a> XmlReader<'a> {
         moved
     }
 
+    /// Goes on behind `text`; where that does not stand, nothing moves.
     fn expect(&mut self, text: &str) -> Option<()> {
         self.rest = self.rest.strip_prefix(text)?;
         Some(())
@@ -299,10 +297,7 @@ fn scope<'a>(
     let kept: Vec<_> = outer.iter().filter(kept).copied().collect();
     declared.extend(kept);
     declared.sort_unstable_by_key(|namespace| namespace.prefix);
-    if declared.len() > MAX_NAMESPACES {
-        return None;
-    }
-    Some(declared)
+    (declared.len() <= MAX_NAMESPACES).then_some(declared)
 }
 
 /// The prefix that an attribute of this name declares.

@@ -131,10 +131,9 @@ impl AppraisalPolicy {
             column: error.column(),
         };
         let policy: Self = serde_json::from_slice(bytes).map_err(malformed)?;
-        if policy.version != 1 {
-            return Err(PolicyError::Version {
-                found: policy.version,
-            });
+        let found = policy.version;
+        if found != 1 {
+            return Err(PolicyError::Version { found });
         }
         // What was read must say all that the text says, in the form that the schema describes.
         let text: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;

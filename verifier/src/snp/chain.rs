@@ -18,10 +18,7 @@ use crate::time::UnixTime;
 const ARK: Subject = Subject::of("ark");
 const LIST: Subject = Subject::of("revocation-list");
 
-const PARSE: &[Rejection] = &[
-    Rejection::EndorsementMissing,
-    Rejection::CertificateMalformed,
-];
+const PARSE: &[Rejection] = Rejection::EndorsementMissing.through(Rejection::CertificateMalformed);
 const LIST_ISSUED: &[Rejection] = &[Rejection::CrlIssuer, Rejection::CrlSignature];
 const VCEK_READ: &[Rejection] = &[Rejection::CertificateAlgorithm, Rejection::SnpVcekExtension];
 

@@ -24,6 +24,10 @@ pub use tcb::{Tcb, TcbMinimum};
 
 const REPORT: Subject = Subject::of("report");
 
+const PRODUCT: &[Rejection] = Rejection::SnpProductUnknown.through(Rejection::SnpProductMismatch);
+/// What a certificate says of the report's chip.
+const MATCHES: &[Rejection] = Rejection::SnpProductMismatch.through(Rejection::SnpTcbMismatch);
+
 /// `docs/spec/evidence.md` §6.2 and §6.3 for SEV-SNP.
 pub(crate) fn appraise_report(
     bytes: &[u8],
@@ -76,14 +80,7 @@ pub(crate) fn claimed_registers(
 /// Report and certificates are about one chip and one firmware level.
 fn plan_match(signer: Signer, checks: &mut Checks<'_>) {
     let [of_vcek, ..] = signer.subjects();
-    let product = [Rejection::SnpProductUnknown, Rejection::SnpProductMismatch];
-    checks.plan(REPORT, &product);
-    let vcek = [
-        Rejection::SnpProductMismatch,
-        Rejection::SnpChipMismatch,
-        Rejection::SnpVcekExtension,
-        Rejection::SnpTcbMismatch,
-    ];
-    checks.plan(of_vcek, &vcek);
+    checks.plan(REPORT, PRODUCT);
+    checks.plan(of_vcek, MATCHES);
     checks.plan(REPORT, &[Rejection::SnpSignatureInvalid]);
 }

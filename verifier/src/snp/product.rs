@@ -21,30 +21,16 @@ impl core::fmt::Display for Product {
     }
 }
 
-/// The processor that a report of version 3 or later names.
+/// The processor that a report of version 3 or later names: family, model, stepping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cpuid {
-    pub(crate) family: u8,
-    pub(crate) model: u8,
-    pub(crate) stepping: u8,
-}
-
-impl Cpuid {
-    pub(crate) const fn from_bytes([family, model, stepping]: [u8; 3]) -> Self {
-        Self {
-            family,
-            model,
-            stepping,
-        }
-    }
-}
+pub(crate) struct Cpuid(pub(crate) [u8; 3]);
 
 impl core::fmt::Display for Cpuid {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let [family, model, stepping] = self.0;
         write!(
             f,
-            "family {:#04x} model {:#04x} stepping {}",
-            self.family, self.model, self.stepping
+            "family {family:#04x} model {model:#04x} stepping {stepping}"
         )
     }
 }
@@ -55,10 +41,10 @@ impl Product {
 
     /// The product of a CPUID family and model, AMD publication 57230.
     pub(crate) const fn of(cpuid: Cpuid) -> Option<Self> {
-        match (cpuid.family, cpuid.model) {
-            (0x19, 0x00..=0x0f) => Some(Self::Milan),
-            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(Self::Genoa),
-            (0x1a, 0x00..=0x1f) => Some(Self::Turin),
+        match cpuid.0 {
+            [0x19, 0x00..=0x0f, _] => Some(Self::Milan),
+            [0x19, 0x10..=0x1f | 0xa0..=0xaf, _] => Some(Self::Genoa),
+            [0x1a, 0x00..=0x1f, _] => Some(Self::Turin),
             _ => None,
         }
     }

@@ -82,12 +82,8 @@ pub(crate) struct Report {
 }
 
 /// `docs/spec/evidence.md` §7.1, in its order.
-pub(super) const FORM: &[Rejection] = &[
-    Rejection::SnpReportLength,
-    Rejection::SnpReportVersion,
-    Rejection::SnpSignatureAlgorithm,
-    Rejection::SnpReportReserved,
-];
+pub(super) const FORM: &[Rejection] =
+    Rejection::SnpReportLength.through(Rejection::SnpReportReserved);
 
 impl Report {
     /// Reads a report of a known version; `None` when its fields are not known.
@@ -117,7 +113,7 @@ impl Report {
     /// GUEST_SVN, FAMILY_ID and IMAGE_ID are not read: they are of an ID block, which the rules
     /// refuse. Nor is REPORT_ID.
     fn read(report: &[u8; REPORT_BYTES], version: u32) -> Option<Self> {
-        let cpuid = Cpuid::from_bytes(at(report, 0x188)?);
+        let cpuid = Cpuid(at(report, 0x188)?);
         let mitigations = [at(report, 0x1f8)?, at(report, 0x200)?].map(u64::from_le_bytes);
         Some(Self {
             policy: u64::from_le_bytes(at(report, 0x008)?),

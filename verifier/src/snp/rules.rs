@@ -48,30 +48,10 @@ const AUTHOR_KEY: u32 = 1;
 const CHIP_KEY_MASKED: u32 = 1 << 1;
 
 /// `docs/spec/evidence.md` §7.1, key information.
-pub(super) const SIGNER: &[Rejection] = &[
-    Rejection::SnpReportReserved,
-    Rejection::SnpSigningKey,
-    Rejection::SnpVlek,
-    Rejection::SnpChipKeyMasked,
-];
-const GUEST: &[Rejection] = &[
-    Rejection::SnpDebug,
-    Rejection::SnpMigratable,
-    Rejection::SnpGuestPolicy,
-    Rejection::SnpAbi,
-    Rejection::SnpSeveralSockets,
-    Rejection::SnpCxl,
-    Rejection::SnpPageSwap,
-];
-const SETTINGS: &[Rejection] = &[
-    Rejection::SnpReportReserved,
-    Rejection::SnpAliasCheck,
-    Rejection::SnpSmt,
-    Rejection::SnpTsmeOff,
-    Rejection::SnpEccOff,
-    Rejection::SnpCiphertextVisible,
-    Rejection::SnpRaplReadable,
-];
+pub(super) const SIGNER: &[Rejection] =
+    Rejection::SnpReportReserved.through(Rejection::SnpChipKeyMasked);
+const GUEST: &[Rejection] = Rejection::SnpDebug.through(Rejection::SnpPageSwap);
+const SETTINGS: &[Rejection] = Rejection::SnpAliasCheck.through(Rejection::SnpRaplReadable);
 
 /// `docs/spec/evidence.md` §7.3, in its order.
 pub(super) fn plan(checks: &mut Checks<'_>) {
@@ -88,6 +68,7 @@ pub(super) fn plan(checks: &mut Checks<'_>) {
     let least = [REPORTED, COMMITTED, LAUNCH];
     checks.plan_each(&least, &[&[Rejection::SnpTcbBelowMinimum]]);
     checks.plan(MITIGATIONS, &[Rejection::SnpMitigation]);
+    checks.plan(PLATFORM, &[Rejection::SnpReportReserved]);
     checks.plan(PLATFORM, SETTINGS);
 }
 

@@ -84,10 +84,12 @@ impl TcbMinimum {
     /// Whether this entry is for the processor. A report without a processor's name (version 2)
     /// matches only entries for every model and stepping.
     pub(crate) fn is_for(&self, product: Product, cpuid: Option<Cpuid>) -> bool {
-        let model = self.model.is_none() || self.model == cpuid.map(|cpuid| cpuid.model);
-        let stepping =
-            self.stepping.is_none() || self.stepping == cpuid.map(|cpuid| cpuid.stepping);
-        self.product == product && model && stepping
+        let fits = |wanted: Option<u8>, is: Option<u8>| wanted.is_none() || wanted == is;
+        let [model, stepping] = match cpuid {
+            Some(Cpuid([_, model, stepping])) => [Some(model), Some(stepping)],
+            None => [None; 2],
+        };
+        self.product == product && fits(self.model, model) && fits(self.stepping, stepping)
     }
 }
 

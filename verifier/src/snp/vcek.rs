@@ -1,6 +1,8 @@
 //! The key that signs reports and what its certificate says: the chip's own (VCEK), or one that a
 //! cloud provider holds for many chips (VLEK). AMD publication 57230, "certificate extensions".
 
+use std::collections::BTreeMap;
+
 use der::Decode as _;
 use der::asn1::{Ia5StringRef, ObjectIdentifier};
 use p384::ecdsa::VerifyingKey;
@@ -25,6 +27,7 @@ const LEVEL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1
 const LEVELS_BEFORE_TURIN: [u8; 8] = [1, 2, 4, 5, 6, 7, 3, 8];
 /// The same from Turin on. Bytes 4 to 6 are reserved there and have no extension of their own.
 const LEVELS_FROM_TURIN: [u8; 8] = [9, 1, 2, 3, 0, 0, 0, 8];
+const LAST_LEVEL: u8 = 9;
 
 /// Which key signed a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +91,9 @@ pub(super) struct Vcek {
     levels: Levels,
 }
 
-/// Levels by the last arc of their OID, 1 to 9.
-#[derive(Debug, Default)]
-struct Levels([Option<u8>; 10]);
+/// Levels by the last arc of their OID.
+#[derive(Debug)]
+struct Levels(BTreeMap<u8, u8>);
 
 impl Vcek {
     /// Reads key and extensions of a certificate whose signature was checked.
@@ -98,15 +101,19 @@ impl Vcek {
         signer: Signer,
         certificate: &ParsedCertificate<'_>,
     ) -> Result<Self, Rejection> {
+        let only = |oid| {
+            let value = certificate.only_extension(oid);
+            value.ok_or(Rejection::SnpVcekExtension)
+        };
         let hardware_id = match signer {
             // These are the raw bytes; AMD does not wrap them in another OCTET STRING.
-            Signer::Vcek => only(certificate, HARDWARE_ID)?.to_vec(),
-            Signer::Vlek => text(certificate, PROVIDER).map(|_| Vec::new())?,
+            Signer::Vcek => only(HARDWARE_ID)?.to_vec(),
+            Signer::Vlek => text(only(PROVIDER)?).map(|_| Vec::new())?,
         };
         Ok(Self {
             signer,
             key: certificate.p384_key()?,
-            product_name: text(certificate, PRODUCT_NAME)?,
+            product_name: text(only(PRODUCT_NAME)?)?,
             hardware_id,
             levels: Levels::read(certificate)?,
         })
@@ -139,19 +146,19 @@ impl Vcek {
 
 impl Levels {
     fn read(certificate: &ParsedCertificate<'_>) -> Result<Self, Rejection> {
-        let mut levels = Self::default();
+        let mut levels = BTreeMap::new();
         for found in certificate.extensions() {
             let Some(arc) = level_arc(found.extn_id) else {
                 continue;
             };
-            let slot = levels.0.get_mut(arc).ok_or(Rejection::SnpVcekExtension)?;
             let value = u8::from_der(found.extn_value.as_bytes());
             let value = value.map_err(|_| Rejection::SnpVcekExtension)?;
-            if slot.replace(value).is_some() {
+            // None beyond those that are known, and none twice.
+            if arc > LAST_LEVEL || levels.insert(arc, value).is_some() {
                 return Err(Rejection::SnpVcekExtension);
             }
         }
-        Ok(levels)
+        Ok(Self(levels))
     }
 
     fn check_against(&self, tcb: TcbVersion, product: Product) -> Result<(), Rejection> {
@@ -162,10 +169,7 @@ impl Levels {
         for (arc, reported) in order.into_iter().zip(tcb.0) {
             let endorsed = match arc {
                 0 => 0,
-                arc => {
-                    let slot = self.0.get(usize::from(arc)).copied().flatten();
-                    slot.ok_or(Rejection::SnpVcekExtension)?
-                }
+                arc => *self.0.get(&arc).ok_or(Rejection::SnpVcekExtension)?,
             };
             if endorsed != reported {
                 return Err(Rejection::SnpTcbMismatch);
@@ -176,11 +180,9 @@ impl Levels {
 }
 
 /// The last arc of a level's OID.
-fn level_arc(oid: ObjectIdentifier) -> Option<usize> {
-    if oid.parent()? != LEVEL {
-        return None;
-    }
-    oid.arcs().last().and_then(|arc| usize::try_from(arc).ok())
+fn level_arc(oid: ObjectIdentifier) -> Option<u8> {
+    let arc = oid.arcs().last().filter(|_| oid.parent() == Some(LEVEL))?;
+    Some(u8::try_from(arc).unwrap_or(u8::MAX))
 }
 
 /// From Turin on a chip's identity has 8 bytes; the rest of CHIP_ID is zero.
@@ -195,17 +197,8 @@ fn is_chip(hardware_id: &[u8], chip: &ChipId, product: Product) -> bool {
     }
 }
 
-/// An extension that holds text.
-fn text(certificate: &ParsedCertificate<'_>, oid: ObjectIdentifier) -> Result<String, Rejection> {
-    let value = only(certificate, oid)?;
-    let value = Ia5StringRef::from_der(value).map_err(|_| Rejection::SnpVcekExtension)?;
-    Ok(value.as_str().to_owned())
-}
-
-fn only<'c>(
-    certificate: &'c ParsedCertificate<'_>,
-    oid: ObjectIdentifier,
-) -> Result<&'c [u8], Rejection> {
-    let value = certificate.only_extension(oid);
-    value.ok_or(Rejection::SnpVcekExtension)
+/// The text in an extension's value.
+fn text(value: &[u8]) -> Result<String, Rejection> {
+    let text = Ia5StringRef::from_der(value).map_err(|_| Rejection::SnpVcekExtension)?;
+    Ok(text.as_str().to_owned())
 }

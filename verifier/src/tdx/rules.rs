@@ -23,21 +23,9 @@ const GUEST: Subject = Subject::of("guest");
 const RTMR3: Subject = Subject::of("rtmr3");
 pub(super) const PLATFORM: Subject = Subject::of("platform");
 
-const SWITCHES: &[Rejection] = &[
-    Rejection::TdxDebug,
-    Rejection::TdxMigratable,
-    Rejection::TdxAttributes,
-];
+const SWITCHES: &[Rejection] = Rejection::TdxDebug.through(Rejection::TdxAttributes);
 /// `docs/spec/evidence.md` §8.3, in its order.
-pub(super) const LEVEL: &[Rejection] = &[
-    Rejection::TdxEvaluationNumber,
-    Rejection::TdxTcbStatus,
-    Rejection::TdxGrace,
-    Rejection::TdxAdvisory,
-    Rejection::TdxDynamicPlatform,
-    Rejection::TdxCachedKeys,
-    Rejection::TdxSmt,
-];
+pub(super) const LEVEL: &[Rejection] = Rejection::TdxEvaluationNumber.through(Rejection::TdxSmt);
 
 /// `docs/spec/evidence.md` §8.1, in its order.
 pub(super) fn plan_report(checks: &mut Checks<'_>) {
