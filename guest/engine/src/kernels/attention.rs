@@ -105,8 +105,8 @@ pub(super) struct RunInHand<'a> {
 /// The two loops that take most of the time, over a run's 32 positions. A score is a chain of
 /// fused products in the order of elements, a mixed value one in the order of positions.
 pub(super) trait RunLoops: Copy {
-    /// Where an element of a query stands among what `scores` takes.
-    fn place(self, all: AllQueries, query: usize, element: usize) -> usize;
+    /// Where a query's block of sixteen elements begins among what `scores` takes.
+    fn place(self, all: AllQueries, query: usize, block: usize) -> usize;
 
     /// Writes the scores of query `n` from `n * SPAN` on; `floats` has room for the run.
     fn scores(
@@ -131,8 +131,8 @@ pub(super) trait RunLoops: Copy {
 
     /// See [`weights`].
     #[inline(always)]
-    fn weights(self, scores: &mut [f32], (passed, seen): (usize, usize), raise: f32) -> (f32, f32) {
-        weights::<8>(scores, (passed, seen), raise)
+    fn weights(self, scores: &mut [f32], within: (usize, usize), raise: f32) -> (f32, f32) {
+        weights(scores, within, raise)
     }
 }
 
@@ -153,9 +153,15 @@ impl Ahead {
     /// Nothing: it was asked for.
     pub(super) const NOTHING: Self = Self(None);
 
+    /// What stands so many bytes further.
+    #[inline(always)]
+    pub(super) fn behind(self, bytes: usize) -> Self {
+        Self(self.0.map(|start| start.wrapping_add(bytes)))
+    }
+
     /// Asks for so many bytes.
     #[inline(always)]
-    fn ask_for(self, bytes: usize) {
+    pub(super) fn ask_for(self, bytes: usize) {
         (0..bytes).step_by(LINE).for_each(|at| self.ask(at));
     }
 
@@ -202,11 +208,13 @@ pub(super) fn span_by(
         Some(HeadRun::Half(_)) => RAISE,
         Some(HeadRun::Single(_)) | None => 1.0,
     };
-    scratch.queries.clear();
-    scratch.queries.resize(count * head, 0.0);
+    scratch.queries.resize(count * padded, 0.0);
     for (query, elements) in task.queries.chunks_exact(head).enumerate() {
-        for (element, value) in elements.iter().enumerate() {
-            scratch.queries[loops.place(all, query, element)] = value * task.scale * raise;
+        for (block, elements) in elements.chunks(BESIDE).enumerate() {
+            let places = &mut scratch.queries[loops.place(all, query, block)..];
+            for (place, value) in places.iter_mut().zip(elements) {
+                *place = value * task.scale * raise;
+            }
         }
     }
     scratch.run.resize(padded * RUN, 0.0);
@@ -247,8 +255,8 @@ struct PlainLoops;
 
 impl RunLoops for PlainLoops {
     #[inline(always)]
-    fn place(self, all: AllQueries, query: usize, element: usize) -> usize {
-        query * all.head + element
+    fn place(self, all: AllQueries, query: usize, block: usize) -> usize {
+        query * all.padded + block * BESIDE
     }
 
     #[inline(always)]
@@ -263,12 +271,12 @@ impl RunLoops for PlainLoops {
         let keys = widen(keys, &mut floats[..all.head * RUN]);
         let mut query = 0;
         while query < all.count {
-            let (queries, scores) = (&queries[query * all.head..], &mut scores[query * SPAN..]);
+            let (queries, scores) = (&queries[query * all.padded..], &mut scores[query * SPAN..]);
             match all.count - query {
-                1 => scores_of::<1>(scores, keys, queries, all.head),
-                2 => scores_of::<2>(scores, keys, queries, all.head),
-                3 => scores_of::<3>(scores, keys, queries, all.head),
-                _ => scores_of::<QUERIES>(scores, keys, queries, all.head),
+                1 => scores_of::<1>(all, keys, queries, scores),
+                2 => scores_of::<2>(all, keys, queries, scores),
+                3 => scores_of::<3>(all, keys, queries, scores),
+                _ => scores_of::<QUERIES>(all, keys, queries, scores),
             }
             query += QUERIES;
         }
@@ -319,8 +327,9 @@ fn widen<'a>(hand: RunInHand<'a>, out: &'a mut [f32]) -> &'a [f32] {
 
 /// Scores of N queries at the 32 positions of a run.
 #[inline(always)]
-fn scores_of<const N: usize>(scores: &mut [f32], keys: &[f32], queries: &[f32], head: usize) {
-    let queries: [&[f32]; N] = std::array::from_fn(|n| &queries[n * head..][..head]);
+fn scores_of<const N: usize>(all: AllQueries, keys: &[f32], queries: &[f32], scores: &mut [f32]) {
+    let head = all.head;
+    let queries: [&[f32]; N] = std::array::from_fn(|n| &queries[n * all.padded..][..head]);
     for (beside, keys) in keys.chunks_exact(head * BESIDE).enumerate() {
         let (keys, _) = keys.as_chunks::<BESIDE>();
         let mut sums = [[0.0_f32; BESIDE]; N];
@@ -338,25 +347,32 @@ fn scores_of<const N: usize>(scores: &mut [f32], keys: &[f32], queries: &[f32], 
     }
 }
 
-/// Makes scores into weights `exp(score - greatest) * raise`; those that are not seen weigh
-/// nothing. Returns the greatest score and the sum of weights, not raised. `AT_ONCE` weights, a
-/// multiple of eight, are made at once; they are added eight after eight all the same.
+/// What a query leaves that sees nothing of a span: a greatest score and a sum.
+pub(super) const NOTHING_SEEN: (f32, f32) = (f32::NEG_INFINITY, 0.0);
+
+/// Leaves nothing of scores that are not seen; of all of them, no weight, and says so by `false`.
 #[inline(always)]
-pub(super) fn weights<const AT_ONCE: usize>(
-    scores: &mut [f32],
-    (passed, seen): (usize, usize),
-    raise: f32,
-) -> (f32, f32) {
+pub(super) fn only_seen(scores: &mut [f32], (passed, seen): (usize, usize)) -> bool {
     let seen = seen.min(scores.len());
     if passed >= seen {
         scores.fill(0.0);
-        return (f32::NEG_INFINITY, 0.0);
+        return false;
     }
     scores[..passed].fill(f32::NEG_INFINITY);
     scores[seen..].fill(f32::NEG_INFINITY);
-    let (eights, _) = scores.as_chunks::<8>();
+    true
+}
+
+/// Makes scores into weights `exp(score - greatest) * raise`; those that are not seen weigh
+/// nothing. Returns the greatest score and the sum of weights, not raised: eight after eight.
+#[inline(always)]
+fn weights(scores: &mut [f32], within: (usize, usize), raise: f32) -> (f32, f32) {
+    if !only_seen(scores, within) {
+        return NOTHING_SEEN;
+    }
+    let (eights, _) = scores.as_chunks_mut::<8>();
     let mut greatest = [f32::NEG_INFINITY; 8];
-    for eight in eights {
+    for eight in eights.iter() {
         for lane in 0..8 {
             greatest[lane] = if eight[lane] > greatest[lane] {
                 eight[lane]
@@ -365,25 +381,22 @@ pub(super) fn weights<const AT_ONCE: usize>(
             };
         }
     }
-    let greatest = greatest
-        .iter()
-        .fold(f32::NEG_INFINITY, |most, lane| most.max(*lane));
+    let greatest = greatest_of(&greatest);
     let mut sums = [0.0_f32; 8];
-    for some in scores.as_chunks_mut::<AT_ONCE>().0 {
-        let mut weights = [0.0_f32; AT_ONCE];
-        for (weight, score) in weights.iter_mut().zip(some.iter()) {
-            *weight = exp(score - greatest);
-        }
-        for eight in weights.as_chunks::<8>().0 {
-            for lane in 0..8 {
-                sums[lane] += eight[lane];
-            }
-        }
-        for (score, weight) in some.iter_mut().zip(weights) {
-            *score = weight * raise;
+    for eight in eights {
+        for lane in 0..8 {
+            let weight = exp(eight[lane] - greatest);
+            sums[lane] += weight;
+            eight[lane] = weight * raise;
         }
     }
     (greatest, reduce(sums))
+}
+
+#[inline(always)]
+pub(super) fn greatest_of(lanes: &[f32]) -> f32 {
+    let least = f32::NEG_INFINITY;
+    lanes.iter().fold(least, |most, lane| most.max(*lane))
 }
 
 /// Adds the values of a run, weighted, to the sums of N queries.
@@ -432,66 +445,4 @@ pub(crate) fn merge_spans<'a>(
     }
     let factor = 1.0 / sum;
     mixed.iter_mut().for_each(|mixed| *mixed *= factor);
-}
-
-/// A float as f16, to the nearest, ties to even; infinite from 65520 on.
-#[inline(always)]
-pub(crate) fn to_half(value: f32) -> u16 {
-    let bits = value.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    // Normal: drop 13 bits with a carry that rounds to even, exponent 112 less.
-    let odd = (magnitude >> 13) & 1;
-    let normal = magnitude.wrapping_add(0xfff + odd).wrapping_sub(112 << 23) >> 13;
-    // Subnormal: a sum with 0.5 leaves multiples of 2^-24 in the low bits, rounded to even.
-    let small = (f32::from_bits(magnitude) + 0.5)
-        .to_bits()
-        .wrapping_sub(0x3f00_0000);
-    let half = if magnitude < (113 << 23) {
-        small
-    } else {
-        normal
-    };
-    let half = if magnitude >= 0x477f_f000 {
-        0x7c00
-    } else {
-        half
-    };
-    let half = if magnitude > 0x7f80_0000 {
-        0x7e00
-    } else {
-        half
-    };
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "at most 0x7e00, and a sign"
-    )]
-    let half = (half | ((bits >> 16) & 0x8000)) as u16;
-    half
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::packed::half_to_float;
-    use super::*;
-
-    #[test]
-    fn every_half_and_what_lies_between_becomes_the_nearest_half() {
-        for bits in 0..0x7c00_u16 {
-            let (this, next) = (half_to_float(bits.to_le_bytes()), bits + 1);
-            assert_eq!(to_half(this), bits);
-            assert_eq!(to_half(-this), bits | 0x8000);
-            if next == 0x7c00 {
-                continue;
-            }
-            let above = half_to_float(next.to_le_bytes());
-            let middle = f32::midpoint(this, above);
-            assert_eq!(to_half(middle), if bits % 2 == 0 { bits } else { next });
-            assert_eq!(to_half(middle.next_down()), bits);
-            assert_eq!(to_half(middle.next_up()), next);
-        }
-        assert_eq!(to_half(65_519.0), 0x7bff);
-        assert_eq!(to_half(65_520.0), 0x7c00);
-        assert_eq!(to_half(f32::NEG_INFINITY), 0xfc00);
-        assert_eq!(to_half(f32::NAN) & 0x7fff, 0x7e00);
-    }
 }

@@ -7,8 +7,7 @@
 //! a float scale for each sixteen columns, a minimum; exact.
 
 use super::activation::{ActivationBlock, BLOCK, RAISE};
-use super::attention::to_half;
-use super::packed::{AffineBlock, Blocks, Chunk, PackedMatrix, ShapeMismatch, TILE};
+use super::packed::{AffineBlock, Blocks, Chunk, PackedMatrix, ShapeMismatch, TILE, to_half};
 use super::superblock::{SubBlock, SuperLayout};
 use super::{BlockRows, Kernels, in_groups};
 

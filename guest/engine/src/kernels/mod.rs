@@ -27,13 +27,13 @@ use zeroize::Zeroize;
 
 pub(crate) use activation::{ActivationBlock, BLOCK};
 pub(crate) use attention::{
-    BESIDE, HeadRun, RUN, SPAN, SpanScratch, SpanTask, merge_spans, span_floats, to_half,
+    BESIDE, HeadRun, RUN, SPAN, SpanScratch, SpanTask, merge_spans, span_floats,
 };
 pub(crate) use fine::{FineMatrix, FromSuperblocks, pack_superblocks};
 pub(crate) use float::{add, angle, exp};
 #[cfg(test)]
 pub(crate) use packed::half_to_float;
-pub(crate) use packed::{Blocks, PackedMatrix, ShapeMismatch, StoredLayout, TILE};
+pub(crate) use packed::{Blocks, PackedMatrix, ShapeMismatch, StoredLayout, TILE, to_half};
 pub(crate) use superblock::SuperLayout;
 #[cfg(test)]
 pub(crate) use tests::vectors;

@@ -296,9 +296,65 @@ pub(crate) fn half_to_float(bytes: [u8; 2]) -> f32 {
     f32::from_bits(magnitude.to_bits() | sign)
 }
 
+/// A float as f16, to the nearest, ties to even; infinite from 65520 on.
+#[inline(always)]
+pub(crate) fn to_half(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    // Normal: drop 13 bits with a carry that rounds to even, exponent 112 less.
+    let odd = (magnitude >> 13) & 1;
+    let normal = magnitude.wrapping_add(0xfff + odd).wrapping_sub(112 << 23) >> 13;
+    // Subnormal: a sum with 0.5 leaves multiples of 2^-24 in the low bits, rounded to even.
+    let small = (f32::from_bits(magnitude) + 0.5)
+        .to_bits()
+        .wrapping_sub(0x3f00_0000);
+    let half = if magnitude < (113 << 23) {
+        small
+    } else {
+        normal
+    };
+    let half = if magnitude >= 0x477f_f000 {
+        0x7c00
+    } else {
+        half
+    };
+    let half = if magnitude > 0x7f80_0000 {
+        0x7e00
+    } else {
+        half
+    };
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "at most 0x7e00, and a sign"
+    )]
+    let half = (half | ((bits >> 16) & 0x8000)) as u16;
+    half
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_half_and_what_lies_between_becomes_the_nearest_half() {
+        for bits in 0..0x7c00_u16 {
+            let (this, next) = (half_to_float(bits.to_le_bytes()), bits + 1);
+            assert_eq!(to_half(this), bits);
+            assert_eq!(to_half(-this), bits | 0x8000);
+            if next == 0x7c00 {
+                continue;
+            }
+            let above = half_to_float(next.to_le_bytes());
+            let middle = f32::midpoint(this, above);
+            assert_eq!(to_half(middle), if bits % 2 == 0 { bits } else { next });
+            assert_eq!(to_half(middle.next_down()), bits);
+            assert_eq!(to_half(middle.next_up()), next);
+        }
+        assert_eq!(to_half(65_519.0), 0x7bff);
+        assert_eq!(to_half(65_520.0), 0x7c00);
+        assert_eq!(to_half(f32::NEG_INFINITY), 0xfc00);
+        assert_eq!(to_half(f32::NAN) & 0x7fff, 0x7e00);
+    }
 
     #[test]
     fn every_half_becomes_the_float_of_the_same_value() {
