@@ -65,7 +65,12 @@ pub(crate) const LIES: &[(DeviceLie, Rejection)] = &[
     (DeviceLie::TryLater, Rejection::OcspUnsuccessful),
     (DeviceLie::ResponderUsage, Rejection::OcspResponder),
     (DeviceLie::ResponderExtension, Rejection::OcspResponder),
+    (DeviceLie::ResponderExpired, Rejection::OcspResponder),
+    (DeviceLie::ResponderUnmarked, Rejection::OcspResponder),
     (DeviceLie::OtherResponder, Rejection::OcspResponder),
+    (DeviceLie::AnswerExtension, Rejection::OcspMalformed),
+    (DeviceLie::AnswerVersion, Rejection::OcspMalformed),
+    (DeviceLie::AnswerKind, Rejection::OcspMalformed),
     (DeviceLie::AnswerSignature, Rejection::OcspSignature),
     (DeviceLie::AnswerNotYetValid, Rejection::OcspNotYetValid),
     (DeviceLie::AnswerExpired, Rejection::OcspExpired),
@@ -226,6 +231,29 @@ fn accepts_one_blackwell_where_the_policy_lists_it() {
     });
     let result = world.appraise().unwrap();
     assert_eq!(result.devices().len(), 1);
+}
+
+#[test]
+fn a_gpu_is_in_one_of_the_modes_that_its_shape_allows() {
+    let alone = |mode| DeviceSet {
+        architecture: DeviceKind::Hopper,
+        gpus: 1,
+        switches: 0,
+        mode,
+    };
+    let (single, multi) = (alone(GpuMode::SinglePass), alone(GpuMode::MultiPass));
+    let board = Board::new(DeviceKind::Hopper, 1, 0, GpuMode::SinglePass);
+    let mut world = World::genoa().with_board(&board, single);
+    for (sets, expected) in [
+        (vec![single, multi], None),
+        (vec![multi, single], None),
+        (vec![multi], Some(Rejection::GpuMode)),
+    ] {
+        for shape in &mut world.references.shapes {
+            shape.devices.clone_from(&sets);
+        }
+        assert_eq!(world.appraise().err(), expected, "{sets:?}");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.
 const ECDSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 const SEQUENCE: u8 = 0x30;
 const OCTET_STRING: u8 = 0x04;
+const INTEGER: u8 = 0x02;
 const ENUMERATED: u8 = 0x0a;
 const BIT_STRING: u8 = 0x03;
 
@@ -139,7 +140,11 @@ fn answer(question: &Question, at: u64, nonce: Option<OcspNonce>) -> Result<Vec<
         basic.extend(tlv(0xa0, &list));
     }
     let basic = tlv(OCTET_STRING, &tlv(SEQUENCE, &basic));
-    let typed = tlv(SEQUENCE, &[BASIC.to_der()?, basic].concat());
+    let kind = match question.lies(DeviceLie::AnswerKind) {
+        true => NONCE,
+        false => BASIC,
+    };
+    let typed = tlv(SEQUENCE, &[kind.to_der()?, basic].concat());
     let outer = [tlv(ENUMERATED, &[0]), tlv(0xa0, &typed)].concat();
     let mut answer = tlv(SEQUENCE, &outer);
     if question.lies(DeviceLie::MalformedAnswer) {
@@ -194,10 +199,19 @@ fn response_data(
     let single = [id, status, made.clone(), tlv(0xa0, &next)].concat();
     let singles = tlv(SEQUENCE, &tlv(SEQUENCE, &single));
     let mut data = [tlv(0xa1, &name), made, singles].concat();
+    let mut extensions = Vec::new();
     if let Some(nonce) = nonce {
         let value = tlv(OCTET_STRING, &tlv(OCTET_STRING, &nonce.0));
-        let entry = tlv(SEQUENCE, &[NONCE.to_der()?, value].concat());
-        data.extend(tlv(0xa1, &tlv(SEQUENCE, &entry)));
+        extensions.extend(tlv(SEQUENCE, &[NONCE.to_der()?, value].concat()));
+    }
+    if question.lies(DeviceLie::AnswerExtension) {
+        extensions.extend(chain::unknown_extension()?.to_der()?);
+    }
+    if !extensions.is_empty() {
+        data.extend(tlv(0xa1, &tlv(SEQUENCE, &extensions)));
+    }
+    if question.lies(DeviceLie::AnswerVersion) {
+        data.splice(0..0, tlv(0xa0, &tlv(INTEGER, &[1])));
     }
     Ok(tlv(SEQUENCE, &data))
 }
@@ -232,8 +246,10 @@ fn responder(question: &Question) -> Result<Vec<u8>, MockTeeError> {
     let mut extensions = vec![
         chain::usage(KeyUsages::DigitalSignature)?,
         extension(EXTENDED_KEY_USAGE, Criticality::Critical, usage)?,
-        marker(Criticality::Critical)?,
     ];
+    if !question.lies(DeviceLie::ResponderUnmarked) {
+        extensions.push(marker(Criticality::Critical)?);
+    }
     if question.lies(DeviceLie::ResponderExtension) {
         extensions.push(chain::unknown_extension()?);
     }
@@ -241,7 +257,13 @@ fn responder(question: &Question) -> Result<Vec<u8>, MockTeeError> {
         serial: vec![9],
         issuer: common_name(&issuer),
         subject: "RESEARCH OCSP Responder".to_owned(),
-        dates: RESPONDER_DATES,
+        dates: match question.lies(DeviceLie::ResponderExpired) {
+            true => Dates {
+                until: RESPONDER_DATES.from,
+                ..RESPONDER_DATES
+            },
+            false => RESPONDER_DATES,
+        },
         key: public_key(p384_key("nvidia responder")?.verifying_key())?,
         extensions,
     };

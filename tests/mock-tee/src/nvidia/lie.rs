@@ -102,8 +102,18 @@ lies! {
     ResponderUsage,
     /// The responder's certificate has a critical extension that nobody knows.
     ResponderExtension,
+    /// The responder's certificate is not valid any more.
+    ResponderExpired,
+    /// The responder's certificate lacks the research marker.
+    ResponderUnmarked,
     /// The responder was certified by somebody else.
     OtherResponder,
+    /// The answer has a critical extension that nobody knows.
+    AnswerExtension,
+    /// The answer is of a version that nobody defined.
+    AnswerVersion,
+    /// The answer is of another kind than a basic one.
+    AnswerKind,
     /// One bit of the answer's signature is flipped.
     AnswerSignature,
     /// The answer is from the future.
