@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use mock_tee::nvidia::{Board, DeviceLie};
 use protocol::digest::{BootId, Nonce};
-use protocol::gpu_evidence::{DeviceKind, GpuMode, ocsp_nonce};
+use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuMode, ocsp_nonce};
 use protocol::reference_values::DeviceSet;
 use verifier::{
     AppraisalPolicy, Decision, DeviceExpectations, DeviceNonces, Outcome, Rejection, UnixTime,
     Verdict, Weakness, appraise_gpus,
 };
 
+use crate::order::order;
 use crate::world::{NOW, World};
 
 const BOOT: BootId = BootId([7; 32]);
@@ -222,6 +223,44 @@ fn without_staples_the_devices_are_judged_still() {
     assert_eq!(with(&verdict, Outcome::Failed), expected);
     let passed = with(&verdict, Outcome::Passed);
     assert!(passed.contains(&named("gpu-0", Rejection::GpuSignatureInvalid)));
+}
+
+/// What is listed of devices and their staples, without the manifests that were found.
+fn own(verdict: &Verdict) -> String {
+    let order = order(verdict);
+    let lines = order.lines().filter(|line| !line.starts_with("manifest"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn devices_of_which_nothing_can_be_read_are_listed_as_honest_ones_are() {
+    let honest = own(&strict(&board(PAIR), PAIR));
+    let mut unread = board(PAIR).evidence(&BOOT, 0).unwrap();
+    for device in &mut unread.devices {
+        device.report = vec![0];
+        device.chain = vec![vec![0]; 5];
+    }
+    let expected = DeviceExpectations {
+        nonces: DeviceNonces::OfBoot(&BOOT),
+        sets: &[PAIR],
+        ocsp_nonce: None,
+    };
+    let (policy, anchors) = (
+        AppraisalPolicy::strict(),
+        research_anchors::research_anchors(),
+    );
+    let answers = GpuEndorsements {
+        ocsp: vec![vec![0]],
+        ..GpuEndorsements::default()
+    };
+    for stapled in [None, Some(vec![0]), Some(answers.encode())] {
+        let (evidence, stapled) = (unread.encode(), stapled.as_deref());
+        let at = UnixTime(NOW);
+        let verdict = appraise_gpus(&evidence, stapled, &expected, &policy, &anchors, at);
+        assert_eq!(own(&verdict), honest, "{stapled:?}");
+    }
+    // Devices of another number are not looked at, and listed still.
+    assert_eq!(own(&strict(&board(PAIR), ALONE)), honest);
 }
 
 #[test]

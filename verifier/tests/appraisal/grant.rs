@@ -128,7 +128,7 @@ fn granted(mut world: World) -> World {
     world
 }
 
-fn with_board() -> World {
+pub(crate) fn with_board() -> World {
     let board = Board::new(BOARD.architecture, BOARD.gpus, BOARD.switches, BOARD.mode);
     granted(World::genoa().with_board(&board, BOARD))
 }

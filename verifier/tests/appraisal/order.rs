@@ -4,12 +4,13 @@
 use mock_tee::Lie;
 use mock_tee::nvidia::{Board, DeviceLie};
 use mock_tee::tdx::QuoteVersion;
+use protocol::endorsements::{EndorsementKind, Endorsements};
 use protocol::gpu_evidence::{DeviceKind, GpuMode};
 use protocol::reference_values::DeviceSet;
-use verifier::{Outcome, Verdict};
+use verifier::{Allowed, Decision, Outcome, Verdict};
 
 use crate::world::World;
-use crate::{snp, tdx};
+use crate::{grant, snp, tdx};
 
 const PAIR: DeviceSet = DeviceSet {
     architecture: DeviceKind::Hopper,
@@ -18,12 +19,18 @@ const PAIR: DeviceSet = DeviceSet {
     mode: GpuMode::ProtectedPcie,
 };
 
+/// The lists as they are written down, one check a line: what it is about, and its code. The last
+/// is of a granted Genoa with two GPUs and a switch.
+const SNP: &str = include_str!("order/snp.txt");
+const TDX: &str = include_str!("order/tdx.txt");
+const DEVICES: &str = include_str!("order/devices.txt");
+
 fn verdict(world: &World) -> Verdict {
     world.appraise_in_full(&world.evidence()).verdict
 }
 
 /// What is checked, one a line: what it is about, and the check.
-fn order(verdict: &Verdict) -> String {
+pub(crate) fn order(verdict: &Verdict) -> String {
     let line = |check: &verifier::Check| format!("{} {}\n", check.of, check.check.code());
     verdict.checks().iter().map(line).collect()
 }
@@ -35,6 +42,62 @@ fn with_devices(lie: Option<DeviceLie>) -> World {
         None => board,
     };
     World::genoa().with_board(&board, PAIR)
+}
+
+fn assert_same(found: &str, written: &str, what: &str) {
+    for (number, (found, written)) in found.lines().zip(written.lines()).enumerate() {
+        assert_eq!(found, written, "{what}, line {}", number + 1);
+    }
+    assert_eq!(found.lines().count(), written.lines().count(), "{what}");
+}
+
+#[test]
+fn every_check_of_an_honest_machine_stands_where_it_is_written_down() {
+    for (what, world, written) in [
+        ("SEV-SNP", World::genoa(), SNP),
+        ("TDX", World::tdx(QuoteVersion::V5), TDX),
+        ("devices", grant::with_board(), DEVICES),
+    ] {
+        let verdict = verdict(&world);
+        assert_eq!(verdict.decision(), Decision::Accepted, "{what}");
+        assert_same(&order(&verdict), written, what);
+    }
+}
+
+#[test]
+fn every_check_is_listed_where_nothing_of_the_hosts_can_be_read() {
+    for (what, world, written) in [
+        ("SEV-SNP", World::genoa(), SNP),
+        ("TDX", World::tdx(QuoteVersion::V5), TDX),
+    ] {
+        let mut evidence = world.evidence();
+        evidence.report.clear();
+        evidence.endorsements = Endorsements::default();
+        // That there is a list is enough for the checks of one.
+        let list = evidence
+            .endorsements
+            .insert(EndorsementKind::SnpCrl, vec![0]);
+        list.unwrap();
+        let verdict = world.appraise_in_full(&evidence).verdict;
+        assert_same(&order(&verdict), written, what);
+    }
+}
+
+#[test]
+fn what_only_some_evidence_has_stands_in_its_place() {
+    let mut log = World::tdx(QuoteVersion::V5);
+    log.event_log = vec![0];
+    let mismatch = "event-log event-log-mismatch\n";
+    let more = "event-log event-log-malformed\nevent-log event-log-replay\n";
+    let written = TDX.replace(mismatch, &format!("{mismatch}{more}"));
+    assert_same(&order(&verdict(&log)), &written, "an event log");
+    // Where the policy names providers: all of the list of devices up to them.
+    let mut granted = World::genoa();
+    granted.policy.providers = Allowed::Only(Vec::new());
+    let last = "gpu-evidence gpu-evidence-unexpected\n";
+    let (before, _) = DEVICES.split_once(last).unwrap();
+    let found = order(&verdict(&granted));
+    assert_same(&found, &format!("{before}{last}"), "a grant");
 }
 
 #[test]
