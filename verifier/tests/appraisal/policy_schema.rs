@@ -256,3 +256,21 @@ fn the_schema_names_every_weakness() {
         .unwrap();
     assert_eq!(listed, &json!(Weakness::ALL));
 }
+
+/// `cocoon verify policy` prints them. Whoever changes a number of them changes it there too.
+#[test]
+fn the_built_in_policies_are_the_documents_beside_the_schema() {
+    let strict = include_str!("../../../docs/spec/policies/strict.json");
+    let testing = include_str!("../../../docs/spec/policies/testing.json");
+    let schema = Schema::open();
+    for ((name, policy), written) in AppraisalPolicy::built_in()
+        .into_iter()
+        .zip([strict, testing])
+    {
+        assert_eq!(policy.to_json().unwrap(), written, "{name}");
+        assert!(
+            schema.takes(&serde_json::from_str(written).unwrap()),
+            "{name}"
+        );
+    }
+}
