@@ -224,3 +224,113 @@ fn is_pss_sha384(algorithm: &AlgorithmIdentifierOwned) -> bool {
         && mgf_hash.is_some_and(|hash| hash.oid == SHA384)
         && parameters.salt_len == SHA384_SALT_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "tests state claims; a panic is the failure"
+    )]
+    use der::asn1::{Any, OctetString};
+    use mock_tee::snp::{Product, SnpMachine};
+    use protocol::digest::{HostData, LaunchDigest};
+    use protocol::endorsements::EndorsementKind;
+
+    use super::*;
+
+    fn ark() -> Vec<u8> {
+        let machine = SnpMachine::new(Product::Genoa, LaunchDigest([1; 48]), HostData([2; 32]));
+        let stapled = machine.endorsements(1_795_305_600).unwrap();
+        stapled.get(EndorsementKind::SnpArk).unwrap().to_vec()
+    }
+
+    /// The last byte of each place where these bytes stand.
+    fn ends(of: &[u8], within: &[u8]) -> Vec<usize> {
+        let places = within.windows(of.len()).enumerate();
+        let places = places.filter(|(_, window)| *window == of);
+        places.map(|(at, _)| at + of.len() - 1).collect()
+    }
+
+    #[test]
+    fn amds_algorithm_is_pss_with_sha384_for_text_and_mask_and_a_salt_of_48_bytes() {
+        let der = ark();
+        let parsed = ParsedCertificate::parse(&der).unwrap().parsed;
+        let good = parsed.signature_algorithm;
+        assert!(is_pss_sha384(&good));
+        let bytes = good.parameters.as_ref().unwrap().to_der().unwrap();
+        let sha384 = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+        let mask = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08];
+        let salt = [0xa2, 3, 2, 1, 48];
+        let places = [
+            ends(&sha384, &bytes),
+            ends(&mask, &bytes),
+            ends(&salt, &bytes),
+        ];
+        assert_eq!(places.each_ref().map(Vec::len), [2, 1, 1]);
+        for place in places.concat() {
+            let mut other = bytes.clone();
+            other[place] ^= 1;
+            let parameters = Some(Any::from_der(&other).unwrap());
+            let oid = good.oid;
+            let other = AlgorithmIdentifierOwned { oid, parameters };
+            assert!(!is_pss_sha384(&other), "byte {place}");
+        }
+        let mut other = good.clone();
+        other.oid = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
+        assert!(!is_pss_sha384(&other));
+        other = good;
+        other.parameters = None;
+        assert!(!is_pss_sha384(&other));
+    }
+
+    #[test]
+    fn an_authority_is_one_by_both_of_its_extensions() {
+        let der = ark();
+        let judge = |change: &dyn Fn(&mut Vec<Extension>)| {
+            let mut certificate = ParsedCertificate::parse(&der).unwrap();
+            let extensions = &mut certificate.parsed.tbs_certificate.extensions;
+            change(extensions.as_mut().unwrap());
+            certificate.check_authority().map(|_| ())
+        };
+        let with = |oid, value: &[u8]| {
+            judge(&|extensions| {
+                let one = extensions.iter_mut().find(|e| e.extn_id == oid).unwrap();
+                one.extn_value = OctetString::new(value).unwrap();
+            })
+        };
+        let refused = Err(Rejection::CertificateNotAuthority);
+        // keyCertSign and cRLSign; cRLSign alone.
+        assert_eq!(with(KEY_USAGE, &[3, 2, 1, 6]), Ok(()));
+        assert_eq!(with(KEY_USAGE, &[3, 2, 1, 2]), refused);
+        assert_eq!(with(BASIC_CONSTRAINTS, &[0x30, 3, 1, 1, 0xff]), Ok(()));
+        assert_eq!(with(BASIC_CONSTRAINTS, &[0x30, 0]), refused);
+        for oid in [KEY_USAGE, BASIC_CONSTRAINTS] {
+            let without = judge(&|extensions| extensions.retain(|e| e.extn_id != oid));
+            assert_eq!(without, refused, "{oid}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_the_greatest_length_is_read_and_no_longer_one() {
+        let der = ark();
+        let with = |bytes: usize| {
+            let mut certificate = ParsedCertificate::parse(&der).unwrap().parsed;
+            let extensions = &mut certificate.tbs_certificate.extensions;
+            extensions.get_or_insert_default().push(Extension {
+                extn_id: ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.7357.99"),
+                critical: false,
+                extn_value: OctetString::new(vec![0; bytes]).unwrap(),
+            });
+            certificate.to_der().unwrap()
+        };
+        let half = MAX_BYTES / 2;
+        let room = MAX_BYTES - with(half).len();
+        let longest = with(half + room);
+        assert_eq!(longest.len(), MAX_BYTES);
+        assert!(ParsedCertificate::parse(&longest).is_ok());
+        let refused = ParsedCertificate::parse(&with(half + room + 1)).err();
+        assert_eq!(refused, Some(Rejection::CertificateMalformed));
+    }
+}

@@ -74,3 +74,51 @@ impl ParsedList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::arithmetic_side_effects,
+        reason = "tests state claims; a panic is the failure"
+    )]
+    use der::Encode as _;
+    use der::asn1::{ObjectIdentifier, OctetString};
+    use mock_tee::snp::{Product, SnpMachine};
+    use protocol::digest::{HostData, LaunchDigest};
+    use protocol::endorsements::EndorsementKind;
+    use x509_cert::ext::Extension;
+
+    use super::*;
+
+    /// An honest list with one extension more, of so many bytes.
+    fn with_extension(critical: bool, bytes: usize) -> Vec<u8> {
+        let machine = SnpMachine::new(Product::Genoa, LaunchDigest([1; 48]), HostData([2; 32]));
+        let stapled = machine.endorsements(1_795_305_600).unwrap();
+        let der = stapled.get(EndorsementKind::SnpCrl).unwrap();
+        let mut list = CertificateList::from_der(der).unwrap();
+        let extensions = list.tbs_cert_list.crl_extensions.get_or_insert_default();
+        extensions.push(Extension {
+            extn_id: ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.7357.99"),
+            critical,
+            extn_value: OctetString::new(vec![0; bytes]).unwrap(),
+        });
+        list.to_der().unwrap()
+    }
+
+    #[test]
+    fn a_list_of_the_greatest_length_is_read_and_no_longer_one() {
+        let room = MAX_BYTES - with_extension(false, MAX_BYTES / 2).len();
+        let longest = with_extension(false, MAX_BYTES / 2 + room);
+        assert_eq!(longest.len(), MAX_BYTES);
+        assert!(ParsedList::parse(&longest).is_some());
+        let longer = with_extension(false, MAX_BYTES / 2 + room + 1);
+        assert!(ParsedList::parse(&longer).is_none());
+    }
+
+    #[test]
+    fn a_critical_extension_narrows_a_list_and_is_refused() {
+        assert!(ParsedList::parse(&with_extension(false, 2)).is_some());
+        assert!(ParsedList::parse(&with_extension(true, 2)).is_none());
+    }
+}

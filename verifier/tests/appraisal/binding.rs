@@ -6,11 +6,12 @@ use protocol::digest::{
     SpkiDigest,
 };
 use protocol::launch_configuration::config_digest;
-use protocol::reference_values::Profile;
+use protocol::reference_values::{ModelReference, Profile};
+use protocol::statement::models_digest;
 use protocol::tee::EvidenceClass;
 use verifier::{Allowed, Rejection, Weakness};
 
-use crate::world::{NOW, World};
+use crate::world::{NOW, World, configuration};
 
 /// A change to the good world, and the reason for which it is refused.
 pub(crate) type Change = (&'static str, Rejection, fn(&mut World));
@@ -235,6 +236,39 @@ pub(crate) const CHANGES: &[Change] = &[
 ];
 
 /// The machine reports under a VLEK, and the policy tolerates that by name.
+#[test]
+fn every_loaded_model_is_pinned_and_others_may_be_pinned_beside_it() {
+    let mut world = World::genoa();
+    let own = world.references.models[0].clone();
+    let other = ModelReference {
+        name: "another".to_owned(),
+        digest: ModelDigest([7; 32]),
+    };
+    for models in [[&own, &other], [&other, &own]] {
+        world.references.models = models.map(Clone::clone).to_vec();
+        assert!(world.appraise().is_ok());
+    }
+    // Two are loaded, and one of them is pinned.
+    let mut configuration = configuration();
+    let mut second = configuration.models[0].clone();
+    second.name = "second".to_owned();
+    second.verity.root = [3; 32];
+    configuration.models.push(second);
+    let bytes = configuration.to_canonical_bytes().unwrap();
+    let digest = config_digest(&bytes);
+    world.machine = world.machine.configured(digest);
+    world.configuration = bytes;
+    world.statement.configuration = digest;
+    world.statement.models = models_digest(&configuration.model_digests());
+    assert_eq!(world.appraise(), Err(Rejection::ModelNotPinned));
+    let digest = configuration.model_digests()[1];
+    world
+        .references
+        .models
+        .push(ModelReference { digest, ..other });
+    assert!(world.appraise().is_ok());
+}
+
 pub(crate) fn under_a_vlek(world: &mut World) {
     world.machine = world.machine.clone().with(Lie::Vlek);
     world.policy.tolerated.push(Weakness::SnpVlek);

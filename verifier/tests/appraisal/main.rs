@@ -13,6 +13,7 @@ mod bad_input;
 mod binding;
 mod bundle;
 mod coverage;
+mod dates;
 mod devices;
 mod edges;
 mod grant;

@@ -178,6 +178,15 @@ fn accepts_an_event_log_that_leads_to_the_registers() {
     assert!(world.appraise().is_ok(), "with its log");
     log(&mut world, CCEL[..CCEL.len() / 2].to_vec());
     assert!(world.appraise().is_err(), "with half of its log");
+    // Every register is led to, not just some of them.
+    for number in 0..3 {
+        let mut others = rtmrs;
+        others[number].0[0] ^= 1;
+        let mut world = World::tdx_with(QuoteVersion::V4, others);
+        log(&mut world, CCEL.to_vec());
+        let refused = world.appraise();
+        assert_eq!(refused, Err(Rejection::EventLogReplay), "RTMR{number}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! sums at the ends of the group, encodings that mean the same, keys that are no points. Keys and
 //! scalars were computed for this file by a few lines of Python over big integers.
 
-use der::asn1::ObjectIdentifier;
+use der::asn1::{Any, ObjectIdentifier};
 use mock_tee::nvidia::Board;
 use p384::ecdsa::VerifyingKey;
 use x509_cert::spki::AlgorithmIdentifierOwned;
@@ -231,4 +231,19 @@ fn a_key_that_is_no_point_of_the_curve_is_none() {
         let refused = parsed.p384_key().err();
         assert_eq!(refused, Some(Rejection::CertificateAlgorithm), "{what}");
     }
+}
+
+#[test]
+fn a_good_signature_is_refused_under_another_algorithm_or_with_parameters() {
+    let (key, der) = (key(LEAST), signature(&[2], &[1]));
+    let judge = |oid: &str, parameters| {
+        let oid = ObjectIdentifier::new_unwrap(oid);
+        let algorithm = AlgorithmIdentifierOwned { oid, parameters };
+        Signatures::default().verifies(&key, &algorithm, MESSAGE, Some(&der))
+    };
+    let sha384 = "1.2.840.10045.4.3.3";
+    assert_eq!(judge(sha384, None), Ok(true));
+    let refused = Err(Rejection::CertificateAlgorithm);
+    assert_eq!(judge(sha384, Some(Any::null())), refused);
+    assert_eq!(judge("1.2.840.10045.4.3.2", None), refused);
 }

@@ -2,6 +2,7 @@
 //! the bounds of XML. Each differs from a good one in one place, and no signature stands in front.
 
 use mock_tee::nvidia::Board;
+use protocol::gpu_evidence::MAX_RIM_BYTES;
 
 use super::super::opaque::OpaqueData;
 use super::*;
@@ -373,4 +374,18 @@ fn an_answer_holds_from_its_making_to_its_next_update_or_age() {
             Err(Rejection::OcspNonce)
         );
     }
+}
+
+#[test]
+fn a_manifest_of_the_greatest_length_is_read_and_no_longer_one() {
+    let (rim, anchors) = simulated();
+    let policy = tolerant();
+    let mut chains = chains(&policy, &anchors, NOW);
+    // Behind the root lies white space, which no signature covers.
+    let mut document = rim.document;
+    document.resize(MAX_RIM_BYTES, b'\n');
+    assert!(verify_with(&document, &mut chains).is_ok());
+    document.push(b'\n');
+    let refused = verify_with(&document, &mut chains).err();
+    assert_eq!(refused, Some(Rejection::RimXml));
 }
