@@ -40,6 +40,14 @@ pub(crate) fn voucher(total: u128) -> SignedVoucher {
     unsigned(total).sign(&key())
 }
 
+pub(crate) fn voucher_in(channel: TonAddress, total: u128) -> SignedVoucher {
+    let voucher = Voucher {
+        channel,
+        ..unsigned(total)
+    };
+    voucher.sign(&key())
+}
+
 pub(crate) fn voucher_until(total: u128, valid_until: u32) -> SignedVoucher {
     let voucher = Voucher {
         valid_until,

@@ -21,9 +21,11 @@ use std::os::unix::net::UnixStream;
 use contracts::asset::Asset;
 use contracts::channel::{ChannelTerms, Standing};
 use contracts::close::Close;
-use contracts::jetton_channel::{JettonChannelState, JettonTerms};
+use contracts::jetton_channel::{self, JettonChannelState, JettonTerms};
 use contracts::wallet::Wallet;
 use ed25519_dalek::SigningKey;
+use host_agent::clock::UnixSeconds;
+use host_agent::journal::{ClaimRecord, ClaimState, Journal};
 use jetton::{FREE, Jetton, SENDS_NOTHING, send};
 use messages::framing::frame;
 use messages::host_control::{GuestMessage, HostMessage, StopReason, VoucherDecision};
@@ -335,6 +337,77 @@ async fn a_payout_that_bounced_is_no_payment_until_it_was_sent_again() {
     assert_eq!(column("received_units"), ["0", "0", "0", "1000000"]);
     let minter = stage.jetton.minter.to_string();
     assert!(column("asset").iter().all(|asset| *asset == minter));
+}
+
+/// The agent is killed after it sent: the journal says `sent`, and the chain goes on without it.
+async fn sent_and_killed(stage: &Stage, total: u64) {
+    let mut journal = Journal::open(&stage.place.path().join("state/journal.sqlite")).unwrap();
+    let step = ClaimRecord {
+        channel: stage.channel,
+        epoch: START,
+        cumulative: Nano::from_u64(total),
+        receipts_root: ReceiptsRoot([5; 32]),
+        state: ClaimState::Sent,
+        at: UnixSeconds(1),
+        fees: None,
+        asset: Asset::Jetton(stage.jetton.minter),
+    };
+    journal.append_claim(&step).unwrap();
+    let wallet = host_agent::wallet::read(stage.path("seed").as_ref(), NETWORK).unwrap();
+    let claim = jetton_channel::claim(&stage.channel, &stage.voucher(total));
+    send(&stage.node, &wallet, claim.unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_killed_between_sending_and_seeing_still_has_its_books_right() {
+    let stage = Stage::set().await;
+    let relay = stage.relay();
+    assert_eq!(
+        stage.ask(stage.voucher(2 * UNIT)),
+        VoucherDecision::Continue
+    );
+    let lock = |status| stage.jetton.lock(&stage.node, &stage.channel, status);
+    lock(SENDS_NOTHING).await;
+    drop(relay);
+    sent_and_killed(&stage, 2 * UNIT).await;
+    assert_eq!(stage.shown().await.due_payee, Nano::from_u64(2 * UNIT));
+    lock(FREE).await;
+    let (sent, exit) = stage.settle(&["claim", "--resend"]);
+    assert_eq!(
+        (exit, &sent[0]["paid"]),
+        (Some(0), &true.into()),
+        "{sent:?}"
+    );
+    assert_eq!(sent[0]["adds_up"], true, "{sent:?}");
+    assert_eq!(stage.held().await, [995 * UNIT, 2 * UNIT, 3 * UNIT]);
+
+    // Killed once more, and this time the payout came through.
+    let relay = stage.relay();
+    assert_eq!(
+        stage.ask(stage.voucher(3 * UNIT)),
+        VoucherDecision::Continue
+    );
+    drop(relay);
+    sent_and_killed(&stage, 3 * UNIT).await;
+    let (paid, _) = stage.settle(&["claim", "--all"]);
+    assert_eq!(paid[0]["prospect"], "paid", "{paid:?}");
+    let (books, _) = stage.settle(&["export"]);
+    let field = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+    let steps = books
+        .iter()
+        .map(|row| (field(row, "state"), field(row, "received_units")));
+    let expected = [
+        "sent 0",
+        "sent 0",
+        "shown 2000000",
+        "sent 0",
+        "shown 1000000",
+    ];
+    let steps: Vec<_> = steps
+        .map(|(state, units)| format!("{state} {units}"))
+        .collect();
+    assert_eq!(steps, expected);
+    assert_eq!(stage.held().await, [995 * UNIT, 3 * UNIT, 2 * UNIT]);
 }
 
 #[tokio::test]

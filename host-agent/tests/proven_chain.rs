@@ -312,9 +312,9 @@ async fn a_guest_is_served_by_proof_alone_and_nothing_is_served_on_an_old_block(
     let metrics = program::ask(&metrics, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     for line in [
         format!("cocoon_proven_height {}", SEQNO + 1),
-        "cocoon_promised_nano 1280".to_owned(),
-        "cocoon_unclaimed_nano 1280".to_owned(),
-        "cocoon_claimed_nano 0".to_owned(),
+        "cocoon_promised_units{asset=\"coin\"} 1280".to_owned(),
+        "cocoon_unclaimed_units{asset=\"coin\"} 1280".to_owned(),
+        "cocoon_claimed_units{asset=\"coin\"} 0".to_owned(),
         "cocoon_vouchers_stored_total 1".to_owned(),
     ] {
         assert!(

@@ -207,7 +207,7 @@ async fn claim_in_turn(
     let mut exit = Exit::Success;
     for position in settling::positions(journal, with.0, worth).await? {
         let now = clock.now();
-        take_back(journal, &position, now)?;
+        correct(journal, &position, now)?;
         let asset = position.asset.unwrap_or(Asset::Coin);
         let settled = match position.prospect {
             // Fees rose since the first claim of this run: what they would eat waits.
@@ -264,15 +264,21 @@ fn demands(arguments: &ClaimArguments) -> Demands {
     }
 }
 
-/// What the journal holds for paid and the chain no longer shows is written down as missing.
-fn take_back(journal: &mut Journal, position: &Position, now: UnixSeconds) -> anyhow::Result<()> {
+/// What the journal holds for paid and the chain no longer shows is written down as missing, and
+/// what the chain shows by now and nobody was there to see, as shown. What that one cost nobody
+/// followed.
+fn correct(journal: &mut Journal, position: &Position, now: UnixSeconds) -> anyhow::Result<()> {
     let last = journal.last_claim(&position.channel, position.epoch)?;
-    if let Some(lost) = position.taken_back(last.as_ref()) {
+    let lost = position.taken_back(last.as_ref());
+    let found = position.caught_up(last.as_ref());
+    let lost = lost.map(|claim| (claim, ClaimState::Missing));
+    let found = found.map(|claim| (claim, ClaimState::Shown));
+    for (claim, state) in lost.into_iter().chain(found) {
         journal.append_claim(&ClaimRecord {
-            state: ClaimState::Missing,
+            state,
             at: now,
             fees: None,
-            ..lost
+            ..claim
         })?;
     }
     Ok(())

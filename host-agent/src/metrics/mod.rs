@@ -10,11 +10,16 @@ mod page;
 mod port;
 mod totals;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use contracts::asset::{Asset, PaymentChannel};
 use contracts::chain::Chain;
+use protocol::ton::TonAddress;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::journal::Scribe;
@@ -27,6 +32,9 @@ pub use totals::Totals;
 /// The journal is not read through more often.
 const BOOKS_FOR: Duration = Duration::from_secs(10);
 
+/// The chain is asked no longer than this in one reading of the journal.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+
 /// What is told, and where it is looked up.
 #[derive(Debug)]
 pub struct Metrics {
@@ -37,6 +45,8 @@ pub struct Metrics {
     clock: Clock,
     started: UnixSeconds,
     read: Mutex<Option<Read>>,
+    /// What channels pay in, as the chain said: their address decides it for good.
+    assets: Mutex<HashMap<TonAddress, Asset>>,
 }
 
 /// The journal at one moment; none when it could not be read.
@@ -64,6 +74,7 @@ impl Metrics {
             state,
             clock,
             read: Mutex::default(),
+            assets: Mutex::default(),
         }
     }
 
@@ -100,11 +111,26 @@ impl Metrics {
         if let Some(read) = read.as_ref().filter(|read| read.at.elapsed() < BOOKS_FOR) {
             return read.sums.clone();
         }
-        let sums = Sums::of(&self.journal).ok();
+        let until = Instant::now().checked_add(ASK_WITHIN);
+        let sums = Sums::of(&self.journal, |channel| self.asset_of(channel, until)).ok();
         *read = Some(Read {
             at: Instant::now(),
             sums: sums.clone(),
         });
         sums
+    }
+
+    /// What a channel pays in. The chain is asked once, and again where it did not answer in time.
+    fn asset_of(&self, channel: &TonAddress, until: Option<Instant>) -> Option<Asset> {
+        let mut assets = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = assets.get(channel) {
+            return Some(*known);
+        }
+        let left = until?.checked_duration_since(Instant::now())?;
+        let asked = async { timeout(left, self.chain.payment_channel(channel)).await };
+        let shown = Handle::try_current().ok()?.block_on(asked).ok()?.ok()?;
+        let asset = shown.as_ref().map(PaymentChannel::asset)?;
+        assets.insert(*channel, asset);
+        Some(asset)
     }
 }

@@ -35,6 +35,19 @@ impl Page {
         }
     }
 
+    /// Several gauges of one name, told apart by what they are counted in: `coin`, the address of a
+    /// jetton's minter, or another word of this program.
+    pub(super) fn gauges<N: Display, V: Display>(
+        &mut self,
+        name: &str,
+        values: impl IntoIterator<Item = (N, V)>,
+    ) {
+        self.title(name, "gauge");
+        for (asset, value) in values {
+            let _written = writeln!(self.0, "cocoon_{name}{{asset=\"{asset}\"}} {value}");
+        }
+    }
+
     pub(super) fn into_text(self) -> String {
         self.0
     }

@@ -150,15 +150,14 @@ pub async fn resend(
     position: &Position,
     now: UnixSeconds,
 ) -> Result<Option<Claimed>, SettleError> {
-    let (channel, epoch) = (&position.channel, position.epoch);
-    let last = journal.last_claim(channel, epoch)?;
-    let Some(bounced) = last.filter(|last| last.state == ClaimState::Missing) else {
+    let Some(bounced) = position.bounced(&journal.claims()?) else {
         return Ok(None);
     };
+    let channel = &position.channel;
     let promise = Voucher {
         network: with.0.network,
         channel: *channel,
-        epoch,
+        epoch: position.epoch,
         cumulative: bounced.cumulative,
         receipts_root: bounced.receipts_root,
         valid_until: 0,

@@ -14,18 +14,20 @@ use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::SignedVoucher;
 
 use crate::clock::UnixSeconds;
-use crate::journal::{ClaimRecord, ClaimState, Journal, JournalError};
+use crate::journal::{Journal, JournalError};
 use crate::wallet::{Purse, WalletError};
 
 mod claim;
 mod close;
 mod due;
 pub mod export;
+mod position;
 mod turn;
 
 pub use claim::{Claimed, JettonSums, claim, resend};
 pub use close::{CloseRefusal, close};
 pub use due::{Demands, PriceError, Priced, Threshold};
+pub use position::Position;
 pub use turn::Turn;
 
 /// A voucher must hold so many seconds longer than now, for the message to arrive.
@@ -177,34 +179,6 @@ pub fn prospect(
     }
 }
 
-/// One payment channel of the journal beside what the chain shows.
-#[derive(Debug, Clone, Copy)]
-pub struct Position {
-    /// The channel.
-    pub channel: TonAddress,
-    /// Its epoch.
-    pub epoch: u32,
-    /// What it pays in; nothing when the chain shows no channel.
-    pub asset: Option<Asset>,
-    /// The highest voucher's total.
-    pub promised: Nano,
-    /// What the chain shows as paid in this epoch; nothing when the epoch is over.
-    pub claimed: Option<Nano>,
-    /// What can be done.
-    pub prospect: Prospect,
-}
-
-impl Position {
-    /// The last claim that the journal holds for paid and that the chain no longer shows, so that
-    /// the books can take it back. Nothing is known of an epoch that is over.
-    #[must_use]
-    pub fn taken_back(&self, last: Option<&ClaimRecord>) -> Option<ClaimRecord> {
-        let claimed = self.claimed?;
-        let last = last.filter(|last| last.state == ClaimState::Shown)?;
-        (last.cumulative > claimed).then_some(*last)
-    }
-}
-
 /// Looks at every payment channel of the journal; `worth` judges by what a channel pays in.
 ///
 /// # Errors
@@ -247,6 +221,7 @@ pub async fn positions(
             claimed: state
                 .filter(|state| state.epoch == epoch)
                 .map(|state| state.claimed),
+            due,
             // A claim brings along what is due.
             prospect: if due == Nano::ZERO || matches!(prospect, Prospect::Claim(..)) {
                 prospect
