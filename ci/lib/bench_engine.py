@@ -13,6 +13,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+import bench_first
+
 
 @dataclass(frozen=True)
 class Case:
@@ -70,13 +72,20 @@ CASES = [
 ]
 # Of Q4_1 more is asked in prefill.
 LEAST_Q4_1_PREFILL = 2.0
+# New prompts that arrive beside answers that are being written, in each run; and these answers.
+FIRST_PROMPTS = (128, 512)
+BESIDE = 8
+TRIES = 3
+# What decode reads of the memory's bandwidth is said of this row.
+ROOF_ROW = "decode, 1 stream"
 
 
 @dataclass
 class Line:
     name: str
-    least: float
-    aim: float
+    # None: nothing is asked.
+    least: float | None
+    aim: float | None
     ours: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
     # Smaller is better: memory and time.
@@ -86,6 +95,8 @@ class Line:
         return statistics.median(a / b for a, b in zip(self.ours, self.peer))
 
     def met(self) -> str:
+        if self.least is None or self.aim is None:
+            return ""
         ratio = self.ratio()
         reaches = (lambda bound: ratio <= bound) if self.cost else (lambda bound: ratio >= bound)
         return "aim" if reaches(self.aim) else "met" if reaches(self.least) else "MISSED"
@@ -135,6 +146,18 @@ class Bench:
         found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         return ours, found[-1]["speed_tg"]
 
+    def first(self, prompt: int) -> dict[str, tuple[float, float]]:
+        """How long a new prompt waits for its first token beside others, and they for theirs."""
+        asked = ["--first", str(prompt), "--batch", str(BESIDE), "--tries", str(TRIES)]
+        fixed = ["--model", self.model, "--threads", self.threads]
+        ours = json.loads(run([*bench_first.ordinary(), self.options.engine, *fixed, *asked]).out)
+        server = os.path.join(self.options.peer, "llama-server")
+        peer = bench_first.of_peer(server, self.model, self.threads, prompt, BESIDE, TRIES)
+        return {
+            name: tuple(bench_first.median_of(found, name, prompt) for found in (ours, peer))
+            for name in ("first_s", "stall_s")
+        }
+
     def costs(self, load: Line, memory: Line) -> None:
         """From start to the first token, and memory after 512 tokens of prompt."""
         one = self.ours(["--prompt", "1", "--generate", "1"])
@@ -145,28 +168,49 @@ class Bench:
         memory.peer.append(self.peer("llama-bench", ["-p", "512", "-n", "1"]).resident)
 
 
+def first_lines() -> dict[int, tuple[Line, Line]]:
+    """1.3 times better, and twice, as parts of the peer's time; of the wait of the others nothing
+    is asked."""
+    return {
+        prompt: (
+            Line(f"first token of {prompt}, load {BESIDE}, s", 0.77, 0.5, cost=True),
+            Line("  longest wait beside it, s", None, None, cost=True),
+        )
+        for prompt in FIRST_PROMPTS
+    }
+
+
 def measure(options: argparse.Namespace, name: str, model: str) -> dict:
     bench = Bench(options, model)
+    wanted = lambda row: options.rows in row
+    cases = [case for case in CASES if wanted(case.name)]
     lines = []
-    for case in CASES:
+    for case in cases:
         more = name == "Q4_1" and case.name.startswith("prefill")
         lines.append(Line(case.name, LEAST_Q4_1_PREFILL if more else case.least, case.aim))
+    firsts = {prompt: rows for prompt, rows in first_lines().items() if wanted(rows[0].name)}
     load = Line("start to first token, s", 1.0, 0.5, cost=True)
     memory = Line("resident memory, MB", 1.0, 0.9, cost=True)
+    costs = [load, memory] if wanted(load.name) or wanted(memory.name) else []
     roofs = []
     for number in range(options.pairs):
         print(f"{name}: pair {number + 1} of {options.pairs}", file=sys.stderr)
-        for case, line in zip(CASES, lines):
+        for case, line in zip(cases, lines):
             ours, peer = bench.pair(case)
             line.ours.append(ours)
             line.peer.append(peer)
-        bench.costs(load, memory)
+        for prompt, rows in firsts.items():
+            for line, (ours, peer) in zip(rows, bench.first(prompt).values()):
+                line.ours.append(ours)
+                line.peer.append(peer)
+        if costs:
+            bench.costs(load, memory)
         roof = run([options.engine, "--roof", "--threads", str(options.threads)])
         roofs.append(json.loads(roof.out)["bytes_per_s"])
     memory.ours = [bytes / 1e6 for bytes in memory.ours]
     memory.peer = [bytes / 1e6 for bytes in memory.peer]
     roof = statistics.median(roofs)
-    decoded = statistics.median(lines[2].ours)
+    decoded = [statistics.median(line.ours) for line in lines if line.name == ROOF_ROW]
     return {
         "model": name,
         "lines": [
@@ -180,11 +224,11 @@ def measure(options: argparse.Namespace, name: str, model: str) -> dict:
                 "aim": line.aim,
                 "met": line.met(),
             }
-            for line in [*lines, load, memory]
+            for line in [*lines, *(row for rows in firsts.values() for row in rows), *costs]
         ],
         "roof_bytes_per_s": roof,
         # A step reads the whole file but the vocabulary's names: the head is the embedding.
-        "share_of_roof": decoded * os.path.getsize(model) / roof,
+        "share_of_roof": decoded[0] * os.path.getsize(model) / roof if decoded else None,
     }
 
 
@@ -205,6 +249,10 @@ def machine() -> dict:
     }
 
 
+def asked(bound: float | None) -> str:
+    return "" if bound is None else f"{bound:.2f}"
+
+
 def show(document: dict) -> None:
     before = document["machine"]
     print(
@@ -213,12 +261,15 @@ def show(document: dict) -> None:
         f"{document['load_after']} after, medians of {document['pairs']} pairs"
     )
     for model in document["models"]:
-        print(f"\n{model['model']}: tokens/s        ours   llama.cpp   ratio  at least   aim")
+        print(f"\n{model['model']}: tokens/s            ours   llama.cpp   ratio  at least   aim")
         for line in model["lines"]:
             print(
-                f"  {line['case']:<26}{line['ours']:8.2f}{line['peer']:12.2f}"
-                f"{line['ratio']:8.2f}{line['least']:9.2f}{line['aim']:7.2f}  {line['met']}"
+                f"  {line['case']:<30}{line['ours']:8.2f}{line['peer']:12.2f}"
+                f"{line['ratio']:8.2f}{asked(line['least']):>9}{asked(line['aim']):>7}"
+                f"  {line['met']}"
             )
+        if model["share_of_roof"] is None:
+            continue
         print(
             f"  decode reads {model['share_of_roof']:.0%} of the "
             f"{model['roof_bytes_per_s'] / 1e9:.1f} GB/s that the threads read in this run"
@@ -231,6 +282,7 @@ def main() -> None:
     parser.add_argument("--peer", required=True)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rows", default="", help="only rows whose name has this in it")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("models", nargs="+", metavar="NAME=FILE")
     options = parser.parse_args()

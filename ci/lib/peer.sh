@@ -2,7 +2,7 @@
 # the peer of `ci/bench engine`. What it is and its hashes: ci/lib/peer.lock.
 
 PEER_LOCK=ci/lib/peer.lock
-PEER_TARGETS=(llama-bench llama-batched-bench llama-quantize)
+PEER_TARGETS=(llama-bench llama-batched-bench llama-quantize llama-server)
 
 peer_lines() { lock_lines "$ROOT/$PEER_LOCK" | awk -v kind="$1" '$1 == kind { print $2, $3 }'; }
 

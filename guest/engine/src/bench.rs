@@ -3,6 +3,8 @@
 //! The prompt is made of token numbers, and the end token does not end anything, so that the
 //! work depends on the lengths only.
 
+mod first;
+
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 use crate::load::Model;
 use crate::model::{Row, Runner, Slot, with_runner};
 use crate::scheduler::PROMPT_ROWS_ALONE;
+
+pub use first::{Arrival, FirstError, Waited, first};
 
 /// Words of 64 bits that the roof is measured with: more than any cache holds.
 const ROOF_WORDS: usize = 32 << 20;

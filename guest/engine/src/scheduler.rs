@@ -39,8 +39,10 @@ pub(crate) const PROMPT_ROWS_ALONE: usize = 128;
 const PROMPT_ROWS_DEEP: usize = 32;
 /// Rows times spans of a step until there.
 const STEP_SPANS: usize = 4096;
-/// On processors: prompt rows of a step beside answers that are being written.
-pub(crate) const PROMPT_ROWS_BESIDE: usize = 8;
+/// On processors: prompt rows of a step beside answers that are being written: with eight of those
+/// four tiles of rows. Fewer make a new prompt wait for the weights of more steps, more make the
+/// answers wait.
+pub(crate) const PROMPT_ROWS_BESIDE: usize = 56;
 /// Prompt tokens after which progress is reported before the prompt is done.
 pub(crate) const REPORT_TOKENS: usize = 256;
 

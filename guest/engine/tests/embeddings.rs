@@ -14,9 +14,10 @@ mod program;
 
 use std::io::Read as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use messages::engine_ipc::{Content, EngineEvent, Input, TokenIds};
-use program::{event, fixture, start, vectors};
+use program::{event, fixture, holds, resident, start, vectors};
 use serde_json::{Map, Value, json};
 
 /// Of the greatest element: see `tests/fixtures/models`.
@@ -24,6 +25,8 @@ const TOLERANCE: f32 = 1e-4;
 /// What the fixtures' vectors are made of: so many of the first tokens of the prompt.
 const LENGTHS: [usize; 3] = [1, 7, 24];
 const TOKENS: usize = 260;
+/// How long an engine may take to wipe what it has just said.
+const GONE: Duration = Duration::from_secs(10);
 /// The names of a model's files in its image.
 const NAMES: [&str; 6] = [
     "config.json",
@@ -260,4 +263,75 @@ fn a_description_that_contradicts_its_model_or_lacks_a_part_ends_the_program() {
     std::fs::write(place.path().join("sentence_bert_config.json"), texts).unwrap();
     let names = [&NAMES[..], &["sentence_bert_config.json"]].concat();
     assert_eq!(vector_of(place.path(), &names, text("w1".to_owned())).0, 3);
+}
+
+/// Both ways to tokens, each with a text that is nowhere else: bytes, and words that are made lower
+/// case first.
+fn both() -> [(&'static str, Value, &'static str); 2] {
+    [
+        ("qwen3-embedding", of_bytes(24), "VTRPNLJHFDBCEGIKMOQSU"),
+        ("bert", of_words(24), "w5 W17 w3 w21 xylograph w2 W9"),
+    ]
+}
+
+#[test]
+fn once_it_is_told_nothing_of_a_text_or_its_vector_is_in_memory() {
+    for (family, tokenizer, canary) in both() {
+        let place = tempfile::tempdir().unwrap();
+        lay_out(family, &tokenizer, place.path());
+        let (child, mut serve) = start(place.path(), &NAMES);
+        event(&mut serve);
+        let inputs = vec![text(canary.to_owned()), text(canary.repeat(2))];
+        let (_, told) = vectors(&mut serve, inputs);
+        let lower = canary.to_lowercase();
+        let needles = [
+            canary.as_bytes(),
+            lower.as_bytes(),
+            &told[0][..48],
+            &told[1][..48],
+        ];
+        for (number, needle) in needles.into_iter().enumerate() {
+            assert!(
+                holds(std::process::id(), needle),
+                "the search finds nothing"
+            );
+            let asked = Instant::now();
+            while holds(child.id(), needle) {
+                assert!(
+                    asked.elapsed() < GONE,
+                    "{family} still holds needle {number}"
+                );
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        drop(serve);
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    }
+}
+
+#[test]
+fn an_engine_is_as_large_after_many_texts_as_after_some() {
+    for (family, tokenizer, canary) in both() {
+        let place = tempfile::tempdir().unwrap();
+        lay_out(family, &tokenizer, place.path());
+        let (child, mut serve) = start(place.path(), &NAMES);
+        event(&mut serve);
+        let mut after = |requests: usize| {
+            for request in 0..requests {
+                let length = 1 + request % canary.len();
+                let part = |first: usize| canary.chars().cycle().skip(first).take(length);
+                let inputs = (0..8).map(|first| text(part(first).collect())).collect();
+                assert_eq!(vectors(&mut serve, inputs).1.len(), 8);
+            }
+            resident(child.id())
+        };
+        let before = after(60);
+        let later = after(600);
+        assert!(
+            later < before + (1 << 20),
+            "{family}: {before} bytes, then {later}"
+        );
+        drop(serve);
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    }
 }

@@ -17,13 +17,16 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use protocol::evidence::ALPN;
 use protocol::ton::NetworkId;
+use serde_json::json;
 use serve::Descriptors;
 use stage::client::{Client, Event, Payer, question};
 use stage::memory::{holds, program_holds};
-use stage::{NETWORK, Scenery, WORDS, word};
+use stage::{MODEL, NETWORK, Scenery, WORDS, vector, word};
 use sys::process::{Child, Ended, Launch, spawn};
 
 /// How long serve may take to see that its client is gone.
@@ -119,14 +122,57 @@ async fn once_a_connection_is_closed_nothing_of_its_prompt_and_answer_is_in_memo
         }
     }
     drop((stream, client));
-    for said in [canary, text.as_str()] {
+    forgotten(&program, &[canary, &text]).await;
+    scenery.end();
+}
+
+/// Waits until none of these texts is in the program's memory; they are in this one's.
+async fn forgotten(program: &Child, said: &[&str]) {
+    for said in said {
         assert!(holds("self", said.as_bytes()), "the search finds nothing");
         let asked = Instant::now();
-        while program_holds(&program, said.as_bytes()) {
+        while program_holds(program, said.as_bytes()) {
             assert!(asked.elapsed() < GONE, "{} bytes are left", said.len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn once_a_connection_is_closed_nothing_of_its_texts_and_vectors_is_in_memory() {
+    let (scenery, descriptors) = Scenery::on(NetworkId::MAIN);
+    let (program, _printed) = start(&descriptors);
+    drop(descriptors);
+    let mut client = Client::speaking(&scenery.path, ALPN).await;
+    client.attest(0).await;
+    let payer = Payer {
+        network: NetworkId::MAIN,
+        ..Payer::new(9)
+    };
+    let canary = "a text that nobody else would ever send: zugzwang 81275";
+    let body = json!({
+        "model": MODEL,
+        "input": [canary, "another"],
+        "encoding_format": "float",
+    });
+    let mut stream = client.embed(&payer.voucher(0), &body).await.unwrap();
+    let mut vectors = Vec::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Event::Vector(_, bytes) => vectors.push(bytes),
+            Event::Progress(progress) => {
+                client
+                    .pay(&payer.voucher(progress.charged.parse().unwrap()))
+                    .await;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(vectors, [vector(0), vector(1)]);
+    // As it was sent: of two elements, which as numbers might stand anywhere.
+    let sent = STANDARD.encode(&vectors[1]);
+    drop((stream, client));
+    forgotten(&program, &[canary, &sent]).await;
     scenery.end();
 }
 

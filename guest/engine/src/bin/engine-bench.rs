@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use engine::bench::{self, Cost, Figures, Work};
+use engine::bench::{self, Arrival, Cost, Figures, Waited, Work};
 use engine::{Model, available_processors};
 
 /// As the engine's own program: what is measured includes it.
@@ -16,12 +16,16 @@ use engine::{Model, available_processors};
 static HEAP: sys::WipingHeap = sys::WipingHeap;
 
 const USAGE: &str = "usage: engine-bench --model F [--prompt N] [--generate N] [--batch B] \
-    [--depth D] [--threads T] [--json]\n       engine-bench --roof [--threads T]";
+    [--depth D] [--threads T] [--json]\n       \
+    engine-bench --model F --first N [--batch B] [--tries K] [--threads T]\n       \
+    engine-bench --roof [--threads T]";
 
 struct Arguments {
     model: Option<String>,
     roof: bool,
     work: Work,
+    first: Option<usize>,
+    tries: usize,
     threads: Option<NonZeroUsize>,
     json: bool,
 }
@@ -36,6 +40,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Option<Arguments> {
             generate: 64,
             batch: 1,
         },
+        first: None,
+        tries: 3,
         threads: None,
         json: false,
     };
@@ -48,6 +54,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Option<Arguments> {
             "--generate" => work.generate = arguments.next()?.parse().ok()?,
             "--batch" => work.batch = arguments.next()?.parse().ok()?,
             "--depth" => work.depth = arguments.next()?.parse().ok()?,
+            "--first" => parsed.first = Some(arguments.next()?.parse().ok()?),
+            "--tries" => parsed.tries = arguments.next()?.parse().ok()?,
             "--threads" => parsed.threads = Some(arguments.next()?.parse().ok()?),
             "--roof" => parsed.roof = true,
             "--json" => parsed.json = true,
@@ -85,6 +93,15 @@ fn run() -> Result<String, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let model = Model::read(file).map_err(|error| error.to_string())?;
     let load = started.elapsed().as_secs_f64();
+    if let Some(prompt) = arguments.first {
+        let arrival = Arrival {
+            prompt,
+            beside: arguments.work.batch,
+            tries: arguments.tries,
+        };
+        let waited = bench::first(&model, arrival, threads);
+        return Ok(firsts(&waited.map_err(|error| error.to_string())?));
+    }
     let figures = bench::measure(&model, arguments.work, threads);
     Ok(if arguments.json {
         json(&arguments.work, threads, load, &figures)
@@ -115,6 +132,19 @@ fn json(work: &Work, threads: NonZeroUsize, load: f64, figures: &Figures) -> Str
         rates("prefill", *prompt, prefill),
         rates("decode", *generate, decode),
     )
+}
+
+/// One object a try.
+fn firsts(waited: &[Waited]) -> String {
+    let tries = waited.iter().map(|waited| {
+        format!(
+            "{{\"prompt_tokens\":{},\"first_s\":{:.4},\"stall_s\":{:.4}}}",
+            waited.prompt_tokens,
+            waited.first.as_secs_f64(),
+            waited.stall.as_secs_f64()
+        )
+    });
+    format!("[{}]", tries.collect::<Vec<_>>().join(","))
 }
 
 fn text(work: &Work, threads: NonZeroUsize, load: f64, figures: &Figures) -> String {
