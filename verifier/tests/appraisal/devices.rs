@@ -11,7 +11,7 @@ use verifier::{
     Verdict, Weakness, appraise_gpus,
 };
 
-use crate::order::order;
+use crate::order::{order, without_manifests};
 use crate::world::{NOW, World};
 
 const BOOT: BootId = BootId([7; 32]);
@@ -227,14 +227,14 @@ fn without_staples_the_devices_are_judged_still() {
 
 /// What is listed of devices and their staples, without the manifests that were found.
 fn own(verdict: &Verdict) -> String {
-    let order = order(verdict);
-    let lines = order.lines().filter(|line| !line.starts_with("manifest"));
-    lines.map(|line| format!("{line}\n")).collect()
+    without_manifests(&order(verdict))
 }
 
 #[test]
 fn devices_of_which_nothing_can_be_read_are_listed_as_honest_ones_are() {
     let honest = own(&strict(&board(PAIR), PAIR));
+    let first = "gpu-evidence gpu-evidence-malformed\ngpu-endorsements ";
+    assert!(honest.starts_with(first), "{honest}");
     let mut unread = board(PAIR).evidence(&BOOT, 0).unwrap();
     for device in &mut unread.devices {
         device.report = vec![0];

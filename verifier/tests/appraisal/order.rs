@@ -5,7 +5,7 @@ use mock_tee::Lie;
 use mock_tee::nvidia::{Board, DeviceLie};
 use mock_tee::tdx::QuoteVersion;
 use protocol::endorsements::{EndorsementKind, Endorsements};
-use protocol::gpu_evidence::{DeviceKind, GpuMode};
+use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuMode};
 use protocol::reference_values::DeviceSet;
 use verifier::{Allowed, Decision, Outcome, Verdict};
 
@@ -98,6 +98,32 @@ fn what_only_some_evidence_has_stands_in_its_place() {
     let (before, _) = DEVICES.split_once(last).unwrap();
     let found = order(&verdict(&granted));
     assert_same(&found, &format!("{before}{last}"), "a grant");
+}
+
+/// Without the manifests that were found.
+pub(crate) fn without_manifests(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("manifest"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_board_without_staples_or_minima_is_listed_as_every_other() {
+    let mut world = grant::with_board();
+    world.gpu_endorsements = None;
+    let found = without_manifests(&order(&verdict(&world)));
+    assert_same(&found, &without_manifests(DEVICES), "devices");
+    // Manifests that cannot be read, and devices that the policy does not list.
+    let mut broken = grant::with_board();
+    let stapled = broken.gpu_endorsements.unwrap();
+    let mut stapled = GpuEndorsements::decode(&stapled).unwrap();
+    for rim in &mut stapled.rims {
+        rim.document = vec![0];
+    }
+    broken.gpu_endorsements = Some(stapled.encode());
+    assert_same(&order(&verdict(&broken)), DEVICES, "manifests");
+    let mut unlisted = grant::with_board();
+    unlisted.policy.nvidia.minima.clear();
+    assert_same(&order(&verdict(&unlisted)), DEVICES, "minima");
 }
 
 #[test]
