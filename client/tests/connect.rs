@@ -135,6 +135,18 @@ async fn a_state_directory_has_one_wallet() {
     assert_eq!(beside.unwrap_err().code(), "state-exists");
 }
 
+#[tokio::test]
+async fn two_that_connect_at_once_do_not_mix_their_keys() {
+    let stage = Stage::set().await;
+    let place = stage.state.within("connect").unwrap();
+    let other = place.lock().unwrap();
+    stage.phone().scan(&stage.request.link());
+    let refused = stage.request.wait(&stage.state, SOON).await.unwrap_err();
+    assert_eq!(refused.code(), "state-in-use");
+    assert_eq!(place.names().unwrap(), ["lock"]);
+    drop(other);
+}
+
 /// A change of what an honest wallet would say, and the code of its refusal.
 type Lie = (&'static str, fn(&Phone, &str, &mut Value), &'static str);
 

@@ -19,7 +19,7 @@ mod testnode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::wallet::connect::{Connected, Request};
+use client::wallet::connect::{ClientId, Connected, Reply, Request, SessionKey};
 use client::wallet::{ChannelTo, Jetton as Known, Opening, Purse, StateDirectory, WalletError};
 use contracts::asset::Asset;
 use contracts::chain::Chain;
@@ -92,6 +92,12 @@ impl Stage {
         let mut phone = self.phone.clone();
         phone.manner = manner;
         tokio::spawn(phone.attend())
+    }
+
+    /// Our own end.
+    fn app(&self) -> ClientId {
+        let key = std::fs::read(self.state.path("connect").join("key")).unwrap();
+        SessionKey::from_bytes(&key.try_into().unwrap()).id()
     }
 
     fn purse(&self) -> Purse {
@@ -244,6 +250,58 @@ async fn an_answer_that_the_bridge_keeps_back_changes_nothing() {
     wallet.abort();
 }
 
+/// Whoever saw it fail would ask once more, and the owner would sign twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_bridge_says_ends_no_command_while_the_phone_can_sign() {
+    let node = TestNode::start().await;
+    let chain = Chain::Believed(node.chain.clone());
+    let endless = "x".repeat(client::wallet::connect::MAX_EVENT_BYTES);
+    let many = "data: {}\n\n".repeat(300);
+    // Nobody signs: it failed as the bridge did, once the request is void.
+    let stage = Stage::on(&node, WalletKind::V4R2).await;
+    stage.bridge.say(&stage.app(), &format!("data: {endless}"));
+    let purse = stage.purse().with_patience(NEVER, NEVER);
+    let began = tokio::time::Instant::now();
+    let refused = stage.open(&purse, &chain).await.unwrap_err();
+    assert_eq!(refused.code(), "bridge-event-too-long");
+    assert!(began.elapsed() >= NEVER);
+    for (kind, noise) in [
+        (WalletKind::V4R2, format!("data: {endless}")),
+        (WalletKind::V5R1, many),
+    ] {
+        let stage = Stage::on(&node, kind).await;
+        stage.bridge.say(&stage.app(), &noise);
+        let wallet = stage.attend(Manner::SendsSilently);
+        let purse = stage.purse().with_patience(SOON, SOON);
+        stage.open(&purse, &chain).await.unwrap();
+        wallet.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_that_cannot_be_listened_to_is_handed_no_request() {
+    let stage = Stage::set(WalletKind::V5R1).await;
+    stage.bridge.refuse(503);
+    assert_eq!(ask(&stage, SOON).await, Err("bridge-refused"));
+    let targets = stage.bridge.targets();
+    assert!(!targets.iter().any(|target| target.contains("/message?")));
+}
+
+/// Both ends seal with the same key: what was sent opens as what came.
+#[tokio::test]
+async fn a_request_that_the_bridge_hands_back_is_no_answer() {
+    let stage = Stage::set(WalletKind::V5R1).await;
+    let (phone, app) = (&stage.phone, stage.app());
+    let bridge = async {
+        let (from, sealed) = stage.bridge.posted_to(&phone.key.id(), 0).await;
+        assert_eq!(from, app);
+        stage.bridge.pass(&app, &phone.key.id(), &sealed);
+        phone.tell(&app, &json!({ "id": "1", "result": "te6" }));
+    };
+    let (asked, ()) = tokio::join!(ask(&stage, SOON), bridge);
+    assert_eq!(asked, Ok(()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_of_another_wallet_is_left_alone() {
     let node = TestNode::start().await;
@@ -270,7 +328,10 @@ async fn ask(stage: &Stage, patience: Duration) -> Result<(), &'static str> {
     let connected = Connected::open(&stage.state, &world(), patience).unwrap();
     let transfer = contracts::channel::start_close(&PAYEE).unwrap();
     let asked = connected.unwrap().ask(&transfer, testnode::START).await;
-    asked.map_err(|refused| refused.code())
+    match asked {
+        Ok(Reply::Sent) => Ok(()),
+        Ok(Reply::Unclear(error)) | Err(error) => Err(error.code()),
+    }
 }
 
 #[tokio::test]
@@ -293,13 +354,7 @@ async fn an_answer_that_was_given_before_is_not_taken_again() {
 async fn nobody_but_the_wallet_answers_or_ends_the_session() {
     let stage = Stage::set(WalletKind::V5R1).await;
     let (phone, bridge) = (&stage.phone, &stage.bridge);
-    let app = client::wallet::connect::SessionKey::from_bytes(
-        &std::fs::read(stage.state.path("connect").join("key"))
-            .unwrap()
-            .try_into()
-            .unwrap(),
-    );
-    let (app, thief) = (app.id(), Phone::new(WalletKind::V5R1, bridge));
+    let (app, thief) = (stage.app(), Phone::new(WalletKind::V5R1, bridge));
     let answer = json!({ "id": "1", "result": "te6" });
     let end = json!({ "event": "disconnect", "id": 99, "payload": {} });
     for message in [&answer, &end] {

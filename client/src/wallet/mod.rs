@@ -25,9 +25,10 @@ use ed25519_dalek::SigningKey;
 use protocol::digest::PayerKey;
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use self::connect::{ConnectError, Connected};
+use self::connect::{Connected, Reply};
 use crate::deployment::Surroundings;
 
 pub use anchor::{AnchorError, AnchorProof, MAX_PROOF_BYTES};
@@ -429,12 +430,17 @@ impl Purse {
                 chain.send(&signed).await?;
             }
             Signer::Connected(connected) => {
-                let asked = connected.ask(&message, until(ASK_SECONDS)).await;
-                // The bridge may have kept the answer back: the chain knows better.
-                let silent = matches!(asked, Err(ConnectError::Silent(_)));
-                let sent = silent && chain.account(&wallet).await?.wallet_seqno()? > seqno;
-                if !sent {
-                    asked?;
+                let began = Instant::now();
+                if let Reply::Unclear(error) = connected.ask(&message, until(ASK_SECONDS)).await? {
+                    // The request is on the phone: whoever asked must not ask again while the owner
+                    // can still sign it. The chain knows better than a bridge that failed.
+                    let left = connected.patience().saturating_sub(began.elapsed());
+                    let waited = chain.wait_for_seqno_after(&wallet, seqno, left).await;
+                    // One look more, however long it takes: the time may have been over before.
+                    if waited.is_ok() || chain.account(&wallet).await?.wallet_seqno()? > seqno {
+                        return Ok(());
+                    }
+                    return Err(error.into());
                 }
             }
         }

@@ -98,6 +98,22 @@ impl ConnectError {
         }
     }
 
+    /// Whether a request that was posted may be signed all the same: nobody said no to it.
+    pub(super) const fn leaves_open(&self) -> bool {
+        match self {
+            Self::Bridge(_) | Self::TooManyEvents | Self::Silent(_) | Self::Message(_) => true,
+            Self::Account(_)
+            | Self::Declined
+            | Self::Refused { .. }
+            | Self::Disconnected
+            | Self::OtherSender { .. }
+            | Self::Seal(_)
+            | Self::State(_)
+            | Self::Randomness(_)
+            | Self::Manifest => false,
+        }
+    }
+
     pub(super) const fn of_code(code: i64) -> Self {
         match code {
             USER_DECLINED => Self::Declined,

@@ -61,6 +61,15 @@ impl<'a> Inbox<'a> {
         }
     }
 
+    /// Opens the stream, where it is not open.
+    pub(super) async fn open(&mut self) -> Result<(), BridgeError> {
+        if self.stream.is_none() {
+            let stream = self.bridge.listen(&self.id, self.last.as_deref()).await?;
+            self.stream = Some(stream);
+        }
+        Ok(())
+    }
+
     /// The next message; what is none is counted and passed over.
     pub(super) async fn next(&mut self) -> Result<Envelope, ConnectError> {
         loop {
@@ -80,20 +89,16 @@ impl<'a> Inbox<'a> {
 
     /// The next event; a line that breaks is made again, unless it never was there.
     async fn event(&mut self) -> Result<Event, ConnectError> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.bridge.listen(&self.id, self.last.as_deref()).await?,
-        };
-        loop {
+        self.open().await?;
+        while let Some(stream) = &mut self.stream {
             match stream.next().await {
-                Ok(event) => {
-                    self.stream = Some(stream);
-                    return Ok(event);
-                }
-                Err(error) if error.is_of_the_line() => stream = self.again().await?,
+                Ok(event) => return Ok(event),
+                Err(error) if error.is_of_the_line() => self.stream = Some(self.again().await?),
                 Err(error) => return Err(error.into()),
             }
         }
+        // Never: it was opened above.
+        Err(BridgeError::Url.into())
     }
 
     async fn again(&self) -> Result<EventStream, BridgeError> {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::wallet::AskedTransfer;
 use protocol::ton::{NetworkId, TonAddress};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::account::ShownAccount;
@@ -54,10 +55,14 @@ pub(super) enum FromWallet {
         /// The result, or the documented code.
         outcome: Result<Value, i64>,
     },
+    /// A request. Only this end makes any; the box is the same in both directions, so that a bridge
+    /// can hand back what was sent.
+    HandedBack,
 }
 
 #[derive(Deserialize)]
 struct Shown {
+    method: Option<IgnoredAny>,
     event: Option<String>,
     id: Option<Number>,
     payload: Option<Value>,
@@ -85,6 +90,9 @@ impl FromWallet {
     /// See [`MessageError`].
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, MessageError> {
         let shown: Shown = serde_json::from_slice(bytes).map_err(|_| MessageError::Malformed)?;
+        if shown.method.is_some() {
+            return Ok(Self::HandedBack);
+        }
         let Some(event) = shown.event else {
             return Self::answer(shown);
         };
@@ -252,6 +260,14 @@ mod tests {
                 code: USER_DECLINED
             }
         ));
+        for own in [send_nothing(), disconnect_request(3)] {
+            let back = FromWallet::parse(own.as_bytes()).unwrap();
+            assert!(matches!(back, FromWallet::HandedBack), "{own}");
+        }
+    }
+
+    fn send_nothing() -> String {
+        request(3, "sendTransaction", &json!(["{}"]))
     }
 
     proptest::proptest! {

@@ -135,7 +135,9 @@ impl Request {
             let (id, account) = match FromWallet::parse(&text)? {
                 FromWallet::Connected { id, account } => (id, account),
                 FromWallet::Declined { code } => return Err(ConnectError::of_code(code)),
-                FromWallet::Disconnected { .. } | FromWallet::Answer { .. } => continue,
+                FromWallet::Disconnected { .. }
+                | FromWallet::Answer { .. }
+                | FromWallet::HandedBack => continue,
             };
             let asked = Asked {
                 domain: &self.domain,
@@ -167,6 +169,15 @@ fn domain_of(manifest: &str) -> Option<String> {
     let dotted = host.split('.').all(|part| !part.is_empty()) && host.contains('.');
     let good = parsed.scheme_str() == Some("https") && dotted;
     good.then(|| host.to_owned())
+}
+
+/// What is known of a request that was posted. Whether it was sent the chain shows.
+#[derive(Debug)]
+pub enum Reply {
+    /// The wallet says that it sent it.
+    Sent,
+    /// Nobody said no, and the owner may sign it as long as it is valid: why no more is known.
+    Unclear(ConnectError),
 }
 
 /// A wallet that is connected.
@@ -210,12 +221,18 @@ impl Connected {
         &self.session
     }
 
+    /// How long an answer is waited for.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Asks the wallet's owner to sign a transfer and to send it, valid until `valid_until` by the
-    /// chain's time. That it is done is the wallet's word.
+    /// chain's time.
     ///
     /// # Errors
-    /// See [`ConnectError`]; after `Silent` the transfer can still have been sent.
-    pub async fn ask(&self, transfer: &Transfer, valid_until: u32) -> Result<(), ConnectError> {
+    /// See [`ConnectError`]: nothing was asked, or the wallet said no, or it signed something else.
+    pub async fn ask(&self, transfer: &Transfer, valid_until: u32) -> Result<Reply, ConnectError> {
         let _lock = self.files.lock()?;
         let mut line = Line::open(self)?;
         let transfer = transfer.asked(line.session.network);
@@ -227,16 +244,19 @@ impl Connected {
         };
         let id = line.number()?;
         let request = message::send_request(id, &order);
-        line.post("sendTransaction", &request).await?;
-        let answered = tokio::time::timeout(self.patience, line.answer(id)).await;
-        let outcome = answered.unwrap_or(Err(ConnectError::Silent(self.patience)));
+        let outcome = line.exchange(id, &request).await?;
         if matches!(outcome, Err(ConnectError::Disconnected)) {
             self.files.remove()?;
         } else {
-            self.files.replace(&line.session)?;
+            // What was read is passed over when it is read again: no reason to say that a transfer
+            // failed, which the wallet may be making.
+            let _kept = self.files.replace(&line.session);
         }
-        let Value::String(result) = outcome? else {
-            return Err(MessageError::Malformed.into());
+        let result = match outcome {
+            Ok(Value::String(result)) => result,
+            Ok(_) => return Ok(Reply::Unclear(MessageError::Malformed.into())),
+            Err(error) if error.leaves_open() => return Ok(Reply::Unclear(error)),
+            Err(error) => return Err(error),
         };
         // Not of the form of a message: then only the chain can say what was sent.
         let sent = STANDARD.decode(result).ok();
@@ -245,7 +265,7 @@ impl Connected {
             Some(found) if found != self.session.address => {
                 Err(ConnectError::OtherSender { found })
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None => Ok(Reply::Sent),
         }
     }
 
@@ -309,32 +329,59 @@ impl<'a> Line<'a> {
         Ok(posted.await?)
     }
 
-    /// The wallet's answer to one request. What others sent, what was seen before and what answers
-    /// other requests is passed over: the bridge can show it whenever it likes.
-    async fn answer(&mut self, request: u64) -> Result<Value, ConnectError> {
+    /// Posts a request and waits for its answer. The stream is there before the request is: a
+    /// bridge that cannot be listened to is not handed what the owner would sign for nobody.
+    ///
+    /// # Errors
+    /// As long as nothing was posted; the inner error is what came of it afterwards.
+    async fn exchange(
+        &mut self,
+        id: u64,
+        request: &str,
+    ) -> Result<Result<Value, ConnectError>, ConnectError> {
         let last = self.session.last_bridge_event.clone();
         let mut inbox = Inbox::new(&self.bridge, self.key.id(), last);
-        loop {
-            let envelope = inbox.next().await?;
-            self.session.last_bridge_event.clone_from(&inbox.last);
-            if envelope.from != self.wallet {
-                continue;
+        inbox.open().await?;
+        match self.post("sendTransaction", request).await {
+            // It may have been posted: the answer tells.
+            Err(ConnectError::Bridge(error)) if error.is_of_the_line() => {}
+            posted => posted?,
+        }
+        let waiting = answer(&mut inbox, (&self.key, &self.wallet), id, &self.session);
+        let answered = tokio::time::timeout(self.of.patience, waiting).await;
+        self.session.last_bridge_event.clone_from(&inbox.last);
+        Ok(answered.unwrap_or(Err(ConnectError::Silent(self.of.patience))))
+    }
+}
+
+/// The wallet's answer to one request. What others sent, what was seen before, what answers other
+/// requests and what is our own is passed over: the bridge can show it whenever it likes.
+async fn answer(
+    inbox: &mut Inbox<'_>,
+    (key, wallet): (&SessionKey, &ClientId),
+    request: u64,
+    session: &Session,
+) -> Result<Value, ConnectError> {
+    loop {
+        let envelope = inbox.next().await?;
+        if envelope.from != *wallet {
+            continue;
+        }
+        let Ok(text) = key.open(wallet, &envelope.sealed) else {
+            continue;
+        };
+        match FromWallet::parse(&text)? {
+            FromWallet::Answer { id, outcome } if id == request.to_string() => {
+                return outcome.map_err(ConnectError::of_code);
             }
-            let Ok(text) = self.key.open(&self.wallet, &envelope.sealed) else {
-                continue;
-            };
-            match FromWallet::parse(&text)? {
-                FromWallet::Answer { id, outcome } if id == request.to_string() => {
-                    return outcome.map_err(ConnectError::of_code);
-                }
-                FromWallet::Disconnected { id } if id > self.session.last_event => {
-                    return Err(ConnectError::Disconnected);
-                }
-                FromWallet::Answer { .. }
-                | FromWallet::Disconnected { .. }
-                | FromWallet::Connected { .. }
-                | FromWallet::Declined { .. } => {}
+            FromWallet::Disconnected { id } if id > session.last_event => {
+                return Err(ConnectError::Disconnected);
             }
+            FromWallet::Answer { .. }
+            | FromWallet::Disconnected { .. }
+            | FromWallet::Connected { .. }
+            | FromWallet::Declined { .. }
+            | FromWallet::HandedBack => {}
         }
     }
 }

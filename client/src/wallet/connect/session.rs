@@ -102,11 +102,13 @@ impl SessionFiles {
             .map_err(|_| self.malformed(KEY))
     }
 
-    /// Writes a new session; without its second file the first counts for nothing.
+    /// Writes a new session; without its second file the first counts for nothing. Of two that are
+    /// written at once, one is refused: a session never has the other one's key.
     ///
     /// # Errors
-    /// `Exists`, `Io`.
+    /// `Exists`, `InUse`, `Io`.
     pub(super) fn create(&self, key: &[u8; 32], session: &Session) -> Result<(), StateError> {
+        let _lock = self.lock()?;
         if self.read()?.is_some() {
             return Err(self.exists());
         }
