@@ -95,6 +95,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
             "client",
             "contracts",
             "host-agent",
+            "verifier",
         ],
     ),
     ("lite-server", &["contracts", "protocol"]),
@@ -144,6 +145,7 @@ pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("verifier", &["mock-tee", "research-anchors"]),
     ("engine-gpu", &["cuda-lab"]),
     ("contracts", &["lite-server"]),
+    ("payment-machines", &["lite-server"]),
     (
         "client",
         &["lite-server", "mock-tee", "research-anchors", "verifier"],
