@@ -303,7 +303,8 @@ pub(crate) fn to_half(value: f32) -> u16 {
     let magnitude = bits & 0x7fff_ffff;
     // Normal: drop 13 bits with a carry that rounds to even, exponent 112 less.
     let odd = (magnitude >> 13) & 1;
-    let normal = magnitude.wrapping_add(0xfff + odd).wrapping_sub(112 << 23) >> 13;
+    let rounded = magnitude.wrapping_add(0xfff).wrapping_add(odd);
+    let normal = rounded.wrapping_sub(112 << 23) >> 13;
     // Subnormal: a sum with 0.5 leaves multiples of 2^-24 in the low bits, rounded to even.
     let small = (f32::from_bits(magnitude) + 0.5)
         .to_bits()
