@@ -7,10 +7,10 @@
 
 use messages::engine_ipc::{Start, StepFigures};
 use protocol::receipt::Sampling;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::model::{CACHE_BYTES, Geometry, Runner, SharedPage};
-pub use crate::model::{PAGE, Row, Slot};
+use crate::model::{self, CACHE_BYTES, Geometry, Runner, SharedPage};
+pub use crate::model::{PAGE, Slot};
 
 /// Prompt rows of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,34 @@ pub struct Pace {
     pub alone: usize,
     /// Beside answers that are being written.
     pub beside: usize,
+}
+
+/// Which token a row is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fed {
+    /// This one.
+    Known(u32),
+    /// The one that was chosen after the sequence's row before, which nobody here has seen yet.
+    Chosen,
+}
+
+/// One token of one sequence in a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The sequence.
+    pub slot: Slot,
+    /// Its token.
+    pub token: Fed,
+    /// Its position; all earlier ones are in the cache or before it in the same step.
+    pub position: usize,
+}
+
+impl Zeroize for Row {
+    fn zeroize(&mut self) {
+        self.slot.0.zeroize();
+        self.token = Fed::Known(0);
+        self.position.zeroize();
+    }
 }
 
 /// A row after which a token is wanted.
@@ -57,6 +85,10 @@ pub trait Backend {
     /// What each step does on the bus to a GPU; none without one.
     fn figures(&self) -> Option<StepFigures>;
 
+    /// How many steps may be sent behind one whose tokens were not given yet. Where none may, no
+    /// row is of a token that was not.
+    fn ahead(&self) -> u64;
+
     /// How many prompt rows a step takes.
     fn pace(&self) -> Pace;
 
@@ -76,15 +108,19 @@ pub trait Backend {
     /// full.
     fn close_keeping(&mut self, slot: Slot, pages: usize) -> Vec<Self::Page>;
 
-    /// Computes the rows of a step, earlier positions of a sequence before later ones; of each
-    /// wanted row what it leaves, in their order.
+    /// Computes the rows of a step, or sends them on their way, earlier positions of a sequence
+    /// before later ones; of each wanted row what it leaves, in their order.
     ///
     /// # Errors
     /// `BackendFailed`.
     fn step(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Self::State>, BackendFailed>;
 
-    /// What becomes of rows whose answers were granted a token, in their order.
-    fn give(&mut self, states: &[&Self::State]) -> Vec<Given>;
+    /// What becomes of rows whose answers were granted a token, in their order. Waits for the steps
+    /// that they were in.
+    ///
+    /// # Errors
+    /// `BackendFailed`.
+    fn give(&mut self, states: &[&Self::State]) -> Result<Vec<Given>, BackendFailed>;
 
     /// Nothing is to be computed for now: wipes what still waits for it.
     ///
@@ -99,6 +135,10 @@ impl Backend for Runner<'_, '_> {
 
     fn figures(&self) -> Option<StepFigures> {
         None
+    }
+
+    fn ahead(&self) -> u64 {
+        0
     }
 
     fn pace(&self) -> Pace {
@@ -130,17 +170,26 @@ impl Backend for Runner<'_, '_> {
     }
 
     fn step(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Self::State>, BackendFailed> {
-        Runner::step(self, rows);
+        let known = rows.iter().map(|row| match row.token {
+            Fed::Known(token) => Ok(model::Row {
+                slot: row.slot,
+                token,
+                position: row.position,
+            }),
+            Fed::Chosen => Err(BackendFailed),
+        });
+        let known: Zeroizing<Vec<_>> = Zeroizing::new(known.collect::<Result<_, _>>()?);
+        Runner::step(self, &known);
         Ok(wanted
             .iter()
             .map(|wanted| self.hidden(wanted.row))
             .collect())
     }
 
-    fn give(&mut self, states: &[&Self::State]) -> Vec<Given> {
+    fn give(&mut self, states: &[&Self::State]) -> Result<Vec<Given>, BackendFailed> {
         let states = states.iter().map(|state| state.as_slice());
         let logits = self.logits(states);
-        logits.into_iter().map(Given::Logits).collect()
+        Ok(logits.into_iter().map(Given::Logits).collect())
     }
 
     fn rest(&mut self) -> Result<(), BackendFailed> {

@@ -15,12 +15,12 @@ use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::backend::BackendFailed;
-use crate::ipc::{Desk, RepeatedRequest};
+use crate::ipc::{Desk, RepeatedRequest, wipe_start};
 use crate::load::Model;
 use crate::model::{
     CACHE_BYTES, Geometry, NotFinite, Pooled, Pooling, Row, Runner, Slot, pages_for, pages_held,
 };
-use crate::scheduler::{self, MAX_STREAMS, PROMPT_ROWS_ALONE, REPORT_TOKENS, count};
+use crate::scheduler::{MAX_STREAMS, PROMPT_ROWS_ALONE, REPORT_TOKENS, count};
 use crate::tokenizer::EncodeError;
 
 /// Vectors of one request that may be told at once, so that no cancel waits long.
@@ -337,7 +337,7 @@ impl Desk for Embedder<'_, '_> {
                 Ok(Some(self.embed(embed)))
             }
             EngineRequest::Start(mut start) => {
-                scheduler::wipe(&mut start);
+                wipe_start(&mut start);
                 Ok(Some(refused(start.request, EngineRefusal::EmbedsOnly)))
             }
             EngineRequest::Grant { request, tokens } => {
@@ -358,7 +358,7 @@ impl Desk for Embedder<'_, '_> {
     }
 
     /// Tells vectors that are computed and granted.
-    fn sample(&mut self) -> Vec<EngineEvent> {
+    fn sample(&mut self) -> Result<Vec<EngineEvent>, BackendFailed> {
         let mut events = Vec::new();
         let mut ended = Vec::new();
         for job in &mut self.jobs {
@@ -381,7 +381,7 @@ impl Desk for Embedder<'_, '_> {
         for request in ended {
             self.close(request);
         }
-        events
+        Ok(events)
     }
 
     fn advance(&mut self) -> Result<Vec<EngineEvent>, BackendFailed> {

@@ -10,7 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use messages::engine_ipc::{EngineEvent, EngineRequest, MAX_FRAME, StepFigures};
+use messages::engine_ipc::{
+    EngineEvent, EngineRequest, Form, MAX_FRAME, Prompt, Start, StepFigures,
+};
 use messages::framing::{FrameTooLong, HEADER_BYTES, frame, payload_length};
 use protocol::codec::DecodeError;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -79,7 +81,10 @@ pub(crate) trait Desk {
     /// `RepeatedRequest`.
     fn take(&mut self, request: EngineRequest) -> Result<Option<EngineEvent>, RepeatedRequest>;
     /// What is ready and granted.
-    fn sample(&mut self) -> Vec<EngineEvent>;
+    ///
+    /// # Errors
+    /// `BackendFailed`.
+    fn sample(&mut self) -> Result<Vec<EngineEvent>, BackendFailed>;
     /// Computes the next rows.
     ///
     /// # Errors
@@ -175,7 +180,7 @@ fn answer_all(
             let answered = answered.map_err(|RepeatedRequest| IpcError::RepeatedRequest)?;
             send(ipc, answered.into_iter().collect())?;
         }
-        send(ipc, desk.sample())?;
+        send(ipc, desk.sample()?)?;
         send(ipc, desk.advance()?)?;
     }
 }
@@ -192,6 +197,28 @@ fn send(mut ipc: &UnixStream, events: Vec<EngineEvent>) -> Result<(), IpcError> 
         wipe(event);
     }
     ipc.write_all(&bytes).map_err(|_| IpcError::Socket)
+}
+
+/// Of the prompt and the form, what a client wrote; tools stay, but for their texts.
+pub(crate) fn wipe_start(start: &mut Start) {
+    if let Form::Schema(schema) = &mut start.form {
+        schema.0.zeroize();
+    }
+    match &mut start.prompt {
+        Prompt::Chat { messages, tools } => {
+            for message in messages {
+                message.content.0.zeroize();
+                for call in &mut message.calls {
+                    call.arguments.0.zeroize();
+                }
+            }
+            for tool in tools {
+                let parts = tool.description.iter_mut().chain(&mut tool.parameters);
+                parts.for_each(|part| part.0.zeroize());
+            }
+        }
+        Prompt::Text(text) => text.0.zeroize(),
+    }
 }
 
 fn wipe(event: EngineEvent) {

@@ -3,7 +3,8 @@
 //! Continuous batching: every step first samples for the answers that hold a grant, then computes
 //! one row for each sampled token and a bounded number of prompt rows, in turn between prompts,
 //! so that a long prompt stalls nobody. An answer without a grant keeps its hidden state and
-//! waits. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
+//! waits. Where a backend may run ahead, a step is sent before the tokens of the one in front are
+//! looked at. What is deliberately not here: the socket (`ipc`) and the numbers (`model`).
 
 use messages::engine_ipc::{
     ChatMessage, Content, EngineEvent, EngineRefusal, EngineRequest, Form, Holdings, Prompt, Start,
@@ -13,17 +14,17 @@ use protocol::receipt::FinishReason;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::answer::{Sampler, StopHolder, Utf8Holder};
-use crate::backend::{Backend, BackendFailed, Wanted};
+use crate::backend::{Backend, BackendFailed, Fed, Row, Wanted};
 use crate::calls;
 use crate::embedder;
 use crate::form::{self, Rejected};
 use crate::format::Follower;
-use crate::ipc::{Desk, RepeatedRequest};
+use crate::ipc::{Desk, RepeatedRequest, wipe_start};
 use crate::kernels::SPAN;
 use crate::language::Language;
-use crate::model::{PAGE, Row, pages_for, pages_held};
+use crate::model::{PAGE, pages_for, pages_held};
 use crate::prefix::{PrefixCache, Quotas};
-use crate::stream::{Next, Outcome, Stream};
+use crate::stream::{Left, Next, Outcome, Stream};
 use crate::tokenizer::EncodeError;
 
 /// Answers at once.
@@ -64,6 +65,8 @@ pub(crate) struct Scheduler<'w, B: Backend> {
     kept: PrefixCache<B::Page>,
     page_limit: usize,
     turn: usize,
+    /// Steps until now.
+    steps: u64,
 }
 
 impl<'w, B: Backend> Scheduler<'w, B> {
@@ -86,6 +89,7 @@ impl<'w, B: Backend> Scheduler<'w, B> {
             }),
             page_limit,
             turn: 0,
+            steps: 0,
         }
     }
 
@@ -115,7 +119,7 @@ impl<'w, B: Backend> Scheduler<'w, B> {
         let admitted = known.and_then(|()| self.admit(&start).map_err(Rejected::of));
         let admitted = admitted
             .and_then(|prompt| Ok((prompt, form::follower(&start, self.model.template.calls())?)));
-        wipe(&mut start);
+        wipe_start(&mut start);
         match admitted {
             Err(Rejected { refusal, keyword }) => EngineEvent::Refused {
                 request,
@@ -234,12 +238,23 @@ impl<'w, B: Backend> Scheduler<'w, B> {
             characters: Utf8Holder::default(),
             stops: StopHolder::new(stops),
             next: Next::Prompt { computed },
+            ahead: None,
         });
         EngineEvent::Admitted {
             request,
             prompt_tokens,
             calls,
             cached_tokens: count(computed),
+        }
+    }
+
+    /// The last step whose tokens are looked at now: not the newest, where another can be sent
+    /// behind it before.
+    fn due(&self) -> u64 {
+        match self.backend.ahead() {
+            0 => self.steps,
+            ahead if self.streams.iter().any(Stream::goes_on) => self.steps.saturating_sub(ahead),
+            _ => self.steps,
         }
     }
 
@@ -289,7 +304,7 @@ impl<'w, B: Backend> Scheduler<'w, B> {
             for token in tokens.iter().take(room) {
                 rows.push(Row {
                     slot: stream.slot,
-                    token: *token,
+                    token: Fed::Known(*token),
                     position: *computed,
                 });
                 *computed = computed.saturating_add(1);
@@ -373,17 +388,18 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
     }
 
     /// Samples for every answer that is ready and holds a grant.
-    fn sample(&mut self) -> Vec<EngineEvent> {
-        let ready = self.streams.iter_mut().filter(|stream| stream.is_ready());
-        let mut ready: Vec<&mut Stream<_>> = ready.collect();
+    fn sample(&mut self) -> Result<Vec<EngineEvent>, BackendFailed> {
+        let due = self.due();
+        let ready = self.streams.iter_mut();
+        let mut ready: Vec<&mut Stream<_>> = ready.filter(|stream| stream.is_ready(due)).collect();
         if ready.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let states = ready.iter().filter_map(|stream| match &stream.next {
-            Next::Sample(state) => Some(state),
+            Next::Sample(left) => Some(&left.state),
             Next::Prompt { .. } | Next::Compute(_) => None,
         });
-        let given = self.backend.give(&states.collect::<Vec<_>>());
+        let given = self.backend.give(&states.collect::<Vec<_>>())?;
         let mut events = Vec::new();
         let mut ended = Vec::new();
         for (stream, given) in ready.iter_mut().zip(given) {
@@ -410,7 +426,7 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
             }
         }
         ended.into_iter().for_each(|request| self.close(request));
-        events
+        Ok(events)
     }
 
     /// Computes the next rows.
@@ -418,15 +434,17 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
         let mut rows = Vec::new();
         // Each row after which a token is wanted, with its stream's number.
         let mut wanted = Vec::new();
+        let may_run_ahead = self.backend.ahead() > 0;
         for (at, stream) in self.streams.iter().enumerate() {
-            if let Next::Compute(token) = stream.next {
+            if let Some((token, position)) = stream.row(may_run_ahead) {
                 let sampling = stream.sampler.sampling();
                 let row = rows.len();
                 wanted.push((at, Wanted { row, sampling }));
+                let slot = stream.slot;
                 rows.push(Row {
-                    slot: stream.slot,
+                    slot,
                     token,
-                    position: stream.position(),
+                    position,
                 });
             }
         }
@@ -441,9 +459,11 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
             let (streams, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
             let states = self.backend.step(&rows, &wanted);
             rows.zeroize();
+            self.steps = self.steps.saturating_add(1);
+            let step = self.steps;
             for (at, state) in streams.into_iter().zip(states?) {
                 if let Some(stream) = self.streams.get_mut(at) {
-                    stream.next = Next::Sample(state);
+                    stream.keep(Left { state, step });
                 }
             }
         }
@@ -452,28 +472,6 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
 
     fn rest(&mut self) -> Result<(), BackendFailed> {
         self.backend.rest()
-    }
-}
-
-/// Of the prompt and the form, what a client wrote; tools stay, but for their texts.
-pub(crate) fn wipe(start: &mut Start) {
-    if let Form::Schema(schema) = &mut start.form {
-        schema.0.zeroize();
-    }
-    match &mut start.prompt {
-        Prompt::Chat { messages, tools } => {
-            for message in messages {
-                message.content.0.zeroize();
-                for call in &mut message.calls {
-                    call.arguments.0.zeroize();
-                }
-            }
-            for tool in tools {
-                let parts = tool.description.iter_mut().chain(&mut tool.parameters);
-                parts.for_each(|part| part.0.zeroize());
-            }
-        }
-        Prompt::Text(text) => text.0.zeroize(),
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::receipt::FinishReason;
 use zeroize::Zeroizing;
 
 use crate::answer::{Held, SampleError, Sampler, StopHolder, Utf8Holder, likeliest};
-use crate::backend::Given;
+use crate::backend::{Fed, Given};
 use crate::format::{Follower, NotAllowed};
 use crate::language::Language;
 use crate::model::Slot;
@@ -20,9 +20,15 @@ pub(crate) enum Next<S> {
     /// Its prompt, computed up to here.
     Prompt { computed: usize },
     /// A grant, with what its last row left.
-    Sample(S),
+    Sample(Left<S>),
     /// A row for this token.
     Compute(u32),
+}
+
+/// What a row left, and in which step it was.
+pub(crate) struct Left<S> {
+    pub(crate) state: S,
+    pub(crate) step: u64,
 }
 
 /// One answer.
@@ -51,6 +57,8 @@ pub(crate) struct Stream<S> {
     pub(crate) characters: Utf8Holder,
     pub(crate) stops: StopHolder,
     pub(crate) next: Next<S>,
+    /// What the row left of the token that `next` still has to give, where it was sent before.
+    pub(crate) ahead: Option<Left<S>>,
 }
 
 /// What a sampled token did to its answer.
@@ -64,19 +72,49 @@ pub(crate) enum Outcome {
 }
 
 impl<S> Stream<S> {
-    pub(crate) fn is_ready(&self) -> bool {
-        match self.next {
-            Next::Sample(_) => self.grant > 0,
+    /// Whether a token may be taken from what a step left, until that one.
+    pub(crate) fn is_ready(&self, until: u64) -> bool {
+        match &self.next {
+            Next::Sample(left) => self.grant > 0 && left.step <= until,
             Next::Prompt { .. } | Next::Compute(_) => false,
         }
     }
 
-    /// Position of the token that was sampled last.
-    pub(crate) fn position(&self) -> usize {
-        self.prompt
-            .len()
-            .saturating_add(self.written.len())
-            .saturating_sub(1)
+    /// Whether it will have a row in the step after the newest, whatever its tokens are that nobody
+    /// has seen yet: unless one of them ends it.
+    pub(crate) fn goes_on(&self) -> bool {
+        let unseen = if self.ahead.is_some() { 2 } else { 1 };
+        match self.next {
+            Next::Prompt { .. } | Next::Compute(_) => true,
+            // Each has its grant, none is the last, and what a form allows follows from none.
+            Next::Sample(_) => {
+                self.grant >= unseen
+                    && count(self.written.len()).saturating_add(unseen) < self.max_tokens
+                    && self.form.is_none()
+            }
+        }
+    }
+
+    /// The row of its last token, with its position; of the one that nobody has seen yet only where
+    /// rows may be sent ahead.
+    pub(crate) fn row(&self, may_run_ahead: bool) -> Option<(Fed, usize)> {
+        let next = self.prompt.len().saturating_add(self.written.len());
+        match self.next {
+            Next::Compute(token) => Some((Fed::Known(token), next.saturating_sub(1))),
+            Next::Sample(_) => {
+                let may = may_run_ahead && self.ahead.is_none() && self.goes_on();
+                may.then_some((Fed::Chosen, next))
+            }
+            Next::Prompt { .. } => None,
+        }
+    }
+
+    /// Keeps what its row left.
+    pub(crate) fn keep(&mut self, left: Left<S>) {
+        match self.next {
+            Next::Sample(_) => self.ahead = Some(left),
+            Next::Prompt { .. } | Next::Compute(_) => self.next = Next::Sample(left),
+        }
     }
 
     /// The tokens whose keys and values are in its cache.
@@ -112,7 +150,9 @@ impl<S> Stream<S> {
         };
         self.grant = self.grant.saturating_sub(1);
         self.written.push(token);
+        // Of an answer that ends, a row that was sent ahead is nothing.
         self.next = Next::Compute(token);
+        let ahead = self.ahead.take();
         let (ended, candidates) = if model.tokenizer.is_end(token) {
             (Some(FinishReason::Stop), Vec::new())
         } else {
@@ -143,6 +183,9 @@ impl<S> Stream<S> {
             text: Content(text),
             candidates,
         });
+        if let (Outcome::Continues, Some(ahead)) = (&outcome, ahead) {
+            self.next = Next::Sample(ahead);
+        }
         outcome
     }
 

@@ -6,6 +6,7 @@
 //! of the driver.
 #![forbid(unsafe_code)]
 
+pub mod journal;
 pub mod mock;
 pub mod reference;
 pub mod seeded;

@@ -1,5 +1,6 @@
 //! A device without arithmetic: it counts, checks every address against its arena, and answers each
-//! row that asks with a token that follows from slot and step. A step can be given a duration.
+//! row that asks with a token that follows from slot and step. A step can be given a duration, the
+//! device a size.
 #![allow(
     clippy::arithmetic_side_effects,
     reason = "counters, and places that were compared with a length"
@@ -8,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use engine_cuda::device::{Counters, Device, DeviceError, Graph};
-use engine_cuda::layout::{Arena, Region};
+use engine_cuda::layout::{Arena, Layout, Region};
 use engine_cuda::plan::{Argument, Launch};
 
 /// The device.
@@ -23,7 +24,11 @@ pub struct Mock {
     counters: Counters,
     duration: Duration,
     steps: u32,
+    room: Option<u64>,
 }
+
+/// Bytes that are free on a GPU of 80 GB whose kernels are loaded, about.
+pub const ROOM: u64 = 79 << 30;
 
 impl Mock {
     /// A device whose steps take so long.
@@ -31,6 +36,15 @@ impl Mock {
     pub fn with_steps_of(duration: Duration) -> Self {
         Self {
             duration,
+            ..Self::default()
+        }
+    }
+
+    /// A device with so many bytes that nobody has.
+    #[must_use]
+    pub fn with_room_of(bytes: u64) -> Self {
+        Self {
+            room: Some(bytes),
             ..Self::default()
         }
     }
@@ -87,11 +101,23 @@ impl Mock {
 }
 
 impl Device for Mock {
-    fn reserve(&mut self, sizes: [u64; 3], input: u64, output: u64) -> Result<(), DeviceError> {
+    fn room(&mut self) -> Result<u64, DeviceError> {
+        let taken: u64 = self.sizes.iter().flatten().sum();
+        let room = self.room.unwrap_or(ROOM);
+        Ok(room.saturating_sub(taken))
+    }
+
+    fn reserve(&mut self, layout: &Layout, input: u64, output: u64) -> Result<(), DeviceError> {
         if self.sizes.is_some() {
             return Err(DeviceError::Order);
         }
-        self.sizes = Some(sizes);
+        if layout.sizes.iter().sum::<u64>() > self.room()? {
+            return Err(DeviceError::Driver {
+                call: "cuMemAlloc",
+                code: 2,
+            });
+        }
+        self.sizes = Some(layout.sizes);
         let length = |bytes| usize::try_from(bytes).map_err(|_| DeviceError::Bounds);
         let (input, output) = (length(input)?, length(output)?);
         self.inputs = [vec![0; input], vec![0; input]];

@@ -9,6 +9,7 @@
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::expect_used,
     reason = "a test's device: a place outside of its arena is a failure"
 )]
 
@@ -29,7 +30,8 @@ type Position = Vec<(Vec<f32>, Vec<f32>)>;
 /// The device.
 #[derive(Debug)]
 pub struct Simulated {
-    layout: Layout,
+    layout: Option<Layout>,
+    room: u64,
     arenas: [Vec<u8>; 3],
     rows: Vec<u32>,
     model: Option<Model>,
@@ -40,11 +42,12 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// A device for steps of this layout.
+    /// A device with so many bytes that nobody has.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
+    pub fn with_room_of(bytes: u64) -> Self {
         Self {
-            layout,
+            layout: None,
+            room: bytes,
             arenas: [Vec::new(), Vec::new(), Vec::new()],
             rows: Vec::new(),
             model: None,
@@ -66,6 +69,10 @@ impl Simulated {
     #[must_use]
     pub fn positions(&self) -> usize {
         self.kept.len()
+    }
+
+    fn layout(&self) -> &Layout {
+        self.layout.as_ref().expect("arenas are made first")
     }
 
     fn place(&self, region: Region) -> (usize, std::ops::Range<usize>) {
@@ -102,13 +109,13 @@ impl Simulated {
 
     /// The model that lies in the arena of weights.
     fn read_model(&self) -> Model {
-        let tensors = tensors(&self.layout, 0);
+        let tensors = tensors(self.layout(), 0);
         let values = tensors.iter().map(|tensor| match tensor.filling {
             Filling::Matrix(matrix) => unpacked(&matrix, self.bytes(matrix.weights)),
             Filling::Rows(region) => self.bytes(region).as_chunks().0.iter().map(wide).collect(),
             Filling::Floats(region) => floats(self.bytes(region)),
         });
-        Model::of(&self.layout, values)
+        Model::of(self.layout(), values)
     }
 
     /// A row as `begin` takes it: its slot, position and token; none for one that computes nothing.
@@ -116,9 +123,9 @@ impl Simulated {
         let word = |at| self.word(input, row * 10 + at);
         let [flags, slot, token, position] = [0, 1, 2, 3].map(word);
         let (index, page) = (word(4), word(5));
-        let work = self.layout.work;
-        let width = self.layout.table_width();
-        if flags & 1 == 0 || slot >= self.layout.limits.slots {
+        let work = self.layout().work;
+        let width = self.layout().table_width();
+        if flags & 1 == 0 || slot >= self.layout().limits.slots {
             return None;
         }
         let (token, position) = match flags & 2 {
@@ -134,12 +141,12 @@ impl Simulated {
         if flags & 4 != 0 {
             self.set_word(work.slot_positions, slot, position);
         }
-        (position < self.layout.limits.context).then_some((slot, position, token))
+        (position < self.layout().limits.context).then_some((slot, position, token))
     }
 
     fn compute(&mut self, model: &Model, slot: u32, position: u32, token: u32) -> Vec<f32> {
-        let width = self.layout.table_width();
-        let tables = self.layout.work.tables;
+        let width = self.layout().table_width();
+        let tables = self.layout().work.tables;
         let place = |position: u32| {
             let page = self.word(tables, slot * width + position / PAGE);
             (page, position % PAGE)
@@ -148,21 +155,21 @@ impl Simulated {
         for before in 0..position {
             let kept = self.kept.get(&place(before)).cloned();
             // Not a number where nobody wrote: the answer is then broken, as it must be.
-            let kv = (self.layout.shape.kv_heads * self.layout.shape.head) as usize;
+            let kv = (self.layout().shape.kv_heads * self.layout().shape.head) as usize;
             let missing = (vec![f32::NAN; kv], vec![f32::NAN; kv]);
-            let kept = kept.unwrap_or_else(|| vec![missing; self.layout.layers.len()]);
+            let kept = kept.unwrap_or_else(|| vec![missing; self.layout().layers.len()]);
             cache.0.resize_with(kept.len(), Default::default);
             for ((keys, values), (key, value)) in cache.0.iter_mut().zip(kept) {
                 keys.extend(key);
                 values.extend(value);
             }
         }
-        let pairs = self.layout.shape.head;
-        let angles = floats(self.bytes(self.layout.angles));
+        let pairs = self.layout().shape.head;
+        let angles = floats(self.bytes(self.layout().angles));
         let (angles, _) = angles[(position * pairs) as usize..][..pairs as usize].as_chunks();
         let logits = model.logits_by(&mut cache, token, angles);
         let at = place(position);
-        let kv = (self.layout.shape.kv_heads * self.layout.shape.head) as usize;
+        let kv = (self.layout().shape.kv_heads * self.layout().shape.head) as usize;
         let last = |all: Vec<f32>| all[all.len() - kv..].to_vec();
         let new = cache.0.into_iter();
         let new = new.map(|(keys, values)| (last(keys), last(values)));
@@ -195,7 +202,7 @@ impl Simulated {
                     let token = sample(&logits, choice, position);
                     let strange = !logits.iter().all(|logit| logit.is_finite());
                     result = [token, u32::from(strange)];
-                    self.set_word(self.layout.work.last, slot, token);
+                    self.set_word(self.layout().work.last, slot, token);
                 }
             }
             let bytes = result.map(u32::to_le_bytes);
@@ -236,11 +243,17 @@ fn unpacked(matrix: &Matrix, bytes: &[u8]) -> Vec<f32> {
 }
 
 impl Device for Simulated {
-    fn reserve(&mut self, sizes: [u64; 3], input: u64, output: u64) -> Result<(), DeviceError> {
-        if (sizes, input, output) != (self.layout.sizes, INPUT_BYTES, OUTPUT_BYTES) {
+    fn room(&mut self) -> Result<u64, DeviceError> {
+        Ok(self.room)
+    }
+
+    fn reserve(&mut self, layout: &Layout, input: u64, output: u64) -> Result<(), DeviceError> {
+        let taken: u64 = layout.sizes.iter().sum();
+        if (input, output) != (INPUT_BYTES, OUTPUT_BYTES) || taken > self.room {
             return Err(DeviceError::Bounds);
         }
-        self.arenas = sizes.map(|size| vec![0; size as usize]);
+        self.arenas = layout.sizes.map(|size| vec![0; size as usize]);
+        self.layout = Some(layout.clone());
         self.counters.allocations += 7;
         Ok(())
     }
@@ -283,7 +296,7 @@ impl Device for Simulated {
             self.cross(1);
         }
         let rows = *self.rows.get(graph.0).ok_or(DeviceError::Order)?;
-        let input = self.layout.work.inputs[parity];
+        let input = self.layout().work.inputs[parity];
         self.outputs[parity] = self.step(rows, input);
         Ok(())
     }

@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use engine_cuda::device::{Counters, Device, DeviceError, Graph};
-use engine_cuda::layout::Region;
+use engine_cuda::layout::{Layout, Region};
 use engine_cuda::plan::Launch;
 
 /// What a crossing costs.
@@ -110,8 +110,12 @@ impl<D: Device> Tolled<D> {
 }
 
 impl<D: Device> Device for Tolled<D> {
-    fn reserve(&mut self, sizes: [u64; 3], input: u64, output: u64) -> Result<(), DeviceError> {
-        self.tolled(|device| device.reserve(sizes, input, output))
+    fn room(&mut self) -> Result<u64, DeviceError> {
+        self.device.room()
+    }
+
+    fn reserve(&mut self, layout: &Layout, input: u64, output: u64) -> Result<(), DeviceError> {
+        self.tolled(|device| device.reserve(layout, input, output))
     }
 
     fn write(&mut self, to: Region, bytes: &[u8]) -> Result<(), DeviceError> {

@@ -9,16 +9,32 @@ use crate::plan;
 use crate::shape::{BUCKETS, bucket_of};
 use crate::step::{self, Chosen, Row};
 
-/// What a step does on the bus, whatever is in it.
-pub const STEP: Counters = Counters {
-    crossings: 2,
-    bytes: step::INPUT_BYTES + step::OUTPUT_BYTES,
+/// What a launch does on the bus, whatever is in the step.
+pub const LAUNCHED: Counters = Counters {
+    crossings: 1,
+    bytes: step::INPUT_BYTES,
     allocations: 0,
     launches: 1,
 };
 
+/// And what its collection does.
+pub const COLLECTED: Counters = Counters {
+    crossings: 1,
+    bytes: step::OUTPUT_BYTES,
+    allocations: 0,
+    launches: 0,
+};
+
+/// Both.
+pub const STEP: Counters = Counters {
+    crossings: LAUNCHED.crossings + COLLECTED.crossings,
+    bytes: LAUNCHED.bytes + COLLECTED.bytes,
+    allocations: 0,
+    launches: LAUNCHED.launches,
+};
+
 /// Steps that may be in flight.
-const DEPTH: usize = 2;
+pub const DEPTH: usize = 2;
 
 /// A model on a device, ready for steps.
 #[derive(Debug)]
@@ -49,7 +65,7 @@ impl<D: Device> Decoder<D> {
     /// # Errors
     /// A [`DeviceError`].
     pub fn without_angles(mut device: D, layout: Layout) -> Result<Self, DeviceError> {
-        device.reserve(layout.sizes, step::INPUT_BYTES, step::OUTPUT_BYTES)?;
+        device.reserve(&layout, step::INPUT_BYTES, step::OUTPUT_BYTES)?;
         let mut graphs = Vec::new();
         for bucket in BUCKETS {
             let mut record = |parity| device.record(&plan::step(&layout, bucket, parity));

@@ -1,11 +1,11 @@
 //! What the engine asks of a device, and the four figures that say how often it crossed to it.
 //!
-//! Two kinds of calls: those of the start (`reserve`, `write`, `run`, `record`), which may be slow,
-//! and those of a step (`send`, `replay`, `fetch`, `wait`), which allocate nothing. One thread
-//! makes all of them. Not here: the driver (`driver`), and a device that only counts, which is in
-//! no program of an image (`tests/cuda-lab`).
+//! Two kinds of calls: those of the start (`room`, `reserve`, `write`, `run`, `record`), which may
+//! be slow, and those of a step (`send`, `replay`, `fetch`, `wait`), which allocate nothing. One
+//! thread makes all of them. Not here: the driver (`driver`), and a device that only counts, which
+//! is in no program of an image (`tests/cuda-lab`).
 
-use crate::layout::Region;
+use crate::layout::{Layout, Region};
 use crate::plan::Launch;
 
 /// Why a device did not do what was asked.
@@ -28,6 +28,9 @@ pub enum DeviceError {
         /// Its name.
         kernel: String,
     },
+    /// The device's memory does not take the model with one answer of the longest context.
+    #[error("too little memory")]
+    Room,
     /// A row of weights is not there, or is not as long as it must be.
     #[error("a row of weights is missing")]
     Row,
@@ -74,11 +77,17 @@ pub struct Graph(pub usize);
 
 /// A device with three arenas.
 pub trait Device {
-    /// Makes the arenas, zeroed, and pinned memory for inputs and outputs of two steps.
+    /// Bytes of its memory that nobody has.
     ///
     /// # Errors
     /// A [`DeviceError`].
-    fn reserve(&mut self, sizes: [u64; 3], input: u64, output: u64) -> Result<(), DeviceError>;
+    fn room(&mut self) -> Result<u64, DeviceError>;
+
+    /// Makes the arenas of a layout, zeroed, and pinned memory for inputs and outputs of two steps.
+    ///
+    /// # Errors
+    /// A [`DeviceError`].
+    fn reserve(&mut self, layout: &Layout, input: u64, output: u64) -> Result<(), DeviceError>;
 
     /// Writes to an arena, at the start.
     ///

@@ -1,12 +1,16 @@
 //! Steps on a GPU for the engine's scheduler: pages and tables of sequences, and tokens that are
 //! chosen on the device.
 //!
-//! A step is one copy in, one launch and one copy out, all of one size. It is collected before the
-//! next is launched: an answer that ends is known before it gets another row. What is deliberately
-//! not here: which answer gets which row, and text.
+//! A step is one copy in, one launch and one copy out, all of one size. A step is launched before
+//! the one in front is collected, so that the device never waits for the host; two are in flight
+//! at most. What is deliberately not here: which answer gets which row, and text.
 
-use engine::backend::{Backend, BackendFailed, Given, PAGE, Pace, Row, Slot, Wanted};
-use engine_cuda::decoder::{Decoder, STEP};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use engine::backend::{Backend, BackendFailed, Fed, Given, PAGE, Pace, Row, Slot, Wanted};
+use engine_cuda::decoder::{COLLECTED, DEPTH, Decoder, LAUNCHED, STEP};
 use engine_cuda::device::{Counters, Device, DeviceError};
 use engine_cuda::shape::MAX_ROWS;
 use engine_cuda::step::{self, Choice, Chosen, Source};
@@ -31,6 +35,10 @@ pub struct GpuBackend<D> {
     decoder: Decoder<D>,
     pool: Pool,
     sequences: Vec<Option<Sequence>>,
+    /// Steps that were launched and not collected, each with the rows that asked for a token.
+    flying: VecDeque<Vec<Asked>>,
+    /// Whether a step failed where nobody could be told: no other is launched.
+    failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +46,24 @@ struct Sequence {
     pages: Vec<Page>,
     /// How many of them the device knows of.
     told: usize,
-    /// Whether a number was not finite: what it computed is kept for nobody.
-    broken: bool,
+    broken: Broken,
+}
+
+/// Whether a number was not finite: what such a sequence computed is kept for nobody. Its rows in
+/// flight hold it too, since the sequence may be closed before they are collected.
+type Broken = Rc<Cell<bool>>;
+
+/// What a row left: a token that the device chose, once its step is collected.
+#[derive(Debug, Clone, Default)]
+pub struct Left(Rc<Cell<Option<Chosen>>>);
+
+/// A row in flight that asked for a token.
+#[derive(Debug)]
+struct Asked {
+    row: usize,
+    position: usize,
+    broken: Broken,
+    left: Left,
 }
 
 impl From<DeviceError> for Failed {
@@ -67,6 +91,8 @@ impl<D: Device> GpuBackend<D> {
             sequences: std::iter::repeat_with(|| None)
                 .take(usize::try_from(limits.slots).unwrap_or(0))
                 .collect(),
+            flying: VecDeque::with_capacity(DEPTH),
+            failed: false,
             decoder,
         }
     }
@@ -109,19 +135,55 @@ impl<D: Device> GpuBackend<D> {
         Ok(Some(told))
     }
 
-    /// One step. Whoever watches the bus must learn nothing from it: a step that crossed otherwise
-    /// than every other is the last one.
-    fn run(&mut self, rows: &[step::Row], wipes: &[u32]) -> Result<Vec<Chosen>, Failed> {
+    /// Launches a step, behind one at most. Whoever watches the bus must learn nothing from it: a
+    /// step that crossed otherwise than every other is the last one.
+    fn launch(
+        &mut self,
+        rows: &[step::Row],
+        wipes: &[u32],
+        asked: Vec<Asked>,
+    ) -> Result<(), Failed> {
+        if self.failed {
+            return Err(Failed);
+        }
+        while self.flying.len() >= DEPTH {
+            self.collect()?;
+        }
         let before = self.decoder.counters();
         self.decoder.launch(rows, wipes)?;
-        let chosen = self.decoder.collect()?;
-        match self.decoder.counters().since(before) == STEP {
-            true => Ok(chosen),
+        self.flying.push_back(asked);
+        match self.decoder.counters().since(before) == LAUNCHED {
+            true => Ok(()),
             false => Err(Failed),
         }
     }
 
-    fn compute(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Chosen>, Failed> {
+    /// Waits for the oldest step in flight, and tells its rows what was chosen.
+    fn collect(&mut self) -> Result<(), Failed> {
+        let asked = self.flying.pop_front().ok_or(Failed)?;
+        let before = self.decoder.counters();
+        let chosen = self.decoder.collect()?;
+        if self.decoder.counters().since(before) != COLLECTED {
+            return Err(Failed);
+        }
+        for asked in asked {
+            let chosen = chosen.get(asked.row).copied().ok_or(Failed)?;
+            if chosen == Chosen::Broken {
+                asked.broken.set(true);
+            }
+            asked.left.0.set(Some(chosen));
+        }
+        Ok(())
+    }
+
+    fn collect_all(&mut self) -> Result<(), Failed> {
+        while !self.flying.is_empty() {
+            self.collect()?;
+        }
+        Ok(())
+    }
+
+    fn compute(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Left>, Failed> {
         // What is wiped in a step may be taken in it.
         let mut wipes = self.pool.wiped_next();
         let mut computed = Vec::with_capacity(rows.len());
@@ -129,17 +191,28 @@ impl<D: Device> GpuBackend<D> {
             self.reach(row.slot, row.position)?;
             computed.push(step::Row {
                 slot: u32::try_from(row.slot.0).map_err(|_| Failed)?,
-                source: Source::Fed {
-                    token: row.token,
-                    position: u32::try_from(row.position).map_err(|_| Failed)?,
+                source: match row.token {
+                    Fed::Known(token) => Source::Fed {
+                        token,
+                        position: u32::try_from(row.position).map_err(|_| Failed)?,
+                    },
+                    Fed::Chosen => Source::Chosen,
                 },
                 choice: None,
                 page: self.untold(row.slot)?,
             });
         }
+        let mut asked = Vec::with_capacity(wanted.len());
         for wanted in wanted {
             let row = computed.get_mut(wanted.row).ok_or(Failed)?;
             row.choice = Some(choice(wanted.sampling));
+            let of = rows.get(wanted.row).ok_or(Failed)?;
+            asked.push(Asked {
+                row: wanted.row,
+                position: of.position,
+                broken: Rc::clone(&self.sequence(of.slot)?.broken),
+                left: Left::default(),
+            });
         }
         let mut pages = Vec::new();
         for (at, row) in (0..).zip(rows) {
@@ -159,21 +232,30 @@ impl<D: Device> GpuBackend<D> {
         let beside = most.saturating_sub(computed.len());
         let before = pages.split_off(beside.min(pages.len()));
         for rows in before.chunks(most) {
-            self.run(rows, &wipes)?;
+            self.launch(rows, &wipes, Vec::new())?;
             wipes.clear();
         }
         computed.extend(pages);
-        let chosen = self.run(&computed, &wipes)?;
-        let of_row = |wanted: &Wanted| chosen.get(wanted.row).copied().ok_or(Failed);
-        let given = wanted.iter().map(of_row).collect::<Result<Vec<_>, _>>()?;
-        for (wanted, given) in wanted.iter().zip(&given) {
-            if *given == Chosen::Broken
-                && let Some(row) = rows.get(wanted.row)
-            {
-                self.sequence(row.slot)?.broken = true;
+        let left = asked.iter().map(|asked| asked.left.clone()).collect();
+        self.launch(&computed, &wipes, asked)?;
+        Ok(left)
+    }
+
+    /// What a row left; waits for its step.
+    fn read(&mut self, left: &Left) -> Result<Given, Failed> {
+        loop {
+            match left.0.get() {
+                Some(Chosen::Token(token)) => return Ok(Given::Token(token)),
+                Some(Chosen::Broken | Chosen::Nothing) => return Ok(Given::Broken),
+                None => self.collect()?,
             }
         }
-        Ok(given)
+    }
+
+    /// Whether rows of a sequence before a position were not collected.
+    fn is_unread(&self, sequence: &Sequence, before: usize) -> bool {
+        let mut asked = self.flying.iter().flatten();
+        asked.any(|asked| Rc::ptr_eq(&asked.broken, &sequence.broken) && asked.position < before)
     }
 }
 
@@ -188,7 +270,7 @@ fn choice(sampling: Sampling) -> Choice {
 
 impl<D: Device> Backend for GpuBackend<D> {
     type Page = Page;
-    type State = Chosen;
+    type State = Left;
 
     fn figures(&self) -> Option<StepFigures> {
         let figure = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -198,6 +280,10 @@ impl<D: Device> Backend for GpuBackend<D> {
             allocations: figure(STEP.allocations),
             launches: figure(STEP.launches),
         })
+    }
+
+    fn ahead(&self) -> u64 {
+        1
     }
 
     fn pace(&self) -> Pace {
@@ -257,31 +343,34 @@ impl<D: Device> Backend for GpuBackend<D> {
     }
 
     fn close_keeping(&mut self, slot: Slot, pages: usize) -> Vec<Page> {
-        let closed = self.sequences.get_mut(slot.0).and_then(Option::take);
-        let Some(mut sequence) = closed.filter(|sequence| !sequence.broken) else {
+        let Some(mut sequence) = self.sequences.get_mut(slot.0).and_then(Option::take) else {
             return Vec::new();
         };
+        // Of an answer that ends, all that is kept was looked at; of one that is cancelled, not.
+        if self.is_unread(&sequence, pages.saturating_mul(PAGE)) {
+            self.failed |= self.collect_all().is_err();
+        }
+        if self.failed || sequence.broken.get() {
+            return Vec::new();
+        }
         sequence.pages.truncate(pages);
         sequence.pages
     }
 
-    fn step(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Chosen>, BackendFailed> {
+    fn step(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Left>, BackendFailed> {
         Ok(self.compute(rows, wanted)?)
     }
 
-    fn give(&mut self, states: &[&Chosen]) -> Vec<Given> {
-        let given = |state: &&Chosen| match **state {
-            Chosen::Token(token) => Given::Token(token),
-            Chosen::Broken | Chosen::Nothing => Given::Broken,
-        };
-        states.iter().map(given).collect()
+    fn give(&mut self, states: &[&Left]) -> Result<Vec<Given>, BackendFailed> {
+        let given = states.iter().map(|left| Ok(self.read(left)?));
+        given.collect()
     }
 
     fn rest(&mut self) -> Result<(), BackendFailed> {
         while self.pool.is_dirty() {
             let wipes = self.pool.wiped_next();
-            self.run(&[], &wipes).map_err(BackendFailed::from)?;
+            self.launch(&[], &wipes, Vec::new())?;
         }
-        Ok(())
+        Ok(self.collect_all()?)
     }
 }

@@ -59,6 +59,6 @@ pub fn run(
     kernels: &[Vec<u8>],
 ) -> Result<(), RunError> {
     let opened = Opened::open(model)?;
-    let (language, backend) = load::onto(opened, |_| Gpu::open(kernels))?;
+    let (language, backend) = load::onto(opened, || Gpu::open(kernels))?;
     Ok(engine::answer_on(&language, backend, ipc)?)
 }

@@ -19,8 +19,14 @@ use crate::backend::GpuBackend;
 const SLOTS: u32 = 32;
 /// Longest context: the parts of attention are set aside for it, in all rows of a step.
 const MOST_CONTEXT: u32 = 8192;
-/// Memory of the cache, at most.
-const CACHE_BYTES: u64 = 16 << 30;
+/// Of the memory that nobody has before the arenas are made, what stays so: one part in so many,
+/// for recorded graphs and what the driver sets aside for them.
+const LEFT_SHARE: u64 = 16;
+/// And not less.
+const LEAST_LEFT: u64 = 1 << 30;
+/// Pages of the cache at most, in those that answers alone can come to need: the scheduler keeps
+/// as much of ended answers as it gives to running ones.
+const MOST_SHARES: u32 = 2;
 
 /// Puts a model on a device.
 ///
@@ -28,10 +34,13 @@ const CACHE_BYTES: u64 = 16 << 30;
 /// A [`RunError`].
 pub fn onto<D: Device>(
     opened: Opened,
-    device: impl FnOnce(&Layout) -> Result<D, DeviceError>,
+    device: impl FnOnce() -> Result<D, DeviceError>,
 ) -> Result<(Language, GpuBackend<D>), RunError> {
-    let layout = layout(&opened.plain()?)?;
-    let device = device(&layout)?;
+    let plain = opened.plain()?;
+    // What is not computed is refused before a device is looked for.
+    let (shape, limits) = wanted(&plain)?;
+    let mut device = device()?;
+    let layout = within(shape, limits, device.room()?)?;
     let mut decoder = Decoder::without_angles(device, layout)?;
     let mut arena = WeightArena {
         decoder: &mut decoder,
@@ -45,11 +54,8 @@ pub fn onto<D: Device>(
     Ok((language, GpuBackend::new(decoder)))
 }
 
-/// Where everything of a model lies on a device.
-///
-/// # Errors
-/// `Unsupported` when there are no kernels for its shape.
-pub fn layout(plain: &Plain) -> Result<Layout, Unsupported> {
+/// The shape of a model, and what its answers may come to need.
+fn wanted(plain: &Plain) -> Result<(Shape, Limits), Unsupported> {
     let number = |value: usize, what| u32::try_from(value).map_err(|_| Unsupported { what });
     let shape = Shape {
         layers: number(plain.layers, "number of layers")?,
@@ -66,16 +72,39 @@ pub fn layout(plain: &Plain) -> Result<Layout, Unsupported> {
     let context = number(plain.context, "context")?;
     let context = context.clamp(1, MOST_CONTEXT).next_multiple_of(SPLIT);
     let of_slots = SLOTS.saturating_mul(context.div_ceil(PAGE));
-    let mut limits = Limits {
+    let limits = Limits {
         slots: SLOTS,
         context,
-        pages: 1,
+        pages: of_slots.saturating_mul(MOST_SHARES),
     };
-    let one = Layout::new(shape, limits, Precision::Bf16)?;
-    let page = one.bytes_of_a_position().saturating_mul(u64::from(PAGE));
-    let room = CACHE_BYTES.checked_div(page).unwrap_or(0).max(1);
-    limits.pages = of_slots.min(u32::try_from(room).unwrap_or(u32::MAX));
-    Layout::new(shape, limits, Precision::Bf16)
+    shape.check(&limits)?;
+    Ok((shape, limits))
+}
+
+/// Where everything of a model lies on a device with so many bytes that nobody has, with as many
+/// pages as there is memory for and answers could use.
+///
+/// # Errors
+/// `Shape` when there are no kernels for it; `Device` with `Room` when not even one answer of the
+/// longest context has room.
+pub fn layout(plain: &Plain, room: u64) -> Result<Layout, RunError> {
+    let (shape, limits) = wanted(plain)?;
+    within(shape, limits, room)
+}
+
+fn within(shape: Shape, mut limits: Limits, room: u64) -> Result<Layout, RunError> {
+    let most = limits.pages;
+    limits.pages = limits.context.div_ceil(PAGE);
+    let least = Layout::new(shape, limits, Precision::Bf16)?;
+    let left = room.checked_div(LEFT_SHARE).unwrap_or(0).max(LEAST_LEFT);
+    let room = room.saturating_sub(left);
+    let taken = least.sizes.iter().copied().fold(0, u64::saturating_add);
+    let further = room.checked_sub(taken).ok_or(DeviceError::Room)?;
+    let page = least.bytes_of_a_position().saturating_mul(u64::from(PAGE));
+    let further = further.checked_div(page).unwrap_or(0);
+    let further = u32::try_from(further).unwrap_or(u32::MAX);
+    limits.pages = limits.pages.saturating_add(further).min(most);
+    Ok(Layout::new(shape, limits, Precision::Bf16)?)
 }
 
 struct WeightArena<'d, D> {

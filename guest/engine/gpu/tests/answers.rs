@@ -19,6 +19,8 @@ use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 
+use cuda_lab::journal::{Call, Journal, Told};
+use cuda_lab::mock::ROOM;
 use cuda_lab::simulated::Simulated;
 use engine::{Model, ModelError, Opened};
 use engine_gpu::RunError;
@@ -139,8 +141,7 @@ fn on_the_device(model: &Seeded, groups: Vec<Vec<Start>>) -> Vec<Answer> {
     let (near, far) = UnixStream::pair().unwrap();
     let engine = std::thread::spawn(move || {
         let opened = Opened::open(files).unwrap();
-        let device = |layout: &_| Ok(Simulated::new(Clone::clone(layout)));
-        let (language, backend) = onto(opened, device).unwrap();
+        let (language, backend) = onto(opened, || Ok(Simulated::with_room_of(ROOM))).unwrap();
         engine::answer_on(&language, backend, far)
     });
     let answers = ask(near, groups);
@@ -204,6 +205,59 @@ fn more_kept_pages_than_there_are_rows_are_told_to_the_device_in_another_place()
     let expected = on_processors(&model, groups());
     assert_eq!(expected[2].cached, 192);
     assert_eq!(on_the_device(&model, groups()), expected);
+}
+
+#[test]
+fn an_answer_that_ends_while_its_next_row_is_on_its_way_is_as_on_processors() {
+    let model = Seeded::new(SHAPE);
+    // With the token at which it stops, the prompt ends a page or is one short of it.
+    for length in [27, 28, 29] {
+        let asked = text(7, length);
+        let whole = &on_processors(&model, vec![vec![start(1, 1, &asked)]])[0].text;
+        let stop: String = whole.chars().skip(2).take(1).collect();
+        let groups = || {
+            let mut first = start(1, 1, &asked);
+            first.stops = vec![Content(stop.clone())];
+            // Beside another, in whose steps its rows are; then in its place, after what is kept.
+            let second = start(3, 1, &format!("{asked}{whole}"));
+            vec![vec![first, start(2, 2, &text(8, 40))], vec![second]]
+        };
+        let expected = on_processors(&model, groups());
+        assert!(expected[0].text.len() < whole.len() && expected[0].tokens < 12);
+        assert_eq!(on_the_device(&model, groups()), expected);
+    }
+}
+
+#[test]
+fn a_row_is_sent_ahead_only_for_a_token_that_was_granted() {
+    let model = Seeded::new(SHAPE);
+    let journal = Journal::default();
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let (files, told) = (model.files(), journal.clone());
+    let engine = std::thread::spawn(move || {
+        let opened = Opened::open(files).unwrap();
+        let device = || Ok(Told::new(Simulated::with_room_of(ROOM), told));
+        let (language, backend) = onto(opened, device).unwrap();
+        engine::answer_on(&language, backend, far)
+    });
+    let mut waits = start(1, 1, "ABC");
+    waits.grant = 2;
+    let request = EngineRequest::Start(waits);
+    near.write_all(&frame(&request.encode())).unwrap();
+    let mut tokens = 0;
+    while tokens < 2 {
+        tokens += usize::from(matches!(event(&mut near), EngineEvent::Token { .. }));
+    }
+    near.shutdown(std::net::Shutdown::Write).unwrap();
+    engine.join().unwrap().unwrap();
+    // The prompt's step and those of both tokens, whose choice nobody was given.
+    let launched = |call: &&Call| matches!(call, Call::Launched(_));
+    let calls = journal.calls();
+    assert_eq!(calls.iter().filter(launched).count(), 3);
+    let at = |call| calls.iter().position(|found| *found == call).unwrap();
+    for step in [1, 2] {
+        assert!(at(Call::Launched(step + 1)) < at(Call::Waited(step)));
+    }
 }
 
 #[test]
@@ -275,9 +329,7 @@ fn a_step_that_crosses_otherwise_than_the_others_is_the_last() {
     let files = model.files();
     let engine = std::thread::spawn(move || {
         let opened = Opened::open(files).unwrap();
-        let device = |layout: &engine_cuda::layout::Layout| {
-            Ok(Simulated::new(layout.clone()).crossing_once_more_at(4))
-        };
+        let device = || Ok(Simulated::with_room_of(ROOM).crossing_once_more_at(4));
         let (language, backend) = onto(opened, device).unwrap();
         engine::answer_on(&language, backend, far)
     });
@@ -287,9 +339,9 @@ fn a_step_that_crosses_otherwise_than_the_others_is_the_last() {
     assert_eq!(ended.unwrap_err().code(), "engine-device");
     let mut said = Vec::new();
     (&near).read_to_end(&mut said).unwrap();
-    // Three steps passed: a prompt's and two tokens'.
+    // Three steps passed, a prompt's and two tokens'; the third's token was not looked at yet.
     let tokens = said.windows(5).filter(|bytes| *bytes == [4, 1, 0, 0, 0]);
-    assert_eq!(tokens.count(), 3);
+    assert_eq!(tokens.count(), 2);
 }
 
 #[test]
@@ -298,7 +350,7 @@ fn a_model_for_which_there_are_no_kernels_is_refused_by_what_it_has() {
         let mut model = Seeded::new(SHAPE);
         change(&mut model);
         let opened = Opened::open(model.files()).unwrap();
-        match onto(opened, |layout| Ok(Simulated::new(layout.clone()))) {
+        match onto(opened, || Ok(Simulated::with_room_of(ROOM))) {
             Err(error) => error,
             Ok(_) => panic!("taken"),
         }

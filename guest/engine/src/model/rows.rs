@@ -21,13 +21,13 @@ pub struct Slot(pub usize);
 
 /// One token of one sequence in a step.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub(crate) struct Row {
     /// The sequence.
-    pub slot: Slot,
+    pub(crate) slot: Slot,
     /// The token, below the vocabulary's size.
-    pub token: u32,
+    pub(crate) token: u32,
     /// Its position; all earlier ones are in the cache or before it in the same step.
-    pub position: usize,
+    pub(crate) position: usize,
 }
 
 impl Zeroize for Row {

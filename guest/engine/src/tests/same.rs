@@ -274,7 +274,7 @@ fn computed(
         other => panic!("{other:?}"),
     };
     while !scheduler.is_idle() {
-        scheduler.sample();
+        scheduler.sample().unwrap();
         scheduler.advance().unwrap();
     }
     Ok(cached)

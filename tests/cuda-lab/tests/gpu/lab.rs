@@ -3,8 +3,8 @@
 use cuda_lab::seeded::{Filling, Tensor, bf16, filling, mixed, seeded, values};
 use engine_cuda::device::Device;
 use engine_cuda::driver::Gpu;
-use engine_cuda::layout::{Arena, Matrix, Region};
-use engine_cuda::shape::Precision;
+use engine_cuda::layout::{Arena, Layout, Matrix, Region};
+use engine_cuda::shape::{Limits, Precision, SPLIT, Shape};
 
 #[allow(
     clippy::disallowed_methods,
@@ -26,7 +26,14 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn new() -> Self {
         let mut gpu = gpu();
-        gpu.reserve([256, 256, 512 << 20], 64, 64).unwrap();
+        let limits = Limits {
+            slots: 1,
+            context: SPLIT,
+            pages: 1,
+        };
+        let mut layout = Layout::new(Shape::llama_8b(), limits, Precision::Bf16).unwrap();
+        layout.sizes = [256, 256, 512 << 20];
+        gpu.reserve(&layout, 64, 64).unwrap();
         Self { gpu, used: 0 }
     }
 

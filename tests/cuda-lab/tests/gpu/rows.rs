@@ -35,7 +35,7 @@ fn bench(head: u32, heads: u32, kv_heads: u32) -> Bench {
     };
     let layout = Layout::new(shape, limits, Precision::Bf16).unwrap();
     let mut gpu = gpu();
-    gpu.reserve(layout.sizes, 64, 64).unwrap();
+    gpu.reserve(&layout, 64, 64).unwrap();
     Bench { gpu, layout }
 }
 

@@ -59,6 +59,15 @@ impl Context {
         let text = name.split(|byte| *byte == 0).next().unwrap_or_default();
         Ok(String::from_utf8_lossy(text).into_owned())
     }
+
+    /// Bytes of the device's memory that nobody has.
+    pub(super) fn free(&self) -> Result<u64, DeviceError> {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: this context is current; writes two numbers.
+        let asked = unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };
+        check("cuMemGetInfo", asked)?;
+        u64::try_from(free).map_err(|_| DeviceError::Bounds)
+    }
 }
 
 impl Drop for Context {
@@ -77,11 +86,11 @@ pub(super) struct Module(sys::CUmodule);
 pub(super) struct Function(sys::CUfunction);
 
 impl Module {
-    /// `image`: a fatbin, which says its own length.
+    /// `image`: a fatbin or a cubin, which say their own length.
     pub(super) fn load(image: &[u8]) -> Result<Self, DeviceError> {
         let mut module = null_mut();
         let image = image.as_ptr().cast::<c_void>();
-        // SAFETY: the bytes are a whole fatbin made by our own build; the driver copies them.
+        // SAFETY: the bytes are a whole file made by our own build; the driver copies them.
         let loaded = unsafe { sys::cuModuleLoadData(&raw mut module, image) };
         check("cuModuleLoadData", loaded)?;
         Ok(Self(module))

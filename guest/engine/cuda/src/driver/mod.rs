@@ -9,7 +9,7 @@ mod calls;
 use std::collections::BTreeMap;
 
 use crate::device::{Counters, Device, DeviceError, Graph};
-use crate::layout::{Arena, Region};
+use crate::layout::{Arena, Layout, Region};
 use crate::plan::{Argument, Launch};
 use calls::{Bound, Context, Event, Function, Memory, Module, Pinned, Recorded, Stream};
 
@@ -46,7 +46,7 @@ fn pick<T>(pair: &[T; 2], parity: usize) -> &T {
 }
 
 impl Gpu {
-    /// Opens the first GPU and loads files of kernels (fatbins).
+    /// Opens the first GPU and loads files of kernels (fatbins or cubins).
     ///
     /// # Errors
     /// `Absent` where there is no driver or device.
@@ -152,12 +152,16 @@ impl Gpu {
 }
 
 impl Device for Gpu {
-    fn reserve(&mut self, sizes: [u64; 3], input: u64, output: u64) -> Result<(), DeviceError> {
+    fn room(&mut self) -> Result<u64, DeviceError> {
+        self.context.free()
+    }
+
+    fn reserve(&mut self, layout: &Layout, input: u64, output: u64) -> Result<(), DeviceError> {
         if self.reserved.is_some() {
             return Err(DeviceError::Order);
         }
         let length = |bytes: u64| usize::try_from(bytes).map_err(|_| DeviceError::Bounds);
-        let [weights, cache, work] = sizes;
+        let [weights, cache, work] = layout.sizes;
         let (input, output) = (length(input)?, length(output)?);
         self.reserved = Some(Reserved {
             weights: Memory::allocate(length(weights)?)?,
