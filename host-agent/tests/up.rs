@@ -319,7 +319,7 @@ fn totals_are_told_on_a_loopback_port_when_asked_for_and_nothing_of_any_client()
         "cocoon_vouchers_stopped_total{code=\"payment-chain-unreadable\"} 1",
         "cocoon_vouchers_stored_total 0",
         "cocoon_journal_readable 1",
-        "cocoon_journal_channels 0",
+        "cocoon_journal_channels{asset=\"coin\"} 0",
     ] {
         program::wait_for(line, || metrics().lines().any(|found| found == line));
     }
