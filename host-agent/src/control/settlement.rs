@@ -75,3 +75,49 @@ impl Settlement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contracts::asset::PaymentChannel;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::samples::{self, TERMS};
+
+    const CHAIN: u64 = 1_800_000_000;
+    const DAY: i64 = 86_400;
+
+    /// What a question gets whose voucher holds so many seconds longer by the chain's clock, on a
+    /// machine whose own clock is off by so many.
+    fn answer(holds: u64, off: i64) -> VoucherDecision {
+        let place = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(&place.path().join("journal.sqlite")).unwrap();
+        let valid_until = u32::try_from(CHAIN + holds).unwrap();
+        let question = samples::voucher_until(150, valid_until);
+        let settlement = Settlement {
+            terms: TERMS,
+            holder: "guest".to_owned(),
+            view: Some(Snapshot {
+                channel: Some(PaymentChannel::from(samples::channel_state())),
+                time: UnixSeconds(CHAIN),
+            }),
+            question: WellFormed::of(&TERMS, &question).unwrap(),
+            now: UnixSeconds(CHAIN.checked_add_signed(off).unwrap()),
+        };
+        journal.together(|books| settlement.run(books)).unwrap()
+    }
+
+    #[test]
+    fn no_clock_that_is_wrong_takes_a_voucher_that_the_chain_would_refuse() {
+        let too_soon = VoucherDecision::Stop(StopReason::ExpiresTooSoon, None);
+        let enough = u64::from(TERMS.minimum_validity);
+        for off in [0, -60, -DAY, -400 * DAY] {
+            assert_eq!(answer(enough, off), VoucherDecision::Continue, "{off}");
+            assert_eq!(answer(enough - 1, off), too_soon, "{off}");
+        }
+        // One that is ahead asks for more than it must: nothing is lost but a customer.
+        let ahead = enough + DAY.unsigned_abs();
+        assert_eq!(answer(ahead, DAY), VoucherDecision::Continue);
+        assert_eq!(answer(ahead - 1, DAY), too_soon);
+    }
+}

@@ -29,6 +29,7 @@ use crate::samples::{self, CHANNEL, EPOCH};
 
 #[path = "../../../../tests/postgres/server.rs"]
 mod server;
+mod versions;
 
 use server::Server;
 
@@ -355,40 +356,6 @@ fn the_database_itself_refuses_to_lower_change_or_lose_a_voucher() {
     assert!(matches!(refused, JournalError::Damaged { .. }));
     let refused = Journal::share(options(&server.address())).unwrap_err();
     assert!(matches!(refused, JournalError::Damaged { .. }));
-}
-
-#[test]
-#[ignore = "needs a PostgreSQL: ci/ledger"]
-fn refuses_a_later_version_a_foreign_schema_and_a_server_that_does_not_synchronise() {
-    let refused = |server: &Server| {
-        let refused = Journal::share(options(&server.address())).unwrap_err();
-        let JournalError::Ledger(error) = refused else {
-            panic!("{refused}")
-        };
-        error
-    };
-    let server = Server::start(&[]);
-    let mut journal = share(&server);
-    server
-        .run("UPDATE cocoon_ledger.ledger SET version = 3")
-        .unwrap();
-    // Also who was connected before.
-    let late = journal
-        .append_voucher(&samples::voucher(1), NOW)
-        .unwrap_err();
-    assert!(matches!(late, JournalError::Ledger(LedgerError::Foreign)));
-    assert!(matches!(refused(&server), LedgerError::Foreign));
-    drop(journal);
-    server
-        .run("DROP SCHEMA cocoon_ledger CASCADE; CREATE SCHEMA cocoon_ledger")
-        .unwrap();
-    assert!(matches!(refused(&server), LedgerError::Foreign));
-    let server = Server::start(&["fsync=off"]);
-    let error = refused(&server);
-    assert!(matches!(
-        error,
-        LedgerError::NotDurable { setting: "fsync" }
-    ));
 }
 
 #[test]
