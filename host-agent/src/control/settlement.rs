@@ -77,6 +77,10 @@ impl Settlement {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "tests state claims; a panic is the failure"
+)]
 mod tests {
     use contracts::asset::PaymentChannel;
 
