@@ -365,7 +365,7 @@ fn a_long_prompt_does_not_stall_an_answer() {
                 _ => {}
             }
         }
-        // One in each step, but for those around its beginning, of which it may be one more or less.
+        // One in each step, but for those around its beginning: one more or less of these.
         let steps = 2400 / PROMPT_ROWS_BESIDE;
         assert!(
             ended || tokens > steps * 3 / 4,
