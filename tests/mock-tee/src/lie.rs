@@ -158,6 +158,8 @@ lies! {
     CrlExpired = "crl-expired",
     /// The intermediate (AMD) or the PCK (Intel) is revoked.
     Revoked = "revoked",
+    /// The PCK's authority (Intel) is revoked.
+    AuthorityRevoked = "authority-revoked",
     /// Intel's collateral is cut.
     MalformedCollateral = "malformed-collateral",
     /// Intel's collateral is not valid yet.

@@ -32,6 +32,8 @@ pub(crate) const LIES: &[(DeviceLie, Rejection)] = &[
     (DeviceLie::OldDriver, Rejection::GpuDriverBelowMinimum),
     (DeviceLie::OldFirmware, Rejection::GpuFirmwareBelowMinimum),
     (DeviceLie::Duplicate, Rejection::GpuDuplicate),
+    (DeviceLie::SerialTwice, Rejection::GpuDuplicate),
+    (DeviceLie::IdentityTwice, Rejection::GpuDuplicate),
     (DeviceLie::OtherSwitch, Rejection::GpuLinks),
     (DeviceLie::OtherGpu, Rejection::GpuLinks),
     (DeviceLie::ShortChain, Rejection::NvidiaChainLength),
@@ -41,6 +43,7 @@ pub(crate) const LIES: &[(DeviceLie, Rejection)] = &[
     ),
     (DeviceLie::SelfSignedRoot, Rejection::CertificateRoot),
     (DeviceLie::Unmarked, Rejection::ResearchMarkerMissing),
+    (DeviceLie::UnmarkedLeaf, Rejection::ResearchMarkerMissing),
     (DeviceLie::CriticalExtension, Rejection::CertificateCritical),
     (DeviceLie::NotYetValid, Rejection::CertificateNotYetValid),
     (DeviceLie::Expired, Rejection::CertificateExpired),
@@ -400,17 +403,21 @@ fn the_firmwares_manifest_does_not_pass_for_the_drivers() {
 
 #[test]
 fn production_anchors_refuse_the_simulated_devices_by_their_marker() {
-    let world = world(&board());
-    let evidence = GpuEvidence::decode(&world.gpu_evidence).unwrap();
-    let stapled = GpuEndorsements::decode(world.gpu_endorsements.as_ref().unwrap()).unwrap();
-    let expected = verifier::DeviceExpectations {
-        nonces: verifier::DeviceNonces::OfBoot(&world.statement.boot_id),
-        sets: &[SET],
-        ocsp_nonce: None,
-    };
     let anchors = TrustAnchors::PRODUCTION;
     assert_eq!(anchors.profile(), Profile::Release);
-    let (policy, at) = (&world.policy, world.at);
-    let refused = verifier::appraise_devices(&evidence, &stapled, &expected, policy, &anchors, at);
-    assert_eq!(refused, Err(Rejection::ResearchCertificate));
+    // One certificate with the marker is enough, and one without it does not help.
+    for board in [board(), board().with(DeviceLie::UnmarkedLeaf)] {
+        let world = world(&board);
+        let evidence = GpuEvidence::decode(&world.gpu_evidence).unwrap();
+        let stapled = GpuEndorsements::decode(world.gpu_endorsements.as_ref().unwrap()).unwrap();
+        let expected = verifier::DeviceExpectations {
+            nonces: verifier::DeviceNonces::OfBoot(&world.statement.boot_id),
+            sets: &[SET],
+            ocsp_nonce: None,
+        };
+        let (policy, at) = (&world.policy, world.at);
+        let refused =
+            verifier::appraise_devices(&evidence, &stapled, &expected, policy, &anchors, at);
+        assert_eq!(refused, Err(Rejection::ResearchCertificate));
+    }
 }

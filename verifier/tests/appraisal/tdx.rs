@@ -1,7 +1,7 @@
 //! TDX: honest machines are accepted, and every lie is refused for its own reason.
 
 use mock_tee::Lie;
-use mock_tee::tdx::QuoteVersion;
+use mock_tee::tdx::{PlatformFlags, QuoteVersion};
 use protocol::digest::{EventLogDigest, Rtmr};
 use protocol::event_log::{Algorithm, EventLog};
 use protocol::machine_grant::ChipIdentity;
@@ -14,7 +14,7 @@ use verifier::{
 };
 
 use crate::binding::Change;
-use crate::world::{NOW, REGISTERS, World};
+use crate::world::{Machine, NOW, REGISTERS, World};
 
 /// One lie, one reason.
 pub(crate) const LIES: &[(Lie, Rejection)] = &[
@@ -48,6 +48,7 @@ pub(crate) const LIES: &[(Lie, Rejection)] = &[
     (Lie::CrlNotYetValid, Rejection::CrlNotYetValid),
     (Lie::CrlExpired, Rejection::CrlExpired),
     (Lie::Revoked, Rejection::CertificateRevoked),
+    (Lie::AuthorityRevoked, Rejection::CertificateRevoked),
     (Lie::MalformedCollateral, Rejection::CollateralMalformed),
     (Lie::CollateralNotYetValid, Rejection::CollateralNotYetValid),
     (Lie::CollateralExpired, Rejection::CollateralExpired),
@@ -237,6 +238,54 @@ fn an_advisory_passes_only_under_the_status_that_names_it() {
     assert_eq!(world.appraise(), Err(Rejection::TdxAdvisory));
     world.policy.tdx.levels[0].advisories.push(name());
     assert!(world.appraise().is_ok());
+}
+
+#[test]
+fn a_weakness_that_the_platform_is_said_not_to_have_or_nothing_is_said_of_needs_no_tolerance() {
+    let all = |said| PlatformFlags {
+        dynamic: said,
+        cached_keys: said,
+        multithreading: said,
+    };
+    let has = Some(true);
+    let refused = |platform| {
+        let mut world = World::tdx(QuoteVersion::V4);
+        world.policy.tolerated.clear();
+        let Machine::Tdx(machine) = world.machine else {
+            panic!("another machine");
+        };
+        world.machine = Machine::Tdx(machine.on(platform));
+        world.appraise().err()
+    };
+    for said in [None, Some(false)] {
+        let none = all(said);
+        assert_eq!(refused(none), None, "{said:?}");
+        for (platform, reason) in [
+            (
+                PlatformFlags {
+                    dynamic: has,
+                    ..none
+                },
+                Rejection::TdxDynamicPlatform,
+            ),
+            (
+                PlatformFlags {
+                    cached_keys: has,
+                    ..none
+                },
+                Rejection::TdxCachedKeys,
+            ),
+            (
+                PlatformFlags {
+                    multithreading: has,
+                    ..none
+                },
+                Rejection::TdxSmt,
+            ),
+        ] {
+            assert_eq!(refused(platform), Some(reason), "{platform:?}");
+        }
+    }
 }
 
 #[test]

@@ -178,7 +178,8 @@ fn leaf(device: Device) -> Result<Vec<u8>, MockTeeError> {
         true => "GH100 A01 GSP BROM of somebody else".to_owned(),
         false => rom_name(device),
     };
-    let mut serial = SeedStream::bytes::<20>(&device.label("serial"));
+    let owner = device.or_second(DeviceLie::SerialTwice);
+    let mut serial = SeedStream::bytes::<20>(&owner.label("serial"));
     if let Some(first) = serial.first_mut() {
         *first = 0x5a;
     }
@@ -206,7 +207,7 @@ fn leaf_extensions(device: Device) -> Result<Vec<Extension>, MockTeeError> {
         true => usage(KeyUsages::KeyCertSign)?,
         false => usage(KeyUsages::DigitalSignature)?,
     }];
-    if !device.lies(DeviceLie::Unmarked) {
+    if !device.lies(DeviceLie::Unmarked) && !device.lies(DeviceLie::UnmarkedLeaf) {
         extensions.push(mark()?);
     }
     if !device.lies(DeviceLie::NoFwid) {

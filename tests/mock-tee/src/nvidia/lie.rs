@@ -50,6 +50,10 @@ lies! {
     // Several devices.
     /// The second GPU is the first once more.
     Duplicate,
+    /// The first GPU's leaf has the serial number of the second's; the GPUs are two.
+    SerialTwice,
+    /// The first GPU has the second's identity on the links; their leaves are two.
+    IdentityTwice,
     /// A GPU is linked to a switch that does not report.
     OtherSwitch,
     /// A switch is linked to a GPU that does not report.
@@ -64,6 +68,8 @@ lies! {
     SelfSignedRoot,
     /// A chain without the research marker.
     Unmarked,
+    /// A leaf without the research marker, under a chain that has it.
+    UnmarkedLeaf,
     /// A critical extension that nobody knows.
     CriticalExtension,
     /// The leaf is not valid yet.

@@ -175,7 +175,16 @@ impl Device {
 
     /// Identity on the board's links, as certificates write it.
     pub(crate) fn pdi(self) -> [u8; 8] {
-        SeedStream::bytes(&self.label("pdi"))
+        let owner = self.or_second(DeviceLie::IdentityTwice);
+        SeedStream::bytes(&owner.label("pdi"))
+    }
+
+    /// The second GPU, where this one tells such a lie.
+    pub(crate) fn or_second(self, lie: DeviceLie) -> Self {
+        match self.lies(lie) {
+            true => Self { number: 1, ..self },
+            false => self,
+        }
     }
 
     /// The firmware that measures; the same on all devices of a kind.

@@ -25,6 +25,7 @@ const LEAF_DATES: Dates = Dates {
 pub(super) const ROOT_NAME: &str = "RESEARCH SGX Root CA";
 pub(super) const PLATFORM_NAME: &str = "RESEARCH SGX PCK Platform CA";
 const SIGNER_NAME: &str = "RESEARCH SGX TCB Signing";
+pub(super) const PLATFORM_SERIAL: u8 = 2;
 pub(super) const PCK_SERIAL: u8 = 4;
 
 /// The simulated root, in DER: what `tests/research/anchors` pins.
@@ -115,7 +116,7 @@ fn platform_authority(root_key: &SigningKey) -> Result<Vec<u8>, MockTeeError> {
     let mut extensions = authority(Some(0), KeyUsages::KeyCertSign | KeyUsages::CRLSign)?;
     extensions.push(mark()?);
     let template = Template {
-        serial: vec![2],
+        serial: vec![PLATFORM_SERIAL],
         issuer: ROOT_NAME.to_owned(),
         subject: PLATFORM_NAME.to_owned(),
         dates: AUTHORITY_DATES,
@@ -132,7 +133,7 @@ fn pck_certificate(machine: &TdxMachine, root_key: &SigningKey) -> Result<Vec<u8
         Some(Lie::Expired) => Dates { from, until: from },
         Some(_) | None => LEAF_DATES,
     };
-    let mut extensions = vec![pck::extension()?];
+    let mut extensions = vec![pck::extension(machine.platform)?];
     if !machine.lies(Lie::Unmarked) {
         extensions.push(mark()?);
     }

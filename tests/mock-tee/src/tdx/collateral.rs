@@ -215,7 +215,12 @@ fn pck_list(machine: &TdxMachine, at: u64) -> Result<Vec<u8>, MockTeeError> {
 fn root_list(machine: &TdxMachine, at: u64) -> Result<Vec<u8>, MockTeeError> {
     let key = chain::root_key(machine)?;
     let dates = list_dates(machine, at);
-    revocation_list(chain::ROOT_NAME, dates, &[], &Signer::EcdsaP256(&key))
+    let revoked = match machine.lie {
+        Some(Lie::AuthorityRevoked) => vec![vec![chain::PLATFORM_SERIAL]],
+        Some(_) | None => vec![],
+    };
+    let signer = Signer::EcdsaP256(&key);
+    revocation_list(chain::ROOT_NAME, dates, &revoked, &signer)
 }
 
 fn list_dates(machine: &TdxMachine, at: u64) -> Dates {

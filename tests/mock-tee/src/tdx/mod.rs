@@ -27,12 +27,33 @@ pub enum QuoteVersion {
     V5,
 }
 
+/// What the PCK says of its platform; it is silent where there is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlatformFlags {
+    /// Packages can be added to the platform.
+    pub dynamic: Option<bool>,
+    /// The registration service keeps the platform's keys.
+    pub cached_keys: Option<bool>,
+    /// Cores run several threads.
+    pub multithreading: Option<bool>,
+}
+
+impl PlatformFlags {
+    /// As real servers for rent have them.
+    pub const RENTED: Self = Self {
+        dynamic: Some(true),
+        cached_keys: Some(true),
+        multithreading: Some(true),
+    };
+}
+
 /// One simulated machine, launched with one image and one configuration.
 #[derive(Debug, Clone)]
 pub struct TdxMachine {
     pub(crate) version: QuoteVersion,
     pub(crate) registers: Registers,
     pub(crate) configuration: ConfigDigest,
+    pub(crate) platform: PlatformFlags,
     pub(crate) lie: Option<Lie>,
 }
 
@@ -48,6 +69,7 @@ impl TdxMachine {
             version,
             registers,
             configuration,
+            platform: PlatformFlags::RENTED,
             lie: None,
         }
     }
@@ -59,6 +81,13 @@ impl TdxMachine {
             self.version = QuoteVersion::V5;
         }
         self.lie = Some(lie);
+        self
+    }
+
+    /// The same machine on a platform of which the PCK says something else.
+    #[must_use]
+    pub const fn on(mut self, platform: PlatformFlags) -> Self {
+        self.platform = platform;
         self
     }
 

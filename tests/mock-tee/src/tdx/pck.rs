@@ -4,6 +4,7 @@ use der::Encode as _;
 use der::asn1::ObjectIdentifier;
 use x509_cert::ext::Extension;
 
+use super::PlatformFlags;
 use crate::MockTeeError;
 use crate::certificates::{self, Criticality};
 use crate::seed::SeedStream;
@@ -22,7 +23,7 @@ pub(super) const PCE_ID: [u8; 2] = [0, 0];
 pub(super) const FMSPC: [u8; 6] = [0x73, 0x57, 0, 0, 0, 0];
 
 /// PPID, TCB, PCE id, FMSPC, type (scalable), platform instance, configuration.
-pub(super) fn extension() -> Result<Extension, MockTeeError> {
+pub(super) fn extension(platform: PlatformFlags) -> Result<Extension, MockTeeError> {
     let level = |arc: u32, value: u8| member(&[2, arc], &tlv(INTEGER, &[value]));
     let mut tcb = (1..=16)
         .map(|arc| level(arc, COMPONENT_LEVEL))
@@ -32,9 +33,15 @@ pub(super) fn extension() -> Result<Extension, MockTeeError> {
         &[2, 18],
         &tlv(OCTET_STRING, &[COMPONENT_LEVEL; 16]),
     )?);
-    let flag = |arc: u32| member(&[7, arc], &tlv(BOOLEAN, &[0xff]));
-    // Dynamic platform, cached keys, multithreading: as real servers for rent have them.
-    let configuration = [flag(1)?, flag(2)?, flag(3)?];
+    let flag = |arc: u32, said: Option<bool>| match said {
+        Some(said) => member(&[7, arc], &tlv(BOOLEAN, &[if said { 0xff } else { 0 }])),
+        None => Ok(Vec::new()),
+    };
+    let configuration = [
+        flag(1, platform.dynamic)?,
+        flag(2, platform.cached_keys)?,
+        flag(3, platform.multithreading)?,
+    ];
     let ppid = SeedStream::bytes::<16>("intel ppid");
     let instance = SeedStream::bytes::<16>("intel platform instance");
     let members = [
