@@ -61,6 +61,14 @@ const NO_ROWS: Rows = Rows {
     totals: [0.0; MOST],
 };
 
+/// A block of weights as bytes: no line of it crosses one of the cache, which a tile's load would
+/// read twice.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Bytes([Chunk; 8]);
+
+const NO_BYTES: Bytes = Bytes([[0; 4 * TILE]; 8]);
+
 /// A thread's rows as tiles take them, and room for a tile's weights.
 #[derive(Default)]
 pub(super) struct Room {
@@ -69,7 +77,7 @@ pub(super) struct Room {
     /// Rows of activations, and how many of them are a group.
     count: usize,
     each: usize,
-    weights: Vec<[Chunk; 8]>,
+    weights: Vec<Bytes>,
 }
 
 /// What `ldtilecfg` reads: palette 1, and for each register its bytes of a row and its rows.
@@ -90,7 +98,7 @@ pub(super) trait Block: Sized {
     /// The processor has what [`Amx`] shows, and the tile registers are configured for `N` rows.
     unsafe fn multiply<const N: usize>(
         tile: &[Self],
-        room: &mut [[Chunk; 8]],
+        room: &mut [Bytes],
         rows: &[Rows],
         put: &mut impl FnMut(usize, &[f32; TILE]),
     );
@@ -128,7 +136,7 @@ impl Amx {
             room.rows.resize(groups * width, NO_ROWS);
         }
         if room.weights.len() < width {
-            room.weights.resize(width, [[0; 4 * TILE]; 8]);
+            room.weights.resize(width, NO_BYTES);
         }
         for (number, input) in all().enumerate() {
             let (group, row) = (number / room.each, number % room.each);
@@ -290,7 +298,7 @@ macro_rules! by_tiles {
         $(impl Block for $block {
             unsafe fn multiply<const N: usize>(
                 tile: &[Self],
-                room: &mut [[Chunk; 8]],
+                room: &mut [Bytes],
                 rows: &[Rows],
                 put: &mut impl FnMut(usize, &[f32; TILE]),
             ) {
@@ -312,7 +320,7 @@ by_tiles! {
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn nibble_tile<const N: usize>(
     tile: &[NibbleBlock],
-    room: &mut [[Chunk; 8]],
+    room: &mut [Bytes],
     rows: &[Rows],
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
@@ -322,7 +330,7 @@ unsafe fn nibble_tile<const N: usize>(
     }
     let room = &*room;
     for (group, rows) in rows.chunks_exact(tile.len()).enumerate() {
-        let block = |at: usize| (&room[at], lowered(&tile[at].scales));
+        let block = |at: usize| (&room[at].0, lowered(&tile[at].scales));
         let part = |scales, dots, _| _mm512_mul_ps(dots, scales);
         // SAFETY: what is asked of the caller.
         let sums: [_; N] = unsafe { sums(rows, block, part) };
@@ -334,7 +342,7 @@ unsafe fn nibble_tile<const N: usize>(
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn affine_tile<const N: usize>(
     tile: &[AffineBlock],
-    room: &mut [[Chunk; 8]],
+    room: &mut [Bytes],
     rows: &[Rows],
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
@@ -346,7 +354,7 @@ unsafe fn affine_tile<const N: usize>(
     for (group, rows) in rows.chunks_exact(tile.len()).enumerate() {
         let block = |at: usize| {
             (
-                &room[at],
+                &room[at].0,
                 (lowered(&tile[at].scales), lowered(&tile[at].minimums)),
             )
         };
@@ -364,7 +372,7 @@ unsafe fn affine_tile<const N: usize>(
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn byte_tile<const N: usize>(
     tile: &[ByteBlock],
-    _room: &mut [[Chunk; 8]],
+    _room: &mut [Bytes],
     rows: &[Rows],
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
@@ -386,7 +394,7 @@ unsafe fn byte_tile<const N: usize>(
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn fine_tile<const N: usize>(
     tile: &[FineBlock],
-    _room: &mut [[Chunk; 8]],
+    _room: &mut [Bytes],
     rows: &[Rows],
     put: &mut impl FnMut(usize, &[f32; TILE]),
 ) {
@@ -461,9 +469,9 @@ fn hand_out<const N: usize>(
 /// Nibbles as bytes, so much less.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn widen(chunks: &[Chunk; 4], less: __m512i, out: &mut [Chunk; 8]) {
+fn widen(chunks: &[Chunk; 4], less: __m512i, out: &mut Bytes) {
     let low_half = _mm512_set1_epi8(15);
-    let (lows, highs) = out.split_at_mut(4);
+    let (lows, highs) = out.0.split_at_mut(4);
     for ((chunk, low), high) in chunks.iter().zip(lows).zip(highs) {
         let both = load(chunk);
         let halves = [both, _mm512_srli_epi16::<4>(both)];
