@@ -19,6 +19,8 @@ import urllib.request
 import openai
 
 import memory
+import vectors
+from claims import check, refusal, require
 
 MODEL = "smollm2-135m-instruct"
 QUESTION = [
@@ -35,10 +37,10 @@ STOP_SECONDS = 20
 class Stack:
     """ci/stack in a session of its own, with a directory of its own for temporary files."""
 
-    def __init__(self, program, temporary):
+    def __init__(self, program, temporary, arguments):
         self.temporary = temporary
         self.process = subprocess.Popen(
-            [program, "--port", "0"],
+            [program, "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": temporary},
@@ -97,20 +99,6 @@ class Stack:
                 pass
         for process in self.processes():
             os.kill(process, signal.SIGKILL)
-
-
-def require(held, found):
-    if not held:
-        raise AssertionError(found)
-
-
-def refusal(kind, ask):
-    """The exception of this kind, and no other, that a request ends with."""
-    try:
-        ask()
-    except kind as error:
-        return error
-    raise AssertionError("it was answered")
 
 
 def connect(address):
@@ -351,43 +339,34 @@ def leaves_no_temporary_file(stack):
     require(not left, left)
 
 
-LAST_CLAIMS = [
-    leaves_neither_prompt_nor_answer_in_the_engine,
-    stops_on_a_signal,
-    leaves_no_process,
-    leaves_no_temporary_file,
-]
+STOPPING = [stops_on_a_signal, leaves_no_process, leaves_no_temporary_file]
+LAST_CLAIMS = [leaves_neither_prompt_nor_answer_in_the_engine, *STOPPING]
 
 
-def check(claims, subject):
-    """How many of the claims failed."""
-    failed = 0
-    for claim in claims:
-        title = claim.__name__.replace("_", " ")
-        began = time.monotonic()
+def stack_holds(program, arguments, claims, last_claims):
+    """Starts a stack, checks the claims, and ends it; how many of them failed."""
+    with tempfile.TemporaryDirectory(prefix="cocoon-sdk.") as temporary:
+        stack = Stack(program, temporary, arguments)
         try:
-            claim(subject)
-            print(f"ok      {title} ({time.monotonic() - began:.1f} s)", flush=True)
-        except Exception as error:  # whatever it is, the claim does not hold
-            failed += 1
-            print(f"FAILED  {title}: {type(error).__name__}: {error}", flush=True)
-    return failed
+            began = time.monotonic()
+            stack.wait_until_ready()
+            print(f"ready   {stack.address} ({time.monotonic() - began:.1f} s)", flush=True)
+            return check(claims, connect(stack.address)) + check(last_claims, stack)
+        finally:
+            stack.end()
 
 
 def main():
     # The stack is on this machine; no proxy comes between.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="cocoon-sdk.") as temporary:
-        stack = Stack(sys.argv[1], temporary)
-        try:
-            began = time.monotonic()
-            stack.wait_until_ready()
-            print(f"ready   {stack.address} ({time.monotonic() - began:.1f} s)", flush=True)
-            failed = check(CLAIMS, connect(stack.address)) + check(LAST_CLAIMS, stack)
-        finally:
-            stack.end()
-    print(f"{len(CLAIMS) + len(LAST_CLAIMS) - failed} passed, {failed} failed")
+    stacks = (
+        ([], CLAIMS, LAST_CLAIMS),
+        (vectors.ARGUMENTS, vectors.CLAIMS, vectors.LAST_CLAIMS + STOPPING),
+    )
+    failed = sum(stack_holds(sys.argv[1], *stack) for stack in stacks)
+    claims = sum(len(first) + len(last) for _, first, last in stacks)
+    print(f"{claims - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
