@@ -225,6 +225,32 @@ fn without_staples_the_devices_are_judged_still() {
     assert!(passed.contains(&named("gpu-0", Rejection::GpuSignatureInvalid)));
 }
 
+#[test]
+fn twins_are_seen_where_another_device_cannot_be_read_and_that_there_are_none_is_not() {
+    let outcomes = |board: &Board| {
+        let mut evidence = board.evidence(&BOOT, 0).unwrap();
+        evidence.devices[2].report.pop();
+        let expected = DeviceExpectations {
+            nonces: DeviceNonces::OfBoot(&BOOT),
+            sets: &[PAIR],
+            ocsp_nonce: None,
+        };
+        let (policy, anchors) = (
+            AppraisalPolicy::strict(),
+            research_anchors::research_anchors(),
+        );
+        let (bytes, at) = (evidence.encode(), UnixTime(NOW));
+        let verdict = appraise_gpus(&bytes, None, &expected, &policy, &anchors, at);
+        let checks = verdict.checks().iter();
+        let of = checks.filter(|check| check.check == Rejection::GpuDuplicate);
+        of.map(|check| check.outcome).collect::<Vec<_>>()
+    };
+    let (failed, open) = (Outcome::Failed, Outcome::NotReached);
+    assert_eq!(outcomes(&board(PAIR)), [open; 3]);
+    let twins = board(PAIR).with(DeviceLie::Duplicate);
+    assert_eq!(outcomes(&twins), [failed, failed, open]);
+}
+
 /// What is listed of devices and their staples, without the manifests that were found.
 fn own(verdict: &Verdict) -> String {
     without_manifests(&order(verdict))

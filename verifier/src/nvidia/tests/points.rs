@@ -377,6 +377,31 @@ fn an_answer_holds_from_its_making_to_its_next_update_or_age() {
 }
 
 #[test]
+fn an_answer_that_names_certificates_by_an_unknown_digest_is_about_none() {
+    let board = Board::new(DeviceKind::Hopper, 1, 0, GpuMode::SinglePass);
+    let stapled = board.endorsements(NOW.0, None).unwrap();
+    let evidence = board.evidence(&BootId([1; 32]), 0).unwrap();
+    let chain = &evidence.devices[0].chain;
+    let [subject, issuer] = [1, 2].map(|place| ParsedCertificate::parse(&chain[place]).unwrap());
+    let (policy, anchors) = (AppraisalPolicy::strict(), simulated().1);
+    let named_by = |digest: u8| {
+        let mut answer = stapled.ocsp[0].clone();
+        let sha384 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
+        let at = answer.windows(9).position(|bytes| bytes == sha384).unwrap();
+        answer[at + 8] = digest;
+        let one = [answer];
+        let mut checks = Checks::by(&policy, &anchors, NOW);
+        let answers = Answers::parse(ANSWERS, &one, None, &mut checks);
+        answers.check(&subject, &issuer, checks.terms, &mut Signatures::default())
+    };
+    assert!(matches!(named_by(2), Ok(Some(_))));
+    // SHA-256, of which these are no digests; SHA-512; nobody's.
+    for other in [1, 3, 99] {
+        assert_eq!(named_by(other), Ok(None), "{other}");
+    }
+}
+
+#[test]
 fn a_manifest_of_the_greatest_length_is_read_and_no_longer_one() {
     let (rim, anchors) = simulated();
     let policy = tolerant();
