@@ -26,7 +26,7 @@ use super::activation::{self, ActivationBlock};
 use super::attention::{self, SpanScratch, SpanTask};
 use super::fine::{self, Dots, FineBlock};
 use super::float;
-use super::packed::{AffineBlock, ByteBlock, Chunk, NibbleBlock, TILE};
+use super::packed::{self, AffineBlock, ByteBlock, Chunk, HALVED, NibbleBlock, TILE};
 use super::{ROWS, wide};
 
 /// Bytes of a cache line, and how far ahead of the block in hand lines are asked for.
@@ -70,6 +70,7 @@ impl Avx2 {
         normalize(values: &[f32], weights: &[f32], epsilon: f32, out: &mut Vec<f32>);
         silu_times(gate: &mut [f32], up: &[f32]);
         gelu_times(gate: &mut [f32], up: &[f32]);
+        halve(values: &[f32], out: &mut [u16; HALVED]);
         fine_tile<const N: usize>(tile: &[FineBlock], inputs: [&[ActivationBlock]; N])
             -> [[f32; TILE]; N];
         wide_f32(columns: &[[f32; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]);
@@ -97,6 +98,11 @@ fn silu_times(gate: &mut [f32], up: &[f32]) {
 #[target_feature(enable = "avx2,fma")]
 fn gelu_times(gate: &mut [f32], up: &[f32]) {
     float::gelu_times(gate, up);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn halve(values: &[f32], out: &mut [u16; HALVED]) {
+    packed::halve(values, out);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -35,7 +35,7 @@ use std::arch::x86_64::{
 use super::activation::{self, ActivationBlock, BLOCK, GROUPS, RAISE, ROUND, SPOILED};
 use super::attention::{SpanScratch, SpanTask};
 use super::fine::FineBlock;
-use super::packed::{AffineBlock, ByteBlock, Chunk, NibbleBlock, TILE};
+use super::packed::{self, AffineBlock, ByteBlock, Chunk, HALVED, NibbleBlock, TILE};
 use super::{ROWS, float};
 
 /// Bytes of a cache line, and how far ahead of the block in hand lines are asked for.
@@ -90,6 +90,7 @@ impl Avx512 {
         wide_bf16(columns: &[[u16; TILE]], rows: &[&[f32]], sums: &mut [[f32; TILE]; ROWS]);
         silu_times(gate: &mut [f32], up: &[f32]);
         gelu_times(gate: &mut [f32], up: &[f32]);
+        halve(values: &[f32], out: &mut [u16; HALVED]);
     }
 
     pub(super) fn span(self, task: &SpanTask<'_>, scratch: &mut SpanScratch, out: &mut [f32]) {
@@ -155,6 +156,11 @@ fn silu_times(gate: &mut [f32], up: &[f32]) {
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn gelu_times(gate: &mut [f32], up: &[f32]) {
     float::gelu_times(gate, up);
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn halve(values: &[f32], out: &mut [u16; HALVED]) {
+    packed::halve(values, out);
 }
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -33,7 +33,7 @@ pub(crate) use fine::{FineMatrix, FromSuperblocks, pack_superblocks};
 pub(crate) use float::{add, angle, exp};
 #[cfg(test)]
 pub(crate) use packed::half_to_float;
-pub(crate) use packed::{Blocks, PackedMatrix, ShapeMismatch, StoredLayout, TILE, to_half};
+pub(crate) use packed::{Blocks, HALVED, PackedMatrix, ShapeMismatch, StoredLayout, TILE, to_half};
 pub(crate) use superblock::SuperLayout;
 #[cfg(test)]
 pub(crate) use tests::vectors;
@@ -293,6 +293,16 @@ impl Kernels {
     /// `gate = silu(gate) * up`.
     pub(crate) fn silu_times(self, gate: &mut [f32], up: &[f32]) {
         with_vectors!(self, float, silu_times(gate, up));
+    }
+
+    /// Floats as f16, as [`to_half`]; as many as there are, at most [`HALVED`].
+    pub(crate) fn halve<'o>(self, values: &[f32], out: &'o mut [u16; HALVED]) -> &'o [u16] {
+        self.halve_into(values, out);
+        out.get(..values.len()).unwrap_or_default()
+    }
+
+    fn halve_into(self, values: &[f32], out: &mut [u16; HALVED]) {
+        with_vectors!(self, packed, halve(values, out));
     }
 
     /// Attention of some rows over one span of positions: see [`SpanTask`].

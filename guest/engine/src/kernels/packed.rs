@@ -296,6 +296,17 @@ pub(crate) fn half_to_float(bytes: [u8; 2]) -> f32 {
     f32::from_bits(magnitude.to_bits() | sign)
 }
 
+/// Floats that become f16 at once.
+pub(crate) const HALVED: usize = 64;
+
+/// [`to_half`] of each value, as far as there is room.
+#[inline(always)]
+pub(super) fn halve(values: &[f32], out: &mut [u16; HALVED]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = to_half(*value);
+    }
+}
+
 /// A float as f16, to the nearest, ties to even; infinite from 65520 on.
 #[inline(always)]
 pub(crate) fn to_half(value: f32) -> u16 {

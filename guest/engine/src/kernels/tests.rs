@@ -263,3 +263,23 @@ fn the_extremes_do_not_saturate() {
         }
     }
 }
+
+#[test]
+fn every_float_becomes_the_same_half_everywhere() {
+    let mut bits = 1_u32;
+    for _ in 0..20_000 {
+        // Every exponent with many fractions: a generator of period 2^32.
+        let values: [f32; HALVED] = std::array::from_fn(|_| {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from_bits(bits)
+        });
+        let expected = values.map(to_half);
+        for kernels in vectors() {
+            assert_eq!(kernels.halve(&values, &mut [0; HALVED]), expected);
+            assert_eq!(
+                kernels.halve(&values[..9], &mut [0; HALVED]),
+                &expected[..9]
+            );
+        }
+    }
+}

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Weights;
-use crate::kernels::{BESIDE, HeadRun, RUN, SPAN, to_half};
+use crate::kernels::{BESIDE, HALVED, HeadRun, Kernels, RUN, SPAN};
 
 /// Positions of a page.
 pub const PAGE: usize = RUN;
@@ -162,25 +162,31 @@ impl Page {
     }
 }
 
-/// Writes the keys and values of one head at one position of a run.
+/// Writes some elements of the keys and values of one head at one position of a run: those from
+/// `first` on, of `head`.
 #[allow(
     clippy::arithmetic_side_effects,
     reason = "offsets within a run, whose length the geometry's limits keep small"
 )]
-fn write_head<T>(run: &mut [T], within: usize, key: &[f32], value: &[f32], to: impl Fn(f32) -> T) {
-    let head = key.len();
+fn write_elements<T: Copy>(
+    run: &mut [T],
+    (within, head): (usize, usize),
+    first: usize,
+    key: &[T],
+    value: &[T],
+) {
     let Some((keys, values)) = run.split_at_mut_checked(head * PAGE) else {
         return;
     };
-    let first = within / BESIDE * BESIDE * head + within % BESIDE;
-    let targets = keys.iter_mut().skip(first).step_by(BESIDE);
-    for (target, value) in targets.zip(key) {
-        *target = to(*value);
+    let start = within / BESIDE * BESIDE * head + within % BESIDE + first * BESIDE;
+    let targets = keys.iter_mut().skip(start).step_by(BESIDE);
+    for (target, key) in targets.zip(key) {
+        *target = *key;
     }
-    let first = within * head.next_multiple_of(BESIDE);
-    let targets = values.iter_mut().skip(first);
+    let start = within * head.next_multiple_of(BESIDE) + first;
+    let targets = values.iter_mut().skip(start);
     for (target, value) in targets.zip(value) {
-        *target = to(*value);
+        *target = *value;
     }
 }
 
@@ -229,6 +235,7 @@ impl KvCache {
     /// Writes one position of one layer; `keys` and `values` hold all heads.
     pub(crate) fn write(
         &mut self,
+        kernels: Kernels,
         geometry: &Geometry,
         (layer, position): (usize, usize),
         keys: &[f32],
@@ -240,8 +247,10 @@ impl KvCache {
             self.spoil(position);
             return;
         };
-        let held = |value: &f32| value.abs() < geometry.limit();
-        let sound = keys.iter().all(held) && values.iter().all(held);
+        // All are looked at, without an early end, so that the loop becomes vectors.
+        let held = |sound: bool, value: &f32| sound & (value.abs() < geometry.limit());
+        let sound = keys.iter().chain(values).fold(true, held);
+        let place = (position % PAGE, geometry.head);
         let heads = keys.chunks_exact(geometry.head);
         let heads = heads.zip(values.chunks_exact(geometry.head));
         for (head, (key, value)) in heads.enumerate() {
@@ -250,11 +259,17 @@ impl KvCache {
             match &mut page.0 {
                 Page::Half(all) => {
                     let run = all.get_mut(range).unwrap_or_default();
-                    write_head(run, position % PAGE, key, value, to_half);
+                    let blocks = key.chunks(HALVED).zip(value.chunks(HALVED));
+                    for (block, (key, value)) in blocks.enumerate() {
+                        let [mut keys, mut values] = [[0; HALVED]; 2];
+                        let keys = kernels.halve(key, &mut keys);
+                        let values = kernels.halve(value, &mut values);
+                        write_elements(run, place, block.saturating_mul(HALVED), keys, values);
+                    }
                 }
                 Page::Single(all) => {
                     let run = all.get_mut(range).unwrap_or_default();
-                    write_head(run, position % PAGE, key, value, |value| value);
+                    write_elements(run, place, 0, key, value);
                 }
             }
         }

@@ -276,7 +276,8 @@ impl Forward<'_> {
                     return;
                 };
                 if let Some(Some(cache)) = state.caches.get_mut(row.slot.0) {
-                    cache.write(&self.geometry, (layer, row.position), keys, values);
+                    let place = (layer, row.position);
+                    cache.write(self.kernels, &self.geometry, place, keys, values);
                 }
             }
         }
