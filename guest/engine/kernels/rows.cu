@@ -1,14 +1,16 @@
 // What is done once per row of a step, and costs next to nothing: reading what the host sent, the
 // embedding, norms, choosing a token; and wiping pages.
+#include "draw.cuh"
 #include "packed.cuh"
 
 // One row as the host sends it: 40 bytes, docs in guest/engine/cuda/src/step.rs.
 struct Row {
   uint32_t flags, slot, token, position, table_index, page;
-  float temperature;
-  uint32_t seed_low, seed_high, reserved;
+  float sharpness;  // one over the temperature
+  uint32_t drawn_low, drawn_high, shares;
 };
-enum Flags { ACTIVE = 1, FEED = 2, SAMPLE = 4 };
+// Above them in the same word: how many of the likeliest may be drawn, 0 for all.
+enum Flags { ACTIVE = 1, FEED = 2, SAMPLE = 4, LIKELIEST_AT = 8 };
 
 // One block, a thread per row. A fed row brings its token and position; another goes on where its
 // slot stands, with the token that was chosen last: that one never left the device.
@@ -92,19 +94,12 @@ extern "C" __global__ void __launch_bounds__(512)
   }
 }
 
-// A score with its place, as one number that orders like the score and then like the lower place.
-__device__ __forceinline__ uint64_t ordered(float score, uint32_t at) {
-  const uint32_t bits = __float_as_uint(score);
-  const uint32_t key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return (uint64_t)key << 32 | (0xffffffffu - at);
-}
-
-// Grid: rows. Temperature 0: the greatest logit. Otherwise the greatest of logit / temperature plus
-// Gumbel noise, which draws from the softmax exactly; the noise comes from (seed, position, token).
+// Grid: rows. Sharpness 0: the greatest logit. Otherwise a draw, by docs/spec/engine-ipc.md, of
+// weights that take the logits' place, so that each is computed once.
 extern "C" __global__ void __launch_bounds__(1024)
-    sample(const Row* rows, const float* logits, const int32_t* positions, uint32_t* last,
+    sample(const Row* rows, float* logits, const int32_t* positions, uint32_t* last,
            uint2* results, uint32_t vocabulary, uint32_t slot_count) {
-  __shared__ uint64_t lanes[32];
+  __shared__ uint64_t sums[3][MOST_WARPS];
   __shared__ uint32_t strange;
   let_next_start();
   if (threadIdx.x == 0) strange = 0;
@@ -117,24 +112,27 @@ extern "C" __global__ void __launch_bounds__(1024)
     if (threadIdx.x == 0) results[i] = make_uint2(NONE, 0);
     return;
   }
-  const float* from = logits + (size_t)i * vocabulary;
-  const bool draws = row.temperature > 0;
-  const uint64_t seed = mixed((uint64_t)row.seed_high << 32 | row.seed_low, position);
+  float* of_row = logits + (size_t)i * vocabulary;
   uint64_t best = 0;
   bool finite = true;
   for (uint32_t at = threadIdx.x; at < vocabulary; at += blockDim.x) {
-    float score = from[at];
-    finite &= isfinite(score);
-    if (draws) {
-      const float u = ((float)(mixed(seed, at) >> 41) + 0.5f) * (1.f / 8388608.f);
-      score = score / row.temperature - logf(-logf(u));
-    }
-    best = max(best, ordered(score, at));
+    const float logit = of_row[at];
+    finite &= isfinite(logit);
+    best = max(best, ordered(logit, at));
   }
   if (!finite) strange = 1;
-  best = over_block(best, lanes, [](uint64_t a, uint64_t b) { return max(a, b); });
+  best = over_block(best, sums[0], [](uint64_t a, uint64_t b) { return max(a, b); });
+  uint32_t token = 0xffffffffu - (uint32_t)best;
+  if (row.sharpness > 0 && !strange) {
+    const float most = logit_of(best);
+    for (uint32_t at = threadIdx.x; at < vocabulary; at += blockDim.x)
+      of_row[at] = weight_of(__fmul_rn(__fsub_rn(of_row[at], most), row.sharpness));
+    __syncthreads();
+    Kept kept = {of_row, vocabulary, sums, 0, NONE};
+    token = kept.draw(row.flags >> LIKELIEST_AT, row.shares,
+                      (uint64_t)row.drawn_high << 32 | row.drawn_low);
+  }
   if (threadIdx.x == 0) {
-    const uint32_t token = 0xffffffffu - (uint32_t)best;
     last[row.slot] = token;
     results[i] = make_uint2(token, strange);
   }

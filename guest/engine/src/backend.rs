@@ -56,6 +56,9 @@ pub struct Wanted {
     pub row: usize,
     /// How that token is chosen.
     pub sampling: Sampling,
+    /// Where it is drawn, all that the draw depends on: 64 bits of the seed and of the token's
+    /// place in its answer.
+    pub drawn: u64,
 }
 
 /// What becomes of a row after which a token was wanted.

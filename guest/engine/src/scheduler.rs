@@ -313,8 +313,7 @@ impl<'w, B: Backend> Scheduler<'w, B> {
             let done = *computed == stream.prompt.len();
             if done {
                 let row = rows.len().saturating_sub(1);
-                let sampling = stream.sampler.sampling();
-                wanted.push((at, Wanted { row, sampling }));
+                wanted.push((at, stream.sampler.wanted(row, 0)));
             }
             if done || computed.saturating_sub(stream.reported) >= REPORT_TOKENS {
                 stream.reported = *computed;
@@ -437,9 +436,9 @@ impl<B: Backend> Desk for Scheduler<'_, B> {
         let may_run_ahead = self.backend.ahead() > 0;
         for (at, stream) in self.streams.iter().enumerate() {
             if let Some((token, position)) = stream.row(may_run_ahead) {
-                let sampling = stream.sampler.sampling();
-                let row = rows.len();
-                wanted.push((at, Wanted { row, sampling }));
+                let place = position.saturating_add(1);
+                let place = place.saturating_sub(stream.prompt.len());
+                wanted.push((at, stream.sampler.wanted(rows.len(), place)));
                 let slot = stream.slot;
                 rows.push(Row {
                     slot,

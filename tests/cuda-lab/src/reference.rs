@@ -6,10 +6,11 @@
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "tensor loops over slices whose lengths come from one shape"
 )]
 
-use crate::seeded::{mixed, tensors, values};
+use crate::seeded::{tensors, values};
 use engine_cuda::layout::Layout;
 use engine_cuda::shape::Shape;
 use engine_cuda::step::Choice;
@@ -121,25 +122,73 @@ pub fn attention(shape: &Shape, query: &[f32], keys: &[f32], values: &[f32]) -> 
     out
 }
 
-/// The token that a row's logits give.
+/// The token that a row's logits give: `docs/spec/engine-ipc.md`, Sampling, steps 2 to 5. Where one
+/// is not finite, no matter: the greatest.
 #[must_use]
-pub fn sample(logits: &[f32], choice: Choice, position: u32) -> u32 {
-    let seed = mixed(choice.seed, u64::from(position));
-    let score = |at: usize, logit: f32| {
-        if choice.temperature <= 0.0 {
-            return logit;
-        }
-        let uniform = ((mixed(seed, at as u64) >> 41) as f32 + 0.5) * (1.0 / 8_388_608.0);
-        logit / choice.temperature - (-uniform.ln()).ln()
-    };
+pub fn sample(logits: &[f32], choice: Choice) -> u32 {
     let mut best = (0, f32::NEG_INFINITY);
     for (at, logit) in logits.iter().enumerate() {
-        let score = score(at, *logit);
-        if score > best.1 {
-            best = (at as u32, score);
+        if *logit > best.1 {
+            best = (at, *logit);
         }
     }
-    best.0
+    let finite = logits.iter().all(|logit| logit.is_finite());
+    if choice.sharpness <= 0.0 || !finite {
+        return best.0 as u32;
+    }
+    let weights = logits
+        .iter()
+        .map(|logit| exp((logit - best.1) * choice.sharpness));
+    let mut left: Vec<(f32, usize)> = weights.zip(0..).collect();
+    left.retain(|(weight, _)| *weight >= f32::from(choice.min_p_milli) / 1000.0);
+    let most = if choice.top_k == 0 {
+        usize::MAX
+    } else {
+        choice.top_k as usize
+    };
+    if most < left.len() || choice.top_p_milli < 1000 {
+        left.sort_by(|one, other| other.0.total_cmp(&one.0));
+    }
+    left.truncate(most);
+    let wanted =
+        u128::from(sums(&left).last().copied().unwrap_or(0)) * u128::from(choice.top_p_milli);
+    let short = sums(&left).partition_point(|sum| u128::from(*sum) * 1000 < wanted);
+    left.truncate(short + 1);
+    let sums = sums(&left);
+    let target = u128::from(sums.last().copied().unwrap_or(0)) * u128::from(choice.drawn >> 11);
+    let before = sums.partition_point(|sum| u128::from(*sum) << 53 <= target);
+    left[before].1 as u32
+}
+
+/// The sum of weights up to each.
+fn sums(weights: &[(f32, usize)]) -> Vec<u64> {
+    let mut sum = 0;
+    let units = weights.iter().map(|(weight, _)| units(*weight));
+    units
+        .map(|units| {
+            sum += units;
+            sum
+        })
+        .collect()
+}
+
+/// A weight in units of 2^-40.
+fn units(weight: f32) -> u64 {
+    (f64::from(weight) * 2.0_f64.powi(40)) as u64
+}
+
+/// What the engine takes for `e^x`, for an x that is not above 0 (`guest/engine/src/kernels`).
+fn exp(x: f32) -> f32 {
+    if x < -87.0 {
+        return 0.0;
+    }
+    let n = ((x * std::f32::consts::LOG2_E) + 12_582_912.0) - 12_582_912.0;
+    let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
+    let polynomial = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5];
+    let p = polynomial
+        .iter()
+        .fold(1.987_569_1e-4, |p, more| p * r + more);
+    (p * r * r + r + 1.0) * 2.0_f32.powi(n as i32)
 }
 
 struct Block {

@@ -188,18 +188,13 @@ impl Simulated {
         let mut output = vec![0xff; OUTPUT_BYTES as usize];
         for (row, begun) in (0_u32..).zip(begun) {
             let word = |at: u32| self.word(input, row * 10 + at);
-            let (asks, choice) = (
-                word(0) & 4 != 0,
-                Choice {
-                    temperature: f32::from_bits(word(6)),
-                    seed: u64::from(word(8)) << 32 | u64::from(word(7)),
-                },
-            );
+            let asks = word(0) & 4 != 0;
+            let choice = Choice::of([0, 6, 7, 8, 9].map(word));
             let mut result = [NONE, 0];
             if let Some((slot, position, token)) = begun {
                 let logits = self.compute(&model, slot, position, token);
                 if asks {
-                    let token = sample(&logits, choice, position);
+                    let token = sample(&logits, choice);
                     let strange = !logits.iter().all(|logit| logit.is_finite());
                     result = [token, u32::from(strange)];
                     self.set_word(self.layout().work.last, slot, token);

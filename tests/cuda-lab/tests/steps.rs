@@ -28,11 +28,23 @@ fn layout(precision: Precision) -> Layout {
     Layout::new(Shape::llama_8b(), LIMITS, precision).unwrap()
 }
 
+/// Each second one with all that narrows a draw.
 fn rows(count: u32) -> Vec<Row> {
+    let narrowed = Choice {
+        sharpness: 1.25,
+        drawn: 1 << 60,
+        top_k: 40,
+        top_p_milli: 900,
+        min_p_milli: 50,
+    };
     let row = |slot| Row {
         slot,
         source: Source::Chosen,
-        choice: Some(Choice::GREEDY),
+        choice: Some(if slot % 2 == 0 {
+            narrowed
+        } else {
+            Choice::GREEDY
+        }),
         page: None,
     };
     (0..count).map(row).collect()

@@ -2,8 +2,9 @@
 //! size, so that who watches the crossings learns neither how many answers run nor how long they
 //! are.
 //!
-//! Input: 256 rows of ten little-endian words (flags, slot, token, position, table index, page,
-//! temperature, seed low, seed high, zero), then 64 pages to wipe. Output: 256 rows of two words
+//! Input: 256 rows of ten little-endian words (flags and above them how many of the likeliest,
+//! slot, token, position, table index, page, one over the temperature, drawn bits low and high,
+//! shares), then 64 pages to wipe. Output: 256 rows of two words
 //! (token or 2^32 - 1, 1 when a logit was not finite). `kernels/rows.cu` reads and writes the same.
 #![allow(
     clippy::arithmetic_side_effects,
@@ -26,6 +27,12 @@ pub const OUTPUT_BYTES: u64 = 8 * MAX_ROWS as u64;
 
 /// Where the pages to wipe begin in the input.
 pub const WIPES_AT: u64 = ROW * MAX_ROWS as u64;
+
+/// Above the flags of a row, from which bit on, stands how many of the likeliest may be drawn.
+const LIKELIEST_AT: u32 = 8;
+
+/// What does not fit there is more than any vocabulary has.
+const MOST_LIKELIEST: u32 = u32::MAX >> LIKELIEST_AT;
 
 /// "No page", "no token".
 pub const NONE: u32 = u32::MAX;
@@ -61,18 +68,45 @@ pub struct Row {
 /// How a token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
-    /// 0: the greatest logit.
-    pub temperature: f32,
-    /// With the position, all that the draw depends on.
-    pub seed: u64,
+    /// One over the temperature; 0: the greatest logit, and nothing below counts.
+    pub sharpness: f32,
+    /// What the draw depends on; its upper 53 bits count.
+    pub drawn: u64,
+    /// How many of the likeliest may be drawn; 0: all.
+    pub top_k: u32,
+    /// In thousandths: what share of the weight those make up that may be drawn; 1000: all.
+    pub top_p_milli: u16,
+    /// In thousandths: what part of the likeliest one's weight a token must have; 0: any.
+    pub min_p_milli: u16,
 }
 
 impl Choice {
     /// The greatest logit.
     pub const GREEDY: Self = Self {
-        temperature: 0.0,
-        seed: 0,
+        sharpness: 0.0,
+        drawn: 0,
+        top_k: 0,
+        top_p_milli: 1000,
+        min_p_milli: 0,
     };
+
+    /// Read from a row's words, as the device reads them: for devices that pretend.
+    #[must_use]
+    pub fn of([flags, sharpness, low, high, shares]: [u32; 5]) -> Self {
+        let [a, b, c, d] = shares.to_le_bytes();
+        Self {
+            sharpness: f32::from_bits(sharpness),
+            drawn: u64::from(high) << 32 | u64::from(low),
+            top_k: flags >> LIKELIEST_AT,
+            top_p_milli: u16::from_le_bytes([a, b]),
+            min_p_milli: u16::from_le_bytes([c, d]),
+        }
+    }
+
+    /// The word that top-p and min-p share.
+    fn shares(self) -> u32 {
+        u32::from(self.min_p_milli) << 16 | u32::from(self.top_p_milli)
+    }
 }
 
 /// What came back for a row.
@@ -108,13 +142,12 @@ pub fn encode(rows: &[Row], wipes: &[u32]) -> Vec<u8> {
         let sample = if row.choice.is_some() { 4 } else { 0 };
         let choice = row.choice.unwrap_or(Choice::GREEDY);
         let (index, page) = row.page.unwrap_or((NONE, NONE));
-        let [a, b, c, d, e, f, g, h] = choice.seed.to_le_bytes();
-        let seed = [
-            u32::from_le_bytes([a, b, c, d]),
-            u32::from_le_bytes([e, f, g, h]),
-        ];
-        put(&[1 | fed | sample, row.slot, token, position, index, page]);
-        put(&[choice.temperature.to_bits(), seed[0], seed[1], 0]);
+        let flags = 1 | fed | sample | choice.top_k.min(MOST_LIKELIEST) << LIKELIEST_AT;
+        let [a, b, c, d, e, f, g, h] = choice.drawn.to_le_bytes();
+        let low = u32::from_le_bytes([a, b, c, d]);
+        let high = u32::from_le_bytes([e, f, g, h]);
+        put(&[flags, row.slot, token, position, index, page]);
+        put(&[choice.sharpness.to_bits(), low, high, choice.shares()]);
     }
     let wipes = wipes.iter().copied().chain(std::iter::repeat(NONE));
     for page in wipes.take(WIPES as usize) {
@@ -151,8 +184,11 @@ mod tests {
                 position: 9,
             },
             choice: Some(Choice {
-                temperature: 1.0,
-                seed: 1 << 32 | 5,
+                sharpness: 1.0,
+                drawn: 1 << 32 | 5,
+                top_k: 40,
+                top_p_milli: 900,
+                min_p_milli: 50,
             }),
             page: Some((0, 11)),
         };
@@ -168,8 +204,18 @@ mod tests {
             .map(|word| u32::from_le_bytes(*word))
             .collect();
         let bits = 1.0_f32.to_bits();
-        assert_eq!(words[..10], [7, 3, 7, 9, 0, 11, bits, 5, 1, 0]);
+        let (flags, shares) = (40 << 8 | 7, 50 << 16 | 900);
+        assert_eq!(words[..10], [flags, 3, 7, 9, 0, 11, bits, 5, 1, shares]);
         assert_eq!(words[2560..], [NONE; 64]);
+        let read = Choice::of([words[0], words[6], words[7], words[8], words[9]]);
+        assert_eq!(Some(read), row.choice);
+        let all = Choice {
+            top_k: u32::MAX,
+            ..Choice::GREEDY
+        };
+        let choice = Some(all);
+        let bytes = encode(&[Row { choice, ..row }], &[]);
+        assert_eq!(bytes[..4], [7, 0xff, 0xff, 0xff]);
     }
 
     #[test]

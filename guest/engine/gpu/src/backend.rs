@@ -205,7 +205,7 @@ impl<D: Device> GpuBackend<D> {
         let mut asked = Vec::with_capacity(wanted.len());
         for wanted in wanted {
             let row = computed.get_mut(wanted.row).ok_or(Failed)?;
-            row.choice = Some(choice(wanted.sampling));
+            row.choice = Some(choice(wanted));
             let of = rows.get(wanted.row).ok_or(Failed)?;
             asked.push(Asked {
                 row: wanted.row,
@@ -259,12 +259,19 @@ impl<D: Device> GpuBackend<D> {
     }
 }
 
-/// How the device chooses: the greatest logit, or by temperature and seed.
-fn choice(sampling: Sampling) -> Choice {
-    let milli = u16::try_from(sampling.temperature_milli).unwrap_or(u16::MAX);
+/// How the device chooses: the greatest logit, or a draw as the engine on processors draws.
+fn choice(wanted: &Wanted) -> Choice {
+    let sampling = wanted.sampling;
+    let milli = |milli| u16::try_from(milli).unwrap_or(u16::MAX);
     Choice {
-        temperature: f32::from(milli) / 1000.0,
-        seed: sampling.seed,
+        sharpness: match milli(sampling.temperature_milli) {
+            0 => 0.0,
+            temperature => 1000.0 / f32::from(temperature),
+        },
+        drawn: wanted.drawn,
+        top_k: sampling.top_k,
+        top_p_milli: milli(sampling.top_p_milli),
+        min_p_milli: milli(sampling.min_p_milli),
     }
 }
 
@@ -300,25 +307,16 @@ impl<D: Device> Backend for GpuBackend<D> {
 
     fn unsupported(&self, start: &Start) -> Option<&'static str> {
         let Sampling {
-            temperature_milli,
-            top_p_milli,
-            top_k,
-            min_p_milli,
             presence_milli,
             frequency_milli,
             ..
         } = start.sampling;
-        // Of the likeliest token no part of a distribution is left out.
-        let draws = temperature_milli > 0;
         let form = match start.form {
             Form::Free => None,
             Form::Object | Form::Schema(_) => Some("response_format"),
             Form::Call(_) => Some("tool_choice"),
         };
         let asked = [
-            (draws && top_p_milli != 1000, "top_p"),
-            (draws && top_k != 0, "top_k"),
-            (draws && min_p_milli != 0, "min_p"),
             (presence_milli != 0, "presence_penalty"),
             (frequency_milli != 0, "frequency_penalty"),
             (!start.biases.is_empty(), "logit_bias"),

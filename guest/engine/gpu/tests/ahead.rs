@@ -29,6 +29,15 @@ const GREEDY: Sampling = Sampling {
     max_tokens: 12,
 };
 
+/// With all that narrows a draw.
+const NARROWED: Sampling = Sampling {
+    temperature_milli: 700,
+    top_p_milli: 900,
+    top_k: 40,
+    min_p_milli: 50,
+    ..GREEDY
+};
+
 /// Of every step, whatever is in it.
 const STEP: Counters = Counters {
     crossings: 2,
@@ -65,9 +74,10 @@ fn rows(slots: &[Slot], token: Fed, position: usize) -> (Vec<Row>, Vec<Wanted>) 
         token,
         position,
     };
-    let wanted = |row| Wanted {
+    let wanted = |row: usize| Wanted {
         row,
-        sampling: GREEDY,
+        sampling: if row % 2 == 0 { NARROWED } else { GREEDY },
+        drawn: 1 << 60,
     };
     let rows: Vec<_> = slots.iter().map(row).collect();
     let wanted = (0..rows.len()).map(wanted).collect();
@@ -150,6 +160,7 @@ fn until<D: Device>(backend: &mut GpuBackend<D>, from: usize, last: usize) -> Sl
     let wanted = Wanted {
         row: all.len() - 1,
         sampling: GREEDY,
+        drawn: 0,
     };
     backend.step(&all, &[wanted]).unwrap();
     slot

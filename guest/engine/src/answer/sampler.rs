@@ -4,17 +4,25 @@
 //! answer can be computed again from its receipt and request. The method is
 //! `docs/spec/engine-ipc.md`, Sampling: what the answer's form allows, shifts and penalties,
 //! temperature, the likeliest `top_k`, those not below `min_p` of the likeliest, the nucleus of
-//! `top_p`, then the draw.
+//! `top_p`, then the draw. Weights are summed as whole numbers, so that the order of sums, and with
+//! it whatever computes them, changes no draw.
 
 use messages::engine_ipc::TokenBias;
 use protocol::receipt::Sampling;
 use zeroize::Zeroizing;
 
+use crate::backend::Wanted;
 use crate::format::Allowed;
 use crate::kernels::exp;
 
 /// SplitMix64's increment, 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The units of a weight of 1: even 2^20 such weights sum far below 2^64.
+const UNITS: f32 = (1_u64 << 40) as f32;
+
+/// Of the bits that are drawn, how many lower ones are left out: 53 stay.
+const LEFT_OUT: u32 = 11;
 
 /// Why there is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +47,13 @@ impl Sampler {
         Self { sampling, biases }
     }
 
-    /// What the request wants.
-    pub(crate) const fn sampling(&self) -> Sampling {
-        self.sampling
+    /// What a backend is told of the row behind which the token of a place in the answer is chosen.
+    pub(crate) fn wanted(&self, row: usize, place: usize) -> Wanted {
+        Wanted {
+            row,
+            sampling: self.sampling,
+            drawn: drawn(self.sampling.seed, place),
+        }
     }
 
     /// The token that follows `written`, the answer so far: one of those that are allowed, if not
@@ -72,9 +84,8 @@ impl Sampler {
         if self.sampling.temperature_milli == 0 || logits.is_empty() {
             return Ok(best.1);
         }
-        let position = u64::try_from(written.len()).unwrap_or(u64::MAX);
-        let uniform = uniform(self.sampling.seed, position);
-        Ok(self.draw((logits, allowed), best, uniform))
+        let drawn = drawn(self.sampling.seed, written.len());
+        Ok(self.draw((logits, allowed), best, drawn))
     }
 
     /// The logits with their shifts and penalties, where there are any.
@@ -113,12 +124,15 @@ impl Sampler {
         Some(shifted)
     }
 
-    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "float arithmetic, and sums of weights as `UNITS` says"
+    )]
     fn draw(
         &self,
         (logits, allowed): (&[f32], Option<&Allowed>),
         (greatest, best): (f32, u32),
-        uniform: f64,
+        drawn: u64,
     ) -> u32 {
         let factor = 1000.0 / self.sampling.temperature_milli as f32;
         let weights = (0_u32..).zip(logits);
@@ -126,17 +140,21 @@ impl Sampler {
         let weights = weights.map(|(token, logit)| (exp((logit - greatest) * factor), token));
         let mut weights: Weights = Zeroizing::new(weights.collect());
         self.narrow(&mut weights);
-        let target = uniform * sum(&weights);
-        let mut reached = 0.0;
+        // The greatest weighs 1, so that some token is passed.
+        let target = (u128::from(sum(&weights)) * u128::from(drawn >> LEFT_OUT)) >> 53;
+        let mut reached = 0;
         let passed = weights.iter().find(|(weight, _)| {
-            reached += f64::from(*weight);
-            reached > target
+            reached += units(*weight);
+            u128::from(reached) > target
         });
         passed.map_or(best, |(_, token)| *token)
     }
 
     /// Leaves the tokens that may be drawn; the likeliest one's weight is 1.
-    #[allow(clippy::arithmetic_side_effects, reason = "float arithmetic only")]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "float arithmetic, and sums of weights as `UNITS` says"
+    )]
     fn narrow(&self, weights: &mut Weights) {
         let Sampling {
             top_k,
@@ -159,11 +177,11 @@ impl Sampler {
             weights.truncate(most);
         }
         if top_p < 1000 {
-            let wanted = sum(weights) * f64::from(top_p) / 1000.0;
-            let mut reached = 0.0;
+            let wanted = u128::from(sum(weights)) * u128::from(top_p);
+            let mut reached = 0;
             let kept = weights.iter().take_while(|(weight, _)| {
-                let before = reached;
-                reached += f64::from(*weight);
+                let before = u128::from(reached) * 1000;
+                reached += units(*weight);
                 before < wanted
             });
             let kept = kept.count();
@@ -176,19 +194,24 @@ fn may_come(allowed: Option<&Allowed>, token: u32) -> bool {
     allowed.is_none_or(|allowed| allowed.holds(token))
 }
 
-fn sum(weights: &[(f32, u32)]) -> f64 {
-    weights.iter().map(|(weight, _)| f64::from(*weight)).sum()
+/// A weight as a whole number, rounded down.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a weight is from 0 to 1"
+)]
+fn units(weight: f32) -> u64 {
+    (weight * UNITS) as u64
 }
 
-/// A number in [0, 1) from seed and position: two rounds of SplitMix64's mixer, upper 53 bits.
-#[allow(
-    clippy::arithmetic_side_effects,
-    clippy::cast_precision_loss,
-    reason = "53 bits fit a double, and the divisor is a constant"
-)]
-fn uniform(seed: u64, position: u64) -> f64 {
-    let drawn = mix(mix(seed.wrapping_add(GOLDEN)) ^ position.wrapping_mul(GOLDEN));
-    (drawn >> 11) as f64 / (1_u64 << 53) as f64
+fn sum(weights: &[(f32, u32)]) -> u64 {
+    weights.iter().map(|(weight, _)| units(*weight)).sum()
+}
+
+/// What the token of a place in the answer is drawn by: two rounds of SplitMix64's mixer.
+fn drawn(seed: u64, place: usize) -> u64 {
+    let place = u64::try_from(place).unwrap_or(u64::MAX);
+    mix(mix(seed.wrapping_add(GOLDEN)) ^ place.wrapping_mul(GOLDEN))
 }
 
 const fn mix(mut z: u64) -> u64 {

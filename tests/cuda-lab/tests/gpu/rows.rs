@@ -1,7 +1,7 @@
 //! Norm, embedding, turning, attention and choice, each alone.
 
 use cuda_lab::reference;
-use cuda_lab::seeded::bf16;
+use cuda_lab::seeded::{bf16, mixed};
 use engine_cuda::device::Device;
 use engine_cuda::layout::{Layout, Region};
 use engine_cuda::plan;
@@ -201,12 +201,15 @@ fn drawn_tokens_are_those_of_the_reference() {
             slot: slot % 16,
             source: Source::Chosen,
             choice: Some(Choice {
-                temperature: if slot % 4 == 0 {
+                sharpness: if slot % 4 == 0 {
                     0.0
                 } else {
-                    slot as f32 / 40.0
+                    40.0 / slot as f32
                 },
-                seed: u64::from(slot) << 30,
+                drawn: mixed(5, u64::from(slot)),
+                top_k: [0, 40, 1000][slot as usize % 3],
+                top_p_milli: [1000, 900][slot as usize / 8 % 2],
+                min_p_milli: [0, 10][slot as usize / 16 % 2],
             }),
             page: None,
         })
@@ -221,13 +224,13 @@ fn drawn_tokens_are_those_of_the_reference() {
     for (at, chosen) in chosen.iter().enumerate() {
         let logits = &logits[at * 5000..][..5000];
         let choice = rows[at].choice.unwrap();
-        let expected = reference::sample(logits, choice, at as u32);
+        let expected = reference::sample(logits, choice);
         assert_eq!(
             *chosen,
             engine_cuda::step::Chosen::Token(expected),
             "row {at}"
         );
-        unlike_greedy += u32::from(expected != reference::sample(logits, Choice::GREEDY, 0));
+        unlike_greedy += u32::from(expected != reference::sample(logits, Choice::GREEDY));
     }
     assert!(unlike_greedy > 20, "{unlike_greedy}");
 }
