@@ -76,7 +76,11 @@ fn rows(slots: &[Slot], token: Fed, position: usize) -> (Vec<Row>, Vec<Wanted>) 
     };
     let wanted = |row: usize| Wanted {
         row,
-        sampling: if row % 2 == 0 { NARROWED } else { GREEDY },
+        sampling: if row.is_multiple_of(2) {
+            NARROWED
+        } else {
+            GREEDY
+        },
         drawn: 1 << 60,
     };
     let rows: Vec<_> = slots.iter().map(row).collect();
