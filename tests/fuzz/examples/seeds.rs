@@ -13,7 +13,6 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
-use fuzz_targets::chain::{ACCOUNTS, LINKS, recorded};
 use fuzz_targets::honest::{self, Machine};
 use fuzz_targets::pieces::join;
 use fuzz_targets::releases::log_key;
@@ -79,6 +78,7 @@ fn all() -> Vec<Seed> {
         parts,
         devices,
         chain,
+        wallets,
         small_hostile,
     ] {
         make(&mut seeds);
@@ -447,39 +447,12 @@ fn devices(seeds: &mut Seeds) {
 
 /// What servers of the main network said.
 fn chain(seeds: &mut Seeds) {
-    for (name, answer) in ["three-links", "simplex-link"].into_iter().zip(LINKS) {
-        seeds.put("lite_answer", name, answer);
-    }
-    let names = ["masterchain", "basechain", "absent"];
-    for ((whose, name), text) in (0_u8..).zip(names).zip(ACCOUNTS) {
-        let parts = recorded(text);
-        let [shard, account, state] = parts.each_ref().map(Vec::as_slice);
-        let proof = join(&[shard, account, state]);
-        seeds.put("account_proof", name, &[&[whose], &proof[..]].concat());
-        let mut answer = 0x7079_c751_u32.to_le_bytes().to_vec();
-        answer.extend([0; 2 * 80]);
-        parts.iter().for_each(|part| put_bytes(&mut answer, part));
-        seeds.put("lite_answer", &format!("account-{name}"), &answer);
-    }
-    let mut info = 0x8583_2881_u32.to_le_bytes().to_vec();
-    info.extend([1; 80 + 32 + 4 + 64]);
-    seeds.put("lite_answer", "masterchain-info", &info);
-    let sent = [0x3950_e597_u32, 1].map(u32::to_le_bytes).concat();
-    seeds.put("lite_answer", "sent", &sent);
-    let mut error = [0xbba9_e148_u32, 651].map(u32::to_le_bytes).concat();
-    put_bytes(&mut error, b"not there");
-    seeds.put("lite_answer", "error", &error);
+    fuzz_targets::chain::seeds(|target, name, seed| seeds.put(target, name, seed));
 }
 
-/// Bytes of TL: their length, themselves, zeros up to a multiple of four.
-fn put_bytes(answer: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-    match bytes.len() {
-        0..254 => answer.push(length[0]),
-        _ => answer.extend([254, length[0], length[1], length[2]]),
-    }
-    answer.extend(bytes);
-    answer.resize(answer.len().next_multiple_of(4), 0);
+/// What a phone and its bridge say.
+fn wallets(seeds: &mut Seeds) {
+    fuzz_targets::wallets::seeds(|target, name, seed| seeds.put(target, name, seed));
 }
 
 /// Hostile inputs that are short: a fuzzer goes on from there.

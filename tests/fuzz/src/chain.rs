@@ -15,14 +15,14 @@ use protocol::ton::{NetworkId, TonAddress};
 use crate::{Outcome, pieces};
 
 /// Answers with links that honest servers gave.
-pub const LINKS: [&[u8]; 2] = [
+const LINKS: [&[u8]; 2] = [
     include_bytes!("../../fixtures/ton/proofs/three-links.tl"),
     include_bytes!("../../fixtures/ton/proofs/simplex-link.tl"),
 ];
 
 /// Accounts that honest servers proved: of the masterchain, of the basechain, and one that is not
 /// there. An input's first byte says whose proof it is meant to be.
-pub const ACCOUNTS: [&str; 3] = [
+const ACCOUNTS: [&str; 3] = [
     include_str!("../../fixtures/ton/proofs/account-masterchain.txt"),
     include_str!("../../fixtures/ton/proofs/account-basechain.txt"),
     include_str!("../../fixtures/ton/proofs/account-absent.txt"),
@@ -75,11 +75,7 @@ fn members(text: &str) -> HashMap<&str, &str> {
 }
 
 /// The parts of a recorded proof, in the order of [`account_proof`]'s input.
-///
-/// # Panics
-/// When it is not of the fixtures' form.
-#[must_use]
-pub fn recorded(text: &str) -> [Vec<u8>; 3] {
+fn recorded(text: &str) -> [Vec<u8>; 3] {
     let members = members(text);
     ["shard_proof", "proof", "state"].map(|name| {
         let digits = members[name].as_bytes().chunks(2);
@@ -170,4 +166,46 @@ fn follow(links: &[Link]) {
             );
         }
     }
+}
+
+/// Hands out seeds of both targets, by target and name: what servers of the main network said.
+///
+/// # Panics
+/// When a fixture is not of its form.
+pub fn seeds(mut put: impl FnMut(&'static str, &str, &[u8])) {
+    for (name, answer) in ["three-links", "simplex-link"].into_iter().zip(LINKS) {
+        put("lite_answer", name, answer);
+    }
+    let names = ["masterchain", "basechain", "absent"];
+    for ((whose, name), text) in (0_u8..).zip(names).zip(ACCOUNTS) {
+        let parts = recorded(text);
+        let [shard, account, state] = parts.each_ref().map(Vec::as_slice);
+        let proof = pieces::join(&[shard, account, state]);
+        put("account_proof", name, &[&[whose], &proof[..]].concat());
+        let mut answer = 0x7079_c751_u32.to_le_bytes().to_vec();
+        answer.extend([0; 2 * 80]);
+        parts.iter().for_each(|part| put_bytes(&mut answer, part));
+        put("lite_answer", &format!("account-{name}"), &answer);
+    }
+    let mut info = 0x8583_2881_u32.to_le_bytes().to_vec();
+    info.extend([1; 80 + 32 + 4 + 64]);
+    put("lite_answer", "masterchain-info", &info);
+    let sent = [0x3950_e597_u32, 1].map(u32::to_le_bytes).concat();
+    put("lite_answer", "sent", &sent);
+    let mut error = [0xbba9_e148_u32, 651].map(u32::to_le_bytes).concat();
+    put_bytes(&mut error, b"not there");
+    put("lite_answer", "error", &error);
+}
+
+/// Bytes of TL: their length, themselves, zeros up to a multiple of four.
+fn put_bytes(answer: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len())
+        .expect("a short part")
+        .to_le_bytes();
+    match bytes.len() {
+        0..254 => answer.push(length[0]),
+        _ => answer.extend([254, length[0], length[1], length[2]]),
+    }
+    answer.extend(bytes);
+    answer.resize(answer.len().next_multiple_of(4), 0);
 }

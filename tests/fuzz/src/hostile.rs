@@ -9,6 +9,7 @@ mod images;
 mod models;
 mod releases;
 mod sockets;
+mod wallets;
 
 use crate::Outcome;
 
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Hostile> {
         evidence::ALL,
         chain::ALL,
         sockets::ALL,
+        wallets::ALL,
     ];
     tables.concat()
 }

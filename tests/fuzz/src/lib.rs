@@ -27,6 +27,7 @@ pub mod pieces;
 pub mod releases;
 pub mod sockets;
 pub mod vocabularies;
+pub mod wallets;
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,7 @@ pub struct Target {
 }
 
 /// Every target: first what an image and a release are made of, then what a verifier is handed,
-/// then what a server of the chain says.
+/// then what a server of the chain says, and a wallet on a phone.
 /// A new one is a row here, a program beside the others, and a folder of seeds.
 pub const TARGETS: &[Target] = &[
     target("firmware", images::firmware),
@@ -97,6 +98,8 @@ pub const TARGETS: &[Target] = &[
     target("appraise", evidence::appraise),
     target("account_proof", chain::account_proof),
     target("lite_answer", chain::lite_answer),
+    target("connect_stream", wallets::stream),
+    target("connect_message", wallets::message),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]) -> Outcome) -> Target {

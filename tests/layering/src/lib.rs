@@ -77,6 +77,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
             "messages",
             "model-format",
             "contracts",
+            "client",
             "verifier",
             "measurements",
             "engine",

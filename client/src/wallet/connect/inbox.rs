@@ -31,7 +31,8 @@ struct ShownEnvelope {
 }
 
 impl Envelope {
-    fn parse(data: &str) -> Option<Self> {
+    /// None for what is no envelope.
+    pub(super) fn parse(data: &str) -> Option<Self> {
         let shown: ShownEnvelope = serde_json::from_str(data).ok()?;
         Some(Self {
             from: shown.from.parse().ok()?,

@@ -6,6 +6,7 @@
 
 mod account;
 mod bridge;
+pub mod door;
 mod error;
 mod events;
 mod inbox;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contracts::message::{Transfer, receiver_of_external};
-use protocol::ton::NetworkId;
+use protocol::ton::{NetworkId, TonAddress};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -258,10 +259,7 @@ impl Connected {
             Err(error) if error.leaves_open() => return Ok(Reply::Unclear(error)),
             Err(error) => return Err(error),
         };
-        // Not of the form of a message: then only the chain can say what was sent.
-        let sent = STANDARD.decode(result).ok();
-        let sender = sent.and_then(|message| receiver_of_external(&message).ok());
-        match sender {
+        match sender_of(&result) {
             Some(found) if found != self.session.address => {
                 Err(ConnectError::OtherSender { found })
             }
@@ -384,6 +382,13 @@ async fn answer(
             | FromWallet::HandedBack => {}
         }
     }
+}
+
+/// The wallet from which a result's message is sent. A result that is no message says nothing: then
+/// only the chain can say what was sent.
+fn sender_of(result: &str) -> Option<TonAddress> {
+    let message = STANDARD.decode(result).ok()?;
+    receiver_of_external(&message).ok()
 }
 
 /// A wallet is connected already.

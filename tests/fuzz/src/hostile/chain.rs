@@ -109,7 +109,7 @@ fn cells(count: usize, references: impl Fn(usize) -> Vec<usize>) -> Vec<u8> {
 
 /// As many cells as the length has room for, in four rows below a root: wide trees end in empty
 /// cells, for which nothing is allocated.
-fn many(length: usize) -> Vec<u8> {
+pub(super) fn many(length: usize) -> Vec<u8> {
     let row = (length / 5 - 20) / 4;
     cells(4 * row + 1, |at| match at {
         0 => (0..4).map(|nth| nth * row + 1).collect(),
@@ -119,6 +119,6 @@ fn many(length: usize) -> Vec<u8> {
 }
 
 /// Each cell below the one before it.
-fn deep(count: usize) -> Vec<u8> {
+pub(super) fn deep(count: usize) -> Vec<u8> {
     cells(count, |at| (at + 1..count).take(1).collect())
 }
