@@ -71,8 +71,14 @@ pub(crate) fn load_maybe_address(
     Ok(None)
 }
 
+/// An amount in its shortest form, as every contract stores it: there is one cell for it.
 pub(crate) fn load_coins(from: &mut CellSlice<'_>) -> Result<Nano, CellError> {
+    let before = from.size_bits();
     let amount = Tokens::load_from(from).map_err(CellError::parsing)?;
+    let shortest = amount.bit_len();
+    if shortest.is_none() || before.checked_sub(from.size_bits()) != shortest {
+        return Err(CellError::Malformed);
+    }
     nano(amount)
 }
 
@@ -111,4 +117,45 @@ pub(crate) fn decode(bag: &[u8]) -> Result<Cell, CellError> {
 
 pub(crate) fn encode(root: &Cell) -> Vec<u8> {
     Boc::encode(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An amount in so many bytes, and whether they are all there.
+    fn stored(bytes: &[u8]) -> CellBuilder {
+        let mut cell = CellBuilder::new();
+        cell.store_small_uint(u8::try_from(bytes.len()).unwrap(), 4)
+            .unwrap();
+        let bits = u16::try_from(bytes.len()).unwrap().saturating_mul(8);
+        cell.store_raw(bytes, bits).unwrap();
+        cell
+    }
+
+    fn loaded(cell: CellBuilder) -> Result<Nano, CellError> {
+        let cell = cell.build().unwrap();
+        let mut slice = cell.as_slice().unwrap();
+        let amount = load_coins(&mut slice)?;
+        finish(&slice).map(|()| amount)
+    }
+
+    #[test]
+    fn an_amount_has_one_form() {
+        for units in [0, 1, 255, 256, 1 << 63, (1 << 120) - 1] {
+            let amount = Nano::new(units).unwrap();
+            let mut cell = CellBuilder::new();
+            store_coins(&mut cell, amount).unwrap();
+            assert_eq!(loaded(cell), Ok(amount));
+        }
+        assert_eq!(loaded(stored(&[1, 0])), Ok(Nano::from_u64(256)));
+        for longer in [&[0][..], &[0, 1], &[0, 0], &[0; 15]] {
+            let refused = loaded(stored(longer));
+            assert_eq!(refused, Err(CellError::Malformed), "{longer:?}");
+        }
+        let mut cut = CellBuilder::new();
+        cut.store_small_uint(2, 4).unwrap();
+        cut.store_u8(1).unwrap();
+        assert_eq!(loaded(cut), Err(CellError::Malformed));
+    }
 }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 use tycho_types::dict::RawDict;
 
-use super::reply::cell;
+use super::reply::{cell, plain};
 use super::{ChainError, Toncenter};
 use crate::account::AccountState;
 use crate::cells::{self, CellError};
@@ -83,6 +83,7 @@ fn amount_at(stack: &[(String, Value)], at: usize) -> Result<Nano, ChainError> {
         Some((kind, Value::String(text))) if kind == "num" => text.strip_prefix("0x"),
         Some(_) | None => None,
     };
+    let digits = digits.and_then(|digits| plain(digits, 16));
     let units = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
     let amount = units.and_then(|units| Nano::new(units).ok());
     amount.ok_or(MALFORMED)
@@ -138,6 +139,23 @@ mod tests {
         let texts = CellBuilder::build_from(texts).unwrap();
         content.store_slice(texts.as_slice().unwrap()).unwrap();
         content.build().unwrap()
+    }
+
+    #[test]
+    fn an_amount_on_a_stack_has_one_text() {
+        let amount = |text: &str| amount_at(&[("num".to_owned(), Value::from(text))], 0).ok();
+        assert_eq!(amount("0x0"), Some(Nano::ZERO));
+        assert_eq!(amount("0xf4240"), Some(Nano::from_u64(1_000_000)));
+        let largest = format!("0x{}", "f".repeat(30));
+        assert_eq!(amount(&largest), Some(Nano::MAX));
+        let beyond = format!("0x1{}", "0".repeat(30));
+        for other in [
+            "", "0x", "7", "-0x1", "0x-1", "0x+1", "0x01", "0x00", &beyond,
+        ] {
+            assert_eq!(amount(other), None, "{other}");
+        }
+        assert!(amount_at(&[("cell".to_owned(), Value::from("0x1"))], 0).is_err());
+        assert!(amount_at(&[], 0).is_err());
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) enum Text {
 
 pub(super) fn amount(text: &Text) -> Result<Nano, ChainError> {
     let units = match text {
-        Text::Digits(digits) => digits.parse().ok(),
+        Text::Digits(digits) => plain(digits, 10).and_then(|digits| digits.parse().ok()),
         Text::Number(number) => Some(u128::from(*number)),
     };
     units
@@ -87,9 +87,18 @@ pub(super) fn amount(text: &Text) -> Result<Nano, ChainError> {
 
 pub(super) fn number(text: &Text, what: &'static str) -> Result<u64, ChainError> {
     match text {
-        Text::Digits(digits) => digits.parse().map_err(|_| ChainError::Malformed { what }),
+        Text::Digits(digits) => plain(digits, 10)
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(ChainError::Malformed { what }),
         Text::Number(number) => Ok(*number),
     }
+}
+
+/// Digits of this base as one writes them: no sign, no zeros in front.
+pub(super) fn plain(digits: &str, base: u32) -> Option<&str> {
+    let all = digits.chars().all(|digit| digit.is_digit(base));
+    let shortest = digits == "0" || !digits.starts_with('0');
+    (all && shortest && !digits.is_empty()).then_some(digits)
 }
 
 pub(super) fn bytes(text: &str, what: &'static str) -> Result<Vec<u8>, ChainError> {
@@ -134,5 +143,20 @@ mod tests {
         assert!(amount(&text("1329227995784915872903807060280344576")).is_err());
         assert!(amount(&text("-1")).is_err());
         assert_eq!(amount(&Text::Number(7)).unwrap(), Nano::from_u64(7));
+    }
+
+    #[test]
+    fn a_number_has_one_text() {
+        let text = |digits: &str| Text::Digits(digits.to_owned());
+        for digits in [
+            "", "+7", "07", "00", "7 ", " 7", "7.0", "0x7", "7e0", "\u{667}",
+        ] {
+            assert!(amount(&text(digits)).is_err(), "{digits}");
+            assert!(number(&text(digits), "lt").is_err(), "{digits}");
+        }
+        for digits in ["0", "7", "1329227995784915872903807060280344575"] {
+            assert_eq!(amount(&text(digits)).unwrap().to_string(), digits);
+        }
+        assert_eq!(number(&text("10"), "lt").unwrap(), 10);
     }
 }
