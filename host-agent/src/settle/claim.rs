@@ -13,6 +13,7 @@ use protocol::nano::Nano;
 use protocol::ton::TonAddress;
 use protocol::voucher::{SignedVoucher, Voucher};
 
+use super::position::{brought_along, paid};
 use super::{Position, SettleError, Turn};
 use crate::clock::UnixSeconds;
 use crate::journal::{ClaimRecord, ClaimState, Journal};
@@ -111,8 +112,25 @@ struct Start {
     balance: Nano,
     wallet_lt: u64,
     channel_lt: u64,
+    /// The epoch that the chain showed, and what it showed as claimed in it.
+    epoch: Option<u32>,
     claimed: Nano,
     jettons: Option<JettonStart>,
+}
+
+impl Start {
+    /// What was due for other epochs than the payment's: of that one the chain had counted so much
+    /// more than the books hold as paid.
+    fn due_for_others(&self, record: &ClaimRecord, before: &[ClaimRecord]) -> Option<Nano> {
+        let due = self.jettons.as_ref()?.due;
+        let counted = match self.epoch {
+            Some(epoch) if epoch == record.epoch => self.claimed,
+            Some(_) | None => record.cumulative,
+        };
+        let paid = paid(before, &record.channel, record.epoch);
+        let own = counted.minus(paid).unwrap_or(Nano::ZERO);
+        due.minus(own).ok().filter(|others| *others > Nano::ZERO)
+    }
 }
 
 /// The payee's jetton wallet before a claim.
@@ -200,7 +218,19 @@ pub(super) async fn pay(
         ClaimState::Missing
     };
     record.fees = followed.as_ref().ok().map(Claimed::fees);
+    let before = journal.claims()?;
     journal.append_claim(&record)?;
+    if let Some(due) = start.due_for_others(&record, &before).filter(|_| is_shown) {
+        let key = (&record.channel, record.epoch);
+        for older in brought_along(&before, key, due) {
+            journal.append_claim(&ClaimRecord {
+                state: ClaimState::Shown,
+                at: now,
+                fees: None,
+                ..older
+            })?;
+        }
+    }
     followed
 }
 
@@ -224,6 +254,7 @@ async fn look(purse: &Purse, channel: TonAddress) -> Result<Start, SettleError> 
         balance: wallet.balance,
         wallet_lt: wallet.last_lt,
         channel_lt: account.last_lt,
+        epoch: shown.map(|shown| shown.state().epoch),
         claimed: shown.map_or(Nano::ZERO, |shown| shown.state().claimed),
         jettons,
     })

@@ -1,7 +1,10 @@
 //! One payment channel of the journal beside what the chain shows, and what the journal must be
-//! told for it: a claim that was taken back, one that nobody saw arrive, jettons that bounced.
+//! told for it: a claim that was taken back, one that nobody saw arrive, jettons that bounced and
+//! came later, with a payment of another epoch.
 //!
 //! Pure. Deliberately not here: what is sent (`claim`), whether it is worth it (`due`).
+
+use std::collections::BTreeMap;
 
 use contracts::asset::Asset;
 use protocol::nano::Nano;
@@ -67,6 +70,54 @@ impl Position {
             })
             .copied()
     }
+}
+
+/// What the books hold as paid of one epoch of a channel, by the steps of its claims.
+pub(super) fn paid(claims: &[ClaimRecord], channel: &TonAddress, epoch: u32) -> Nano {
+    let own = |claim: &&ClaimRecord| (claim.channel, claim.epoch) == (*channel, epoch);
+    let mut standing = Vec::new();
+    for claim in claims.iter().filter(own) {
+        match claim.state {
+            ClaimState::Sent => {}
+            ClaimState::Shown => standing.push(claim.cumulative),
+            ClaimState::Missing => standing.retain(|total| *total < claim.cumulative),
+        }
+    }
+    standing.into_iter().max().unwrap_or(Nano::ZERO)
+}
+
+/// Claims of a channel's other epochs whose jettons came along with a payment of `epoch`: so much
+/// was due for other epochs than that, and nothing is due since. What each of them lacks in the
+/// books must make up the sum, all together or one alone; else nothing is guessed.
+pub(super) fn brought_along(
+    claims: &[ClaimRecord],
+    (channel, epoch): (&TonAddress, u32),
+    due: Nano,
+) -> Vec<ClaimRecord> {
+    let mut open: BTreeMap<u32, Vec<(ClaimRecord, Nano)>> = BTreeMap::new();
+    for claim in claims {
+        if claim.channel != *channel || claim.epoch == epoch || claim.state == ClaimState::Shown {
+            continue;
+        }
+        let paid = paid(claims, channel, claim.epoch);
+        let lacks = claim.cumulative.minus(paid).unwrap_or(Nano::ZERO);
+        if lacks > Nano::ZERO {
+            open.entry(claim.epoch).or_default().push((*claim, lacks));
+        }
+    }
+    let last: Vec<_> = open.values().filter_map(|of_one| of_one.last()).collect();
+    let all = last
+        .iter()
+        .try_fold(Nano::ZERO, |sum, (_, lacks)| sum.plus(*lacks));
+    if all == Ok(due) {
+        return last.into_iter().map(|(claim, _)| *claim).collect();
+    }
+    let alone = |of_one: &Vec<(ClaimRecord, Nano)>| {
+        let mut fitting = of_one.iter().rev().filter(|(_, lacks)| *lacks == due);
+        fitting.next().map(|(claim, _)| *claim)
+    };
+    let alone: Vec<_> = open.values().filter_map(alone).collect();
+    if alone.len() == 1 { alone } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -166,5 +217,54 @@ mod tests {
         let mut elsewhere = claim(500, Missing);
         elsewhere.epoch += 1;
         assert_eq!(position(Some(500), 300).bounced(&[elsewhere]), None);
+    }
+
+    #[test]
+    fn what_is_paid_is_what_the_chain_showed_and_did_not_take_back() {
+        let paid = |steps: &[(u64, ClaimState)]| {
+            let steps = steps.iter().map(|(total, state)| claim(*total, *state));
+            super::paid(&steps.collect::<Vec<_>>(), &CHANNEL, EPOCH).units()
+        };
+        assert_eq!(paid(&[]), 0);
+        assert_eq!(paid(&[(100, Shown), (250, Sent)]), 100);
+        assert_eq!(paid(&[(100, Shown), (250, Shown), (250, Missing)]), 100);
+        let again = [(250, Shown), (250, Missing), (250, Shown)];
+        assert_eq!(paid(&again), 250);
+        let steps = [claim(100, Shown)];
+        assert_eq!(super::paid(&steps, &CHANNEL, EPOCH + 1), Nano::ZERO);
+        assert_eq!(super::paid(&steps, &PAYEE, EPOCH), Nano::ZERO);
+    }
+
+    #[test]
+    fn what_came_along_is_of_the_epochs_whose_gaps_make_up_the_sum() {
+        let came = |due: u64, steps: &[(u32, u64, ClaimState)]| -> Vec<(u32, u128)> {
+            let steps = steps.iter().map(|(epoch, total, state)| ClaimRecord {
+                epoch: *epoch,
+                ..claim(*total, *state)
+            });
+            let steps: Vec<_> = steps.collect();
+            let found = brought_along(&steps, (&CHANNEL, 9), Nano::from_u64(due));
+            let found = found
+                .iter()
+                .map(|claim| (claim.epoch, claim.cumulative.units()));
+            found.collect()
+        };
+        let one = [(7, 200, Shown), (7, 500, Missing), (9, 40, Sent)];
+        assert_eq!(came(300, &one), [(7, 500)]);
+        for other in [299, 301, 500] {
+            assert_eq!(came(other, &one), [], "{other} is not what it lacks");
+        }
+        // Another claim followed, and never arrived.
+        let later = [(7, 200, Shown), (7, 500, Missing), (7, 700, Sent)];
+        assert_eq!(came(300, &later), [(7, 500)]);
+        // Of two epochs that lack something: both, or the one whose part it is.
+        let two = [(7, 300, Missing), (8, 20, Sent)];
+        assert_eq!(came(320, &two), [(7, 300), (8, 20)]);
+        assert_eq!(came(300, &two), [(7, 300)]);
+        // Two that lack as much: which of them it was nobody knows.
+        assert_eq!(came(300, &[(7, 300, Missing), (8, 300, Missing)]), []);
+        // In the books already, or the payment's own epoch.
+        assert_eq!(came(300, &[(7, 300, Missing), (7, 300, Shown)]), []);
+        assert_eq!(came(300, &[(9, 300, Missing)]), []);
     }
 }
