@@ -12,156 +12,80 @@
 #[path = "../../contracts/tests/testnode/jetton.rs"]
 mod jetton;
 mod program;
+mod provider;
 #[path = "../../contracts/tests/testnode/mod.rs"]
 mod testnode;
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::ops::Deref;
 
 use contracts::asset::Asset;
-use contracts::channel::{ChannelTerms, Standing};
+use contracts::channel::Standing;
 use contracts::close::Close;
 use contracts::jetton_channel::{self, JettonChannelState, JettonTerms};
 use contracts::wallet::Wallet;
-use ed25519_dalek::SigningKey;
 use host_agent::clock::UnixSeconds;
 use host_agent::journal::{ClaimRecord, ClaimState, Journal};
 use jetton::{FREE, Jetton, SENDS_NOTHING, send};
-use messages::framing::frame;
-use messages::host_control::{GuestMessage, HostMessage, StopReason, VoucherDecision};
-use program::Running;
-use protocol::digest::{PayerKey, ReceiptsRoot};
+use messages::host_control::{StopReason, VoucherDecision};
+use protocol::digest::ReceiptsRoot;
 use protocol::nano::Nano;
-use protocol::ton::{NetworkId, TonAddress};
-use protocol::voucher::{SignedVoucher, Voucher};
+use protocol::ton::TonAddress;
+use protocol::voucher::SignedVoucher;
+use provider::{Guest, NETWORK, Provider, payer_key, terms, voucher_of};
 use serde_json::Value;
 use testnode::{START, TestNode};
 
-const NETWORK: NetworkId = NetworkId(-7357);
 const UNIT: u64 = 1_000_000;
 const DEPOSIT: u64 = 5 * UNIT;
 const MINTED: u64 = 1_000 * UNIT;
-/// Years away on every clock.
-const VALID_UNTIL: u32 = 2_100_000_000;
-
-fn key() -> SigningKey {
-    SigningKey::from_bytes(&[3; 32])
-}
 
 /// A provider that is paid in a jetton, and a client's open channel to it.
 struct Stage {
-    place: tempfile::TempDir,
-    node: TestNode,
+    provider: Provider,
     jetton: Jetton,
     payer: Wallet,
-    payee: TonAddress,
     channel: TonAddress,
+}
+
+impl Deref for Stage {
+    type Target = Provider;
+
+    fn deref(&self) -> &Provider {
+        &self.provider
+    }
 }
 
 impl Stage {
     async fn set() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let seed = place.path().join("seed").display().to_string();
-        let shown = program::lines(&["wallet", "new", "--seed", &seed, "--network", "-7357"]);
-        let payee: TonAddress = shown[0]["address"].as_str().unwrap().parse().unwrap();
-        let node = TestNode::start().await;
+        let provider = Provider::set().await;
+        let (node, payee) = (&provider.node, provider.payee);
         let payer = Wallet::from_seed(&[1; 32], NETWORK);
-        for party in [payee, payer.address().unwrap()] {
-            node.fund(&party, Nano::from_u64(10_000_000_000)).await;
-        }
-        let jetton = Jetton::issued(&node, 4).await;
-        let channel = open(&node, &jetton, &payer, payee).await;
-        let stage = Self {
-            place,
-            node,
+        let coins = Nano::from_u64(10_000_000_000);
+        node.fund(&payer.address().unwrap(), coins).await;
+        let jetton = Jetton::issued(node, 4).await;
+        let channel = open(node, &jetton, &payer, payee).await;
+        provider.configure(&["--jetton", &jetton.minter.to_string()]);
+        Self {
+            provider,
             jetton,
             payer,
-            payee,
             channel,
-        };
-        stage.configure();
-        stage
-    }
-
-    fn configure(&self) {
-        std::fs::create_dir(self.place.path().join("endorsements")).unwrap();
-        let description = program::write_model(&self.place.path().join("model"));
-        program::lines(&[
-            "configure",
-            "--payee",
-            &self.payee.to_string(),
-            "--jetton",
-            &self.jetton.minter.to_string(),
-            "--network",
-            "-7357",
-            "--model",
-            &format!("small={}", description.display()),
-            "--prices",
-            "20,2,160",
-            "--out",
-            &self.path("launch-config.json"),
-        ]);
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.place.path().join(name).display().to_string()
-    }
-
-    fn relay(&self) -> Running {
-        let chain = format!("http://{}", self.node.authority);
-        let mut relay = Running::start(&[
-            "relay",
-            "--guest",
-            "unix:/nowhere",
-            "--launch-config",
-            &self.path("launch-config.json"),
-            "--state",
-            &self.path("state"),
-            "--endorsements",
-            &self.path("endorsements"),
-            "--chain",
-            &chain,
-            "--listen",
-            "127.0.0.1:0",
-        ]);
-        relay.event("ready");
-        relay
+        }
     }
 
     /// What `settle` says, line by line, and its exit code.
     fn settle(&self, action: &[&str]) -> (Vec<Value>, Option<i32>) {
-        let (state, seed) = (self.path("state"), self.path("seed"));
-        let chain = format!("http://{}", self.node.authority);
-        let mut arguments = vec!["settle"];
-        arguments.extend(action);
-        arguments.extend(["--state", &state]);
-        if action[0] != "export" {
-            arguments.extend(["--wallet-seed", &seed, "--chain", &chain]);
-        }
-        let done = program::finish(&arguments);
+        let done = self.provider.settle(action);
         (program::parse(&done), done.status.code())
     }
 
     fn voucher(&self, total: u64) -> SignedVoucher {
-        voucher_of(self.channel, total)
+        voucher_of(self.channel, START, total)
     }
 
     fn ask(&self, voucher: SignedVoucher) -> VoucherDecision {
-        let socket = self.place.path().join("state").join("control");
-        let mut guest = UnixStream::connect(socket).unwrap();
-        let message = GuestMessage::VoucherQuestion {
-            question: 1,
-            voucher: Box::new(voucher),
-        };
-        guest.write_all(&frame(&message.encode())).unwrap();
-        let mut header = [0; 4];
-        guest.read_exact(&mut header).unwrap();
-        let mut payload = vec![0; u32::from_le_bytes(header) as usize];
-        guest.read_exact(&mut payload).unwrap();
-        match HostMessage::decode(&payload).unwrap() {
-            HostMessage::VoucherAnswer { decision, .. } => decision,
-            HostMessage::Endorsements(_) => panic!("not an answer"),
-        }
+        let answered = Guest::dial(&self.at("state")).ask(voucher);
+        answered.expect("the host is there")
     }
 
     async fn shown(&self) -> JettonChannelState {
@@ -189,29 +113,16 @@ impl Stage {
         held
     }
 
+    /// Each step in the books, and the jettons that came in with it.
+    fn books(&self) -> Vec<String> {
+        let (rows, _) = self.settle(&["export"]);
+        let field = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+        let step = |row| [field(row, "state"), field(row, "received_units")].join(" ");
+        rows.iter().map(step).collect()
+    }
+
     fn price(&self, price: &str) -> String {
         format!("{}={price}", self.jetton.minter)
-    }
-}
-
-fn voucher_of(channel: TonAddress, total: u64) -> SignedVoucher {
-    let voucher = Voucher {
-        network: NETWORK,
-        channel,
-        epoch: START,
-        cumulative: Nano::from_u64(total),
-        receipts_root: ReceiptsRoot([5; 32]),
-        valid_until: VALID_UNTIL,
-    };
-    voucher.sign(&key())
-}
-
-fn terms(payer: &Wallet, payee: TonAddress) -> ChannelTerms {
-    ChannelTerms {
-        payer: payer.address().unwrap(),
-        payee,
-        payer_key: PayerKey(key().verifying_key().to_bytes()),
-        window: 3_600,
     }
 }
 
@@ -252,12 +163,12 @@ async fn a_channel_counts_in_the_configured_jetton_alone() {
     // In a jetton that the payer could have minted itself, and in the network's coin.
     let other = Jetton::issued(&stage.node, 6).await;
     let worthless = open(&stage.node, &other, &stage.payer, stage.payee).await;
-    assert_eq!(stage.ask(voucher_of(worthless, 1)), unknown);
+    assert_eq!(stage.ask(voucher_of(worthless, START, 1)), unknown);
     let coins = terms(&stage.payer, stage.payee);
     let deposit = coins.top_up(Nano::from_u64(1_000_000_000)).unwrap();
     send(&stage.node, &stage.payer, deposit).await;
     let coins = Asset::Coin.address(&coins).unwrap();
-    assert_eq!(stage.ask(voucher_of(coins, 1)), unknown);
+    assert_eq!(stage.ask(voucher_of(coins, START, 1)), unknown);
 }
 
 #[tokio::test]
@@ -326,22 +237,73 @@ async fn a_payout_that_bounced_is_no_payment_until_it_was_sent_again() {
     assert_eq!(sent[0]["paid"], true, "{sent:?}");
     assert_eq!(sent[0]["adds_up"], true, "{sent:?}");
     assert_eq!(stage.held().await, [995 * UNIT, UNIT, 4 * UNIT]);
-    let (books, _) = stage.settle(&["export"]);
-    let column = |name: &str| -> Vec<String> {
-        let fields = books
-            .iter()
-            .map(|row| row[name].as_str().unwrap().to_owned());
-        fields.collect()
-    };
-    assert_eq!(column("state"), ["sent", "missing", "sent", "shown"]);
-    assert_eq!(column("received_units"), ["0", "0", "0", "1000000"]);
+    let books = stage.books();
+    assert_eq!(books, ["sent 0", "missing 0", "sent 0", "shown 1000000"]);
+    let (rows, _) = stage.settle(&["export"]);
     let minter = stage.jetton.minter.to_string();
-    assert!(column("asset").iter().all(|asset| *asset == minter));
+    assert!(rows.iter().all(|row| row["asset"] == minter));
+}
+
+/// The payer takes back what is left, and deposits again: the channel's next epoch.
+async fn closed_and_opened_again(stage: &Stage) -> u32 {
+    let close = jetton_channel::start_close(&stage.channel).unwrap();
+    send(&stage.node, &stage.payer, close).await;
+    stage.node.advance(3_600).await;
+    let finish = jetton_channel::finish_close(&stage.channel).unwrap();
+    send(&stage.node, &stage.payer, finish).await;
+    assert_eq!(stage.shown().await.channel.standing, Standing::Closed);
+    let terms = JettonTerms {
+        channel: terms(&stage.payer, stage.payee),
+        minter: stage.jetton.minter,
+    };
+    let own = stage.payer.address().unwrap();
+    let chain = &stage.node.chain;
+    let from = chain.jetton_wallet(&terms.minter, &own).await.unwrap();
+    let deposit = terms.deposit(&from.address, 0, Nano::from_u64(DEPOSIT));
+    send(&stage.node, &stage.payer, deposit.unwrap()).await;
+    let shown = stage.shown().await.channel;
+    assert_eq!(shown.standing, Standing::Open);
+    shown.epoch
+}
+
+#[tokio::test]
+async fn what_bounced_in_an_earlier_epoch_is_in_the_books_once_it_came_along() {
+    let stage = Stage::set().await;
+    let relay = stage.relay();
+    let lock = |status| stage.jetton.lock(&stage.node, &stage.channel, status);
+    assert_eq!(stage.ask(stage.voucher(UNIT)), VoucherDecision::Continue);
+    lock(SENDS_NOTHING).await;
+    let (bounced, _) = stage.settle(&["claim", "--all"]);
+    assert_eq!(bounced[0]["paid"], false, "{bounced:?}");
+    lock(FREE).await;
+    drop(relay);
+    let epoch = closed_and_opened_again(&stage).await;
+    assert_eq!(stage.shown().await.due_payee, Nano::from_u64(UNIT));
+    let _relay = stage.relay();
+    let voucher = voucher_of(stage.channel, epoch, 2 * UNIT);
+    assert_eq!(stage.ask(voucher), VoucherDecision::Continue);
+    assert_eq!(stage.books(), ["sent 0", "missing 0"]);
+
+    let (claimed, exit) = stage.settle(&["claim", "--all"]);
+    assert_eq!(exit, Some(0), "{claimed:?}");
+    assert_eq!(claimed[0]["prospect"], "due", "{claimed:?}");
+    assert_eq!(claimed[1]["increment"], (2 * UNIT).to_string());
+    assert_eq!(claimed[1]["adds_up"], true, "{claimed:?}");
+    assert_eq!(stage.held().await[1], 3 * UNIT);
+    let came = ["sent 0", "shown 2000000", "shown 1000000"];
+    assert_eq!(stage.books()[2..], came);
+    let (rows, _) = stage.settle(&["export"]);
+    assert_eq!(rows[4]["epoch"], START.to_string(), "{rows:?}");
+    // And no run says more of it.
+    let (again, _) = stage.settle(&["claim", "--all", "--resend"]);
+    assert_eq!(again[0]["prospect"], "over", "{again:?}");
+    assert_eq!(again[1]["prospect"], "paid", "{again:?}");
+    assert_eq!(stage.books().len(), 5);
 }
 
 /// The agent is killed after it sent: the journal says `sent`, and the chain goes on without it.
 async fn sent_and_killed(stage: &Stage, total: u64) {
-    let mut journal = Journal::open(&stage.place.path().join("state/journal.sqlite")).unwrap();
+    let mut journal = Journal::open(&stage.at("state/journal.sqlite")).unwrap();
     let step = ClaimRecord {
         channel: stage.channel,
         epoch: START,
@@ -391,11 +353,6 @@ async fn an_agent_that_was_killed_between_sending_and_seeing_still_has_its_books
     sent_and_killed(&stage, 3 * UNIT).await;
     let (paid, _) = stage.settle(&["claim", "--all"]);
     assert_eq!(paid[0]["prospect"], "paid", "{paid:?}");
-    let (books, _) = stage.settle(&["export"]);
-    let field = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
-    let steps = books
-        .iter()
-        .map(|row| (field(row, "state"), field(row, "received_units")));
     let expected = [
         "sent 0",
         "sent 0",
@@ -403,10 +360,7 @@ async fn an_agent_that_was_killed_between_sending_and_seeing_still_has_its_books
         "sent 0",
         "shown 1000000",
     ];
-    let steps: Vec<_> = steps
-        .map(|(state, units)| format!("{state} {units}"))
-        .collect();
-    assert_eq!(steps, expected);
+    assert_eq!(stage.books(), expected);
     assert_eq!(stage.held().await, [995 * UNIT, 3 * UNIT, 2 * UNIT]);
 }
 
@@ -416,7 +370,7 @@ async fn a_close_by_both_pays_both_in_the_jetton() {
     let _relay = stage.relay();
     assert_eq!(stage.ask(stage.voucher(UNIT)), VoucherDecision::Continue);
     let close = Close(stage.voucher(2 * UNIT).voucher);
-    let document = close.sign(&key()).unwrap().to_json().unwrap();
+    let document = close.sign(&payer_key()).unwrap().to_json().unwrap();
     std::fs::write(stage.path("close.json"), document).unwrap();
     let (closed, exit) = stage.settle(&["close", &stage.path("close.json")]);
     assert_eq!(exit, Some(0), "{closed:?}");

@@ -10,154 +10,78 @@
 )]
 
 mod program;
+mod provider;
 #[path = "postgres/server.rs"]
 mod server;
 #[path = "../../contracts/tests/testnode/mod.rs"]
 mod testnode;
 
-use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use contracts::channel::{ChannelTerms, Standing};
+use contracts::channel::Standing;
 use contracts::close::Close;
 use contracts::wallet::Wallet;
-use ed25519_dalek::SigningKey;
 use host_agent::clock::UnixSeconds;
 use host_agent::journal::{Journal, LedgerOptions};
 use measurements::publication::{self, ReleaseFiles, names};
 use measurements::transparency::note::SignerKey;
 use measurements::transparency::record::FileDigest;
-use messages::framing::frame;
-use messages::host_control::{GuestMessage, HostMessage, StopReason, VoucherDecision};
+use messages::host_control::{StopReason, VoucherDecision};
 use nix::sys::signal::Signal;
 use program::Running;
-use protocol::digest::{PayerKey, ReceiptsRoot};
+use protocol::digest::ReceiptsRoot;
 use protocol::nano::Nano;
-use protocol::ton::{NetworkId, TonAddress};
-use protocol::voucher::{SignedVoucher, Voucher};
+use protocol::ton::TonAddress;
+use protocol::voucher::SignedVoucher;
+use provider::{Guest, NETWORK, Provider, VALID_UNTIL, payer_key, terms, voucher_of};
 use server::Server;
 use testnode::{START, TestNode};
 
-const NETWORK: NetworkId = NetworkId(-7357);
 const DEPOSIT: u64 = 1_000_000_000;
 /// So long the host goes by what it last saw of a channel.
 const GOOD_VIEW: Duration = Duration::from_secs(10);
-/// Years away on every clock.
-const VALID_UNTIL: u32 = 2_100_000_000;
 
 fn coins(count: u64) -> Nano {
     Nano::from_u64(count * 1_000_000_000)
 }
 
-/// A provider's files, a funded wallet, and an open payment channel to it.
+/// A provider, and an open payment channel to it.
 struct Stage {
-    place: tempfile::TempDir,
-    node: TestNode,
-    payee: TonAddress,
+    provider: Provider,
     channel: TonAddress,
 }
 
-fn payer_key() -> SigningKey {
-    SigningKey::from_bytes(&[3; 32])
+impl Deref for Stage {
+    type Target = Provider;
+
+    fn deref(&self) -> &Provider {
+        &self.provider
+    }
 }
 
 impl Stage {
     async fn set() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let seed = place.path().join("seed").display().to_string();
-        let shown = program::lines(&["wallet", "new", "--seed", &seed, "--network", "-7357"]);
-        let payee: TonAddress = shown[0]["address"].as_str().unwrap().parse().unwrap();
-        let node = TestNode::start().await;
-        node.fund(&payee, coins(10)).await;
-        let channel = open_channel(&node, payee).await;
-        let stage = Self {
-            place,
-            node,
-            payee,
-            channel,
-        };
-        std::fs::create_dir(stage.at("endorsements")).unwrap();
-        let description = program::write_model(&stage.at("model"));
-        program::lines(&[
-            "configure",
-            "--payee",
-            &payee.to_string(),
-            "--network",
-            "-7357",
-            "--model",
-            &format!("small={}", description.display()),
-            "--prices",
-            "20,2,160",
-            "--out",
-            &stage.path("launch-config.json"),
-        ]);
-        stage
+        let provider = Provider::set().await;
+        let channel = open_channel_of(&provider.node, provider.payee, 1).await;
+        provider.configure(&[]);
+        Self { provider, channel }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+    fn guest(&self) -> Guest {
+        self.guest_in("state")
     }
 
-    fn path(&self, name: &str) -> String {
-        self.at(name).display().to_string()
-    }
-
-    fn chain(&self) -> String {
-        format!("http://{}", self.node.authority)
-    }
-
-    fn relay(&self) -> Running {
-        self.relay_in("state", &[])
-    }
-
-    fn relay_in(&self, state: &str, extra: &[&str]) -> Running {
-        let mut arguments = vec!["relay"];
-        arguments.extend(extra);
-        let (configuration, state) = (self.path("launch-config.json"), self.path(state));
-        let (endorsements, chain) = (self.path("endorsements"), self.chain());
-        arguments.extend([
-            "--guest",
-            "unix:/nowhere",
-            "--launch-config",
-            &configuration,
-            "--state",
-            &state,
-            "--endorsements",
-            &endorsements,
-            "--chain",
-            &chain,
-            "--listen",
-            "127.0.0.1:0",
-        ]);
-        let mut relay = Running::start(&arguments);
-        relay.event("ready");
-        relay
-    }
-
-    fn settle(&self, action: &[&str]) -> std::process::Output {
-        let (state, seed) = (self.path("state"), self.path("seed"));
-        let chain = self.chain();
-        let mut arguments = vec!["settle"];
-        arguments.extend(action);
-        arguments.extend(["--state", &state, "--wallet-seed", &seed, "--chain", &chain]);
-        program::finish(&arguments)
+    fn guest_in(&self, state: &str) -> Guest {
+        Guest::dial(&self.at(state))
     }
 
     fn voucher(&self, total: u64) -> SignedVoucher {
-        let voucher = Voucher {
-            network: NETWORK,
-            channel: self.channel,
-            epoch: START,
-            cumulative: Nano::from_u64(total),
-            receipts_root: ReceiptsRoot([5; 32]),
-            valid_until: VALID_UNTIL,
-        };
-        voucher.sign(&payer_key())
+        voucher_of(self.channel, START, total)
     }
 }
 
@@ -173,7 +97,7 @@ fn agreed(stage: &Stage, total: u64) -> String {
 async fn a_close_that_both_agreed_on_pays_both_at_once_and_never_less_than_a_voucher() {
     let stage = Stage::set().await;
     let relay = stage.relay();
-    let mut guest = Guest::dial(&stage);
+    let mut guest = stage.guest();
     let before = Instant::now();
     for total in [0, 300_000_000] {
         let decision = guest.ask(stage.voucher(total));
@@ -218,7 +142,7 @@ async fn a_close_that_both_agreed_on_pays_both_at_once_and_never_less_than_a_vou
     }
     let journal = stage.path("state/journal.sqlite");
     let _later = stage.relay_in("later", &["--journal", &journal]);
-    let after = Guest::dial_in(&stage, "later").ask(stage.voucher(500_000_000));
+    let after = stage.guest_in("later").ask(stage.voucher(500_000_000));
     assert_eq!(after, stop(StopReason::Closing));
     let status = program::parse(&stage.settle(&["status"]));
     assert_eq!(status[0]["prospect"], "over");
@@ -227,20 +151,10 @@ async fn a_close_that_both_agreed_on_pays_both_at_once_and_never_less_than_a_vou
 }
 
 /// A client deposits; the wallet is the test's own.
-async fn open_channel(node: &TestNode, payee: TonAddress) -> TonAddress {
-    open_channel_of(node, payee, 1).await
-}
-
 async fn open_channel_of(node: &TestNode, payee: TonAddress, payer: u8) -> TonAddress {
     let wallet = Wallet::from_seed(&[payer; 32], NETWORK);
-    let payer = wallet.address().unwrap();
-    node.fund(&payer, coins(100)).await;
-    let terms = ChannelTerms {
-        payer,
-        payee,
-        payer_key: PayerKey(payer_key().verifying_key().to_bytes()),
-        window: 3_600,
-    };
+    let terms = terms(&wallet, payee);
+    node.fund(&terms.payer, coins(100)).await;
     let transfer = terms.top_up(Nano::from_u64(DEPOSIT)).unwrap();
     let valid_until = node.chain.chain_time().await.unwrap() + 60;
     let message = wallet.sign(0, valid_until, &[transfer]).unwrap();
@@ -249,35 +163,6 @@ async fn open_channel_of(node: &TestNode, payee: TonAddress, payer: u8) -> TonAd
     let state = node.chain.channel(&channel).await.unwrap().unwrap();
     assert_eq!(state.epoch, START);
     channel
-}
-
-struct Guest(UnixStream);
-
-impl Guest {
-    fn dial(stage: &Stage) -> Self {
-        Self::dial_in(stage, "state")
-    }
-
-    fn dial_in(stage: &Stage, state: &str) -> Self {
-        Self(UnixStream::connect(stage.at(state).join("control")).unwrap())
-    }
-
-    /// The decision; none when the host is gone.
-    fn ask(&mut self, voucher: SignedVoucher) -> Option<VoucherDecision> {
-        let message = GuestMessage::VoucherQuestion {
-            question: 1,
-            voucher: Box::new(voucher),
-        };
-        self.0.write_all(&frame(&message.encode())).ok()?;
-        let mut header = [0; 4];
-        self.0.read_exact(&mut header).ok()?;
-        let mut payload = vec![0; u32::from_le_bytes(header) as usize];
-        self.0.read_exact(&mut payload).ok()?;
-        match HostMessage::decode(&payload).unwrap() {
-            HostMessage::VoucherAnswer { decision, .. } => Some(decision),
-            HostMessage::Endorsements(_) => panic!("not an answer"),
-        }
-    }
 }
 
 fn stored(state: &Path, stage: &Stage) -> u128 {
@@ -290,7 +175,7 @@ fn stored(state: &Path, stage: &Stage) -> u128 {
 async fn what_was_promised_is_claimed_once_and_adds_up_to_the_nano_unit() {
     let stage = Stage::set().await;
     let relay = stage.relay();
-    let mut guest = Guest::dial(&stage);
+    let mut guest = stage.guest();
     for total in [0, 1_280, 640_000_000] {
         let decision = guest.ask(stage.voucher(total));
         assert_eq!(decision, Some(VoucherDecision::Continue));
@@ -340,7 +225,7 @@ async fn what_was_promised_is_claimed_once_and_adds_up_to_the_nano_unit() {
 async fn small_change_is_left_until_it_is_asked_for() {
     let stage = Stage::set().await;
     let relay = stage.relay();
-    let mut guest = Guest::dial(&stage);
+    let mut guest = stage.guest();
     guest.ask(stage.voucher(1_280)).unwrap();
     let left = program::parse(&stage.settle(&["claim"]));
     assert_eq!(left[0]["prospect"], "small");
@@ -360,8 +245,8 @@ async fn one_channel_is_served_by_one_guest_until_it_is_given_back() {
     let shared = ["--journal", journal.as_str()];
     let first = stage.relay_in("first", &shared);
     let _second = stage.relay_in("second", &shared);
-    let mut one = Guest::dial_in(&stage, "first");
-    let mut other = Guest::dial_in(&stage, "second");
+    let mut one = stage.guest_in("first");
+    let mut other = stage.guest_in("second");
     let goes_on = Some(VoucherDecision::Continue);
     assert_eq!(one.ask(stage.voucher(10)), goes_on);
     let leased = Some(VoucherDecision::Stop(StopReason::Leased, None));
@@ -386,8 +271,8 @@ async fn one_channel_is_served_by_one_host_of_those_that_share_a_ledger() {
     let names =
         ["first", "second"].map(|name| std::fs::read(stage.at(name).join("agent")).unwrap());
     assert_ne!(names[0], names[1]);
-    let mut one = Guest::dial_in(&stage, "first");
-    let mut other = Guest::dial_in(&stage, "second");
+    let mut one = stage.guest_in("first");
+    let mut other = stage.guest_in("second");
     let goes_on = Some(VoucherDecision::Continue);
     assert_eq!(one.ask(stage.voucher(10)), goes_on);
     let leased = Some(VoucherDecision::Stop(StopReason::Leased, None));
@@ -456,7 +341,7 @@ async fn two_hosts_that_share_a_ledger_and_a_wallet_claim_each_total_once() {
 async fn a_voucher_that_the_chain_holds_for_expired_is_not_sent() {
     let stage = Stage::set().await;
     let relay = stage.relay();
-    let mut guest = Guest::dial(&stage);
+    let mut guest = stage.guest();
     guest.ask(stage.voucher(640_000_000)).unwrap();
     stage.node.advance(VALID_UNTIL - START).await;
     let before = stage.node.chain.balance(&stage.payee).await.unwrap();
@@ -474,7 +359,7 @@ async fn no_kill_loses_a_voucher_that_was_answered() {
     let mut total = 0;
     for round in 0..8_u64 {
         let relay = stage.relay();
-        let mut guest = Guest::dial(&stage);
+        let mut guest = stage.guest();
         // The clock runs from the first answer on: a busy machine may take long to give it.
         let first = guest.ask(stage.voucher(total + 1));
         assert_eq!(first, Some(VoucherDecision::Continue));
@@ -673,6 +558,35 @@ async fn start_close(stage: &Stage) {
         .unwrap()
         .unwrap();
     assert!(matches!(state.standing, Standing::Closing { .. }));
+}
+
+/// What a run has paid for one claim, the next one must bring: prices may have risen since the
+/// operator said what a claim costs.
+#[tokio::test]
+async fn a_spike_of_fees_is_not_paid_again_for_less_than_it_costs() {
+    let stage = Stage::set().await;
+    let other = open_channel_of(&stage.node, stage.payee, 2).await;
+    let journal = journal_with(&stage, "own.sqlite", &stage.voucher(300_000_000));
+    let mut small = stage.voucher(100_000).voucher;
+    small.channel = other;
+    let small = small.sign(&payer_key());
+    let mut books = Journal::open(Path::new(&journal)).unwrap();
+    books.append_voucher(&small, UnixSeconds(2)).unwrap();
+    drop(books);
+    let hoping = ["claim", "--minimum", "1", "--fee", "1"];
+    let run_of = program::parse(&run(&settle_arguments(&stage, &journal, &hoping)));
+    assert_eq!(run_of[0]["paid"], true, "{run_of:?}");
+    assert_eq!(run_of[1]["channel"], other.to_string(), "{run_of:?}");
+    assert_eq!(run_of[1]["prospect"], "claimable", "{run_of:?}");
+    assert_eq!(claimed(&stage, &other).await, 0, "nothing was sent");
+    // Asked for it, the agent sends it all the same.
+    let all = program::parse(&run(&settle_arguments(
+        &stage,
+        &journal,
+        &["claim", "--all"],
+    )));
+    assert_eq!(all[1]["increment"], "100000", "{all:?}");
+    assert_eq!(claimed(&stage, &other).await, 100_000);
 }
 
 #[tokio::test]
