@@ -663,6 +663,29 @@ mod tests {
     }
 
     #[test]
+    fn signs_nothing_from_a_voucher_or_a_key_that_was_damaged() {
+        let (_root, state, mut ledger) = ledger();
+        ledger.sign(&promise(500), 9).unwrap();
+        drop(ledger);
+        for (name, length) in [(VOUCHER, SIGNED_BYTES), (KEY, 32)] {
+            let whole = state.read(name, length).unwrap().unwrap();
+            let flipped = (0..length * 8).map(|bit| {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            });
+            let cut = (0..length).map(|end| whole[..end].to_vec());
+            let longer = [whole.as_slice(), &[0]].concat();
+            for damaged in flipped.chain(cut).chain([longer]) {
+                state.replace(name, &damaged).unwrap();
+                assert!(Ledger::open(state.clone()).is_err(), "{name}: {damaged:?}");
+            }
+            state.replace(name, &whole).unwrap();
+        }
+        assert_eq!(Ledger::open(state).unwrap().promised(), Nano::from_u64(500));
+    }
+
+    #[test]
     fn refuses_a_channel_whose_key_is_not_its_terms_key() {
         let root = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(root.path()).unwrap();
