@@ -1,5 +1,5 @@
-//! `cocoon providers` on what was captured of the original Cocoon's root contract: of a file, and of
-//! a contract on the emulated chain that has the same data.
+//! `cocoon providers` on what was captured of the original Cocoon's root contract: of a file, and
+//! of a contract on the emulated chain that has the same data.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,7 @@
-//! What a wallet on a phone says, and the bridge that it says it through: the stream of events with
-//! the boxes in it, and what was inside a box. A box opens only where this room's wallets sealed it,
-//! and no wallet connects but those whose keys signed: whatever else is taken is a forgery.
+//! What a wallet on a phone says, and the bridge that it says it through: the stream of events
+//! with the boxes in it, and what was inside a box. A box opens only where this room's wallets
+//! sealed it, and no wallet connects but those whose keys signed: whatever else is taken is a
+//! forgery.
 
 use std::sync::LazyLock;
 
