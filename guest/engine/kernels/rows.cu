@@ -3,26 +3,49 @@
 #include "draw.cuh"
 #include "packed.cuh"
 
-// One row as the host sends it: 40 bytes, docs in guest/engine/cuda/src/step.rs.
+// One row as the host sends it: 44 bytes, docs in guest/engine/cuda/src/step.rs.
 struct Row {
   uint32_t flags, slot, token, position, table_index, page;
   float sharpness;  // one over the temperature
   uint32_t drawn_low, drawn_high, shares;
+  int16_t presence, frequency;
 };
 // Above them in the same word: how many of the likeliest may be drawn, 0 for all.
-enum Flags { ACTIVE = 1, FEED = 2, SAMPLE = 4, LIKELIEST_AT = 8 };
+enum Flags { ACTIVE = 1, FEED = 2, SAMPLE = 4, FIRST = 8, SHIFTED = 16, LIKELIEST_AT = 8 };
+
+// What is added to logits of a slot, in thousandths.
+constexpr uint32_t SHIFTS = 300;
+struct Shift {
+  uint32_t token;
+  int32_t milli;
+};
+struct Shifts {
+  uint32_t slot, count;
+  Shift of[SHIFTS];
+};
+struct Input {
+  Row rows[256];
+  uint32_t wipes[64];
+  Shifts told;
+};
 
 // One block, a thread per row. A fed row brings its token and position; another goes on where its
 // slot stands, with the token that was chosen last: that one never left the device.
-extern "C" __global__ void begin(const Row* rows, const uint32_t* last, int32_t* slot_positions,
-                                 uint32_t* tables, uint32_t* slots, int32_t* positions,
-                                 uint32_t* tokens, uint32_t count, uint32_t table_width,
-                                 uint32_t slot_count, uint32_t context, uint32_t vocabulary) {
+extern "C" __global__ void begin(const Input* input, const uint32_t* last,
+                                 int32_t* slot_positions, uint32_t* tables, Shifts* shifts,
+                                 uint32_t* slots, int32_t* positions, uint32_t* tokens,
+                                 uint32_t count, uint32_t table_width, uint32_t slot_count,
+                                 uint32_t context, uint32_t vocabulary) {
   let_next_start();
   wait_for_previous();
   const uint32_t i = threadIdx.x;
+  const Shifts& told = input->told;
+  if (told.slot < slot_count) {
+    if (i == 0) shifts[told.slot].count = told.count;
+    for (uint32_t at = i; at < SHIFTS; at += blockDim.x) shifts[told.slot].of[at] = told.of[at];
+  }
   if (i >= count) return;
-  const Row row = rows[i];
+  const Row row = input->rows[i];
   if (!(row.flags & ACTIVE) || row.slot >= slot_count) {
     positions[i] = -1;
     slots[i] = 0;
@@ -94,11 +117,16 @@ extern "C" __global__ void __launch_bounds__(512)
   }
 }
 
-// Grid: rows. Sharpness 0: the greatest logit. Otherwise a draw, by docs/spec/engine-ipc.md, of
+__device__ __forceinline__ float shifted(float logit, int32_t milli) {
+  return __fadd_rn(logit, __fdiv_rn((float)milli, 1000.f));
+}
+
+// Grid: rows. First the answer's shifts, then the penalties of what it has: both change logits
+// where they lie. Sharpness 0: the greatest logit. Otherwise a draw, by docs/spec/engine-ipc.md, of
 // weights that take the logits' place, so that each is computed once.
 extern "C" __global__ void __launch_bounds__(1024)
-    sample(const Row* rows, float* logits, const int32_t* positions, uint32_t* last,
-           uint2* results, uint32_t vocabulary, uint32_t slot_count) {
+    sample(const Row* rows, float* logits, const int32_t* positions, const Shifts* shifts,
+           uint16_t* counts, uint32_t* last, uint2* results, uint32_t vocabulary) {
   __shared__ uint64_t sums[3][MOST_WARPS];
   __shared__ uint32_t strange;
   let_next_start();
@@ -113,10 +141,24 @@ extern "C" __global__ void __launch_bounds__(1024)
     return;
   }
   float* of_row = logits + (size_t)i * vocabulary;
+  uint16_t* written = counts + (size_t)row.slot * vocabulary;
+  const bool penalised = row.presence != 0 || row.frequency != 0, first = row.flags & FIRST;
+  if (row.flags & SHIFTED) {
+    const Shifts& own = shifts[row.slot];
+    for (uint32_t at = threadIdx.x; at < min(own.count, SHIFTS); at += blockDim.x)
+      if (own.of[at].token < vocabulary)
+        of_row[own.of[at].token] = shifted(of_row[own.of[at].token], own.of[at].milli);
+    __syncthreads();
+  }
   uint64_t best = 0;
   bool finite = true;
   for (uint32_t at = threadIdx.x; at < vocabulary; at += blockDim.x) {
-    const float logit = of_row[at];
+    float logit = of_row[at];
+    if (penalised && first) written[at] = 0;
+    if (penalised && written[at] > 0) {
+      logit = shifted(logit, -(row.presence + row.frequency * (int32_t)written[at]));
+      of_row[at] = logit;
+    }
     finite &= isfinite(logit);
     best = max(best, ordered(logit, at));
   }
@@ -134,6 +176,7 @@ extern "C" __global__ void __launch_bounds__(1024)
   }
   if (threadIdx.x == 0) {
     last[row.slot] = token;
+    if (penalised && written[token] < 0xffff) written[token]++;
     results[i] = make_uint2(token, strange);
   }
 }

@@ -5,7 +5,7 @@
 //! tokens are chosen here, the token itself where they are chosen beside the arithmetic. What is
 //! deliberately not here: which answer gets which row (`scheduler`), and text.
 
-use messages::engine_ipc::{Start, StepFigures};
+use messages::engine_ipc::{Start, StepFigures, TokenBias};
 use protocol::receipt::Sampling;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -56,6 +56,8 @@ pub struct Wanted {
     pub row: usize,
     /// How that token is chosen.
     pub sampling: Sampling,
+    /// Its place in the answer, from 0.
+    pub place: usize,
     /// Where it is drawn, all that the draw depends on: 64 bits of the seed and of the token's
     /// place in its answer.
     pub drawn: u64,
@@ -104,8 +106,9 @@ pub trait Backend {
     /// The parameter of a request that this backend does not know, if there is one.
     fn unsupported(&self, start: &Start) -> Option<&'static str>;
 
-    /// A place for a new sequence, which begins with these pages.
-    fn open_after(&mut self, pages: Vec<Self::Page>) -> Slot;
+    /// A place for a new sequence, which begins with these pages, and in whose answer logits of
+    /// tokens are shifted.
+    fn open_after(&mut self, pages: Vec<Self::Page>, biases: &[TokenBias]) -> Slot;
 
     /// Gives a sequence's place up, but for its first pages, at most so many, each of which is
     /// full.
@@ -164,7 +167,7 @@ impl Backend for Runner<'_, '_> {
         None
     }
 
-    fn open_after(&mut self, pages: Vec<SharedPage>) -> Slot {
+    fn open_after(&mut self, pages: Vec<SharedPage>, _: &[TokenBias]) -> Slot {
         Runner::open_after(self, pages)
     }
 

@@ -222,7 +222,7 @@ impl<'w, B: Backend> Scheduler<'w, B> {
         self.streams.push(Stream {
             request,
             client: Some(start.client),
-            slot: self.backend.open_after(before),
+            slot: self.backend.open_after(before, &start.biases),
             prompt,
             reported: computed,
             pages,

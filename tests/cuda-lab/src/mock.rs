@@ -87,7 +87,7 @@ impl Mock {
         else {
             return;
         };
-        let (rows, _) = input.as_chunks::<40>();
+        let (rows, _) = input.as_chunks::<44>();
         let (answers, _) = output.as_chunks_mut::<8>();
         for (row, answer) in rows.iter().zip(answers) {
             let [flags, _, _, _, slot, ..] = row;

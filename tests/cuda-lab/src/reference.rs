@@ -172,13 +172,31 @@ fn sums(weights: &[(f32, usize)]) -> Vec<u64> {
         .collect()
 }
 
+/// Step 1 of Sampling: what is added to logits of an answer that has each token so often.
+pub fn shift(logits: &mut [f32], choice: Choice, shifts: &[(u32, i32)], counts: &[u16]) {
+    for (token, milli) in shifts {
+        logits[*token as usize] += *milli as f32 / 1000.0;
+    }
+    if !choice.is_penalised() {
+        return;
+    }
+    let (presence, frequency) = (choice.presence_milli, choice.frequency_milli);
+    for (logit, times) in logits.iter_mut().zip(counts) {
+        if *times > 0 {
+            let penalty = i32::from(presence) + i32::from(frequency) * i32::from(*times);
+            *logit += -penalty as f32 / 1000.0;
+        }
+    }
+}
+
 /// A weight in units of 2^-40.
 fn units(weight: f32) -> u64 {
     (f64::from(weight) * 2.0_f64.powi(40)) as u64
 }
 
 /// What the engine takes for `e^x`, for an x that is not above 0 (`guest/engine/src/kernels`).
-fn exp(x: f32) -> f32 {
+#[must_use]
+pub fn exp(x: f32) -> f32 {
     if x < -87.0 {
         return 0.0;
     }

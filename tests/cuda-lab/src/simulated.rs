@@ -19,9 +19,11 @@ use engine_cuda::device::{Counters, Device, DeviceError, Graph};
 use engine_cuda::layout::{Arena, Layout, Matrix, Region};
 use engine_cuda::plan::Launch;
 use engine_cuda::shape::PAGE;
-use engine_cuda::step::{Choice, INPUT_BYTES, NONE, OUTPUT_BYTES, WIPES_AT};
+use engine_cuda::step::{
+    Choice, INPUT_BYTES, NONE, OUTPUT_BYTES, SHIFTS_AT, SHIFTS_BYTES, WIPES_AT,
+};
 
-use crate::reference::{Cache, Model, sample};
+use crate::reference::{Cache, Model, sample, shift};
 use crate::seeded::{Filling, tensors};
 
 /// Keys and values of one position of all layers.
@@ -120,7 +122,7 @@ impl Simulated {
 
     /// A row as `begin` takes it: its slot, position and token; none for one that computes nothing.
     fn begin(&mut self, input: Region, row: u32) -> Option<(u32, u32, u32)> {
-        let word = |at| self.word(input, row * 10 + at);
+        let word = |at| self.word(input, row * 11 + at);
         let [flags, slot, token, position] = [0, 1, 2, 3].map(word);
         let (index, page) = (word(4), word(5));
         let work = self.layout().work;
@@ -177,25 +179,63 @@ impl Simulated {
         logits
     }
 
+    /// The shifts that a step tells, to where they are kept.
+    fn take_shifts(&mut self, input: Region) {
+        let words = (SHIFTS_BYTES / 4) as u32;
+        let word = |at| self.word(input, (SHIFTS_AT / 4) as u32 + at);
+        let told: Vec<u32> = (0..words).map(word).collect();
+        if told[0] < self.layout().limits.slots {
+            let to = self.layout().work.shifts;
+            for (at, word) in (0..).zip(&told) {
+                self.set_word(to, told[0] * words + at, *word);
+            }
+        }
+    }
+
+    /// The token that an answer's logits give, which it then has once more.
+    fn choose(&mut self, logits: &mut [f32], choice: Choice, slot: u32) -> u32 {
+        let work = self.layout().work;
+        let words = (SHIFTS_BYTES / 4) as u32;
+        let word = |at| self.word(work.shifts, slot * words + at);
+        let count = if choice.shifted { word(1) } else { 0 };
+        let shifts: Vec<_> = (0..count)
+            .map(|at| (word(2 + 2 * at), word(3 + 2 * at).cast_signed()))
+            .collect();
+        let (arena, place) = self.place(work.counts);
+        let start = place.start + slot as usize * logits.len() * 2;
+        let (counts, _) = self.arenas[arena][start..][..logits.len() * 2].as_chunks_mut();
+        if choice.is_penalised() && choice.first {
+            counts.fill([0; 2]);
+        }
+        let times: Vec<u16> = counts.iter().map(|two| u16::from_le_bytes(*two)).collect();
+        shift(logits, choice, &shifts, &times);
+        let token = sample(logits, choice);
+        if choice.is_penalised() {
+            counts[token as usize] = (times[token as usize] + 1).to_le_bytes();
+        }
+        token
+    }
+
     fn step(&mut self, rows: u32, input: Region) -> Vec<u8> {
         for at in 0..engine_cuda::step::WIPES {
             let page = self.word(input, (WIPES_AT / 4) as u32 + at);
             self.kept.retain(|(held, _), _| *held != page);
         }
+        self.take_shifts(input);
         // All of `begin` comes before any row is computed.
         let begun: Vec<_> = (0..rows).map(|row| self.begin(input, row)).collect();
         let model = self.model.take().unwrap_or_else(|| self.read_model());
         let mut output = vec![0xff; OUTPUT_BYTES as usize];
         for (row, begun) in (0_u32..).zip(begun) {
-            let word = |at: u32| self.word(input, row * 10 + at);
+            let word = |at: u32| self.word(input, row * 11 + at);
             let asks = word(0) & 4 != 0;
-            let choice = Choice::of([0, 6, 7, 8, 9].map(word));
+            let choice = Choice::of([0, 6, 7, 8, 9, 10].map(word));
             let mut result = [NONE, 0];
             if let Some((slot, position, token)) = begun {
-                let logits = self.compute(&model, slot, position, token);
+                let mut logits = self.compute(&model, slot, position, token);
                 if asks {
-                    let token = sample(&logits, choice);
                     let strange = !logits.iter().all(|logit| logit.is_finite());
+                    let token = self.choose(&mut logits, choice, slot);
                     result = [token, u32::from(strange)];
                     self.set_word(self.layout().work.last, slot, token);
                 }

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use cuda_lab::reference::sample;
+use cuda_lab::reference::{exp, sample, shift};
 use cuda_lab::seeded::{mixed, seeded};
-use engine_cuda::step::{Choice, Chosen, Row, Source, decode, encode};
+use engine_cuda::step::{Choice, Chosen, Row, Shifts, Source, decode, encode};
 
 /// The program, compiled once.
 fn program() -> &'static Path {
@@ -48,22 +48,43 @@ fn program() -> &'static Path {
 /// A row's logits and how its token is chosen.
 type Case = (Vec<f32>, Choice);
 
-/// What blocks of so many threads choose.
-fn chosen(threads: u32, cases: &[Case]) -> Vec<Chosen> {
-    let vocabulary = cases[0].0.len();
-    let row = |(slot, (_, choice)): (u32, &Case)| Row {
-        slot,
-        source: Source::Chosen,
-        choice: Some(*choice),
-        page: None,
-    };
-    let rows: Vec<Row> = (0..).zip(cases).map(row).collect();
-    let head = [threads, cases.len() as u32, vocabulary as u32];
-    let mut input: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
-    input.extend((0..rows.len() as u32).flat_map(u32::to_le_bytes));
-    input.extend(&encode(&rows, &[])[..40 * rows.len()]);
-    let logits = cases.iter().flat_map(|(logits, _)| logits);
-    input.extend(logits.flat_map(|logit| logit.to_le_bytes()));
+/// One after another, of as many rows each.
+struct Step<'a> {
+    shifts: Option<Shifts<'a>>,
+    cases: &'a [Case],
+}
+
+/// What blocks of so many threads choose in a step, and what they leave of its logits.
+struct Left {
+    chosen: Vec<Chosen>,
+    logits: Vec<f32>,
+}
+
+fn words(values: impl Iterator<Item = u32>) -> Vec<u8> {
+    values.flat_map(u32::to_le_bytes).collect()
+}
+
+fn input(threads: u32, steps: &[Step<'_>]) -> Vec<u8> {
+    let first = steps[0].cases;
+    let head = [threads, first.len() as u32, first[0].0.len() as u32];
+    let mut input = words(head.into_iter());
+    for step in steps {
+        let row = |(slot, (_, choice)): (u32, &Case)| Row {
+            slot,
+            source: Source::Chosen,
+            choice: Some(*choice),
+            page: None,
+        };
+        let rows: Vec<Row> = (0..).zip(step.cases).map(row).collect();
+        input.extend(encode(&rows, &[], step.shifts));
+        let logits = step.cases.iter().flat_map(|(logits, _)| logits);
+        input.extend(words(logits.map(|logit| logit.to_bits())));
+    }
+    input
+}
+
+fn run(threads: u32, steps: &[Step<'_>]) -> Vec<Left> {
+    let input = input(threads, steps);
     let mut child = Command::new(program())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -74,23 +95,47 @@ fn chosen(threads: u32, cases: &[Case]) -> Vec<Chosen> {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     assert!(output.status.success());
-    assert_eq!(output.stdout.len(), 12 * rows.len());
-    let (results, last) = output.stdout.split_at(8 * rows.len());
-    let found = decode(results);
-    // What goes on from on the device is what is told.
-    for (word, found) in last.as_chunks().0.iter().zip(&found) {
-        if let Chosen::Token(token) = found {
-            assert_eq!(u32::from_le_bytes(*word), *token);
+    let (rows, vocabulary) = (steps[0].cases.len(), steps[0].cases[0].0.len());
+    let each = rows * (12 + 4 * vocabulary);
+    assert_eq!(output.stdout.len(), each * steps.len());
+    let left = |bytes: &[u8]| {
+        let (results, rest) = bytes.split_at(8 * rows);
+        let (last, logits) = rest.split_at(4 * rows);
+        let chosen = decode(results);
+        // What goes on from on the device is what is told.
+        for (word, chosen) in last.as_chunks().0.iter().zip(&chosen) {
+            if let Chosen::Token(token) = chosen {
+                assert_eq!(u32::from_le_bytes(*word), *token);
+            }
         }
-    }
-    found
+        let logits = logits.as_chunks().0.iter();
+        let logits = logits.map(|word| f32::from_le_bytes(*word)).collect();
+        Left { chosen, logits }
+    };
+    output.stdout.chunks(each).map(left).collect()
+}
+
+fn chosen(threads: u32, cases: &[Case]) -> Vec<Chosen> {
+    let shifts = None;
+    run(threads, &[Step { shifts, cases }]).remove(0).chosen
 }
 
 fn compare(threads: u32, cases: &[Case]) {
-    let found = chosen(threads, cases);
-    for (at, ((logits, choice), found)) in cases.iter().zip(found).enumerate() {
+    let shifts = None;
+    let left = run(threads, &[Step { shifts, cases }]).remove(0);
+    let found = left.logits.chunks_exact(cases[0].0.len()).zip(left.chosen);
+    for (at, ((logits, choice), (weights, found))) in cases.iter().zip(found).enumerate() {
         let expected = Chosen::Token(sample(logits, *choice));
         assert_eq!(found, expected, "row {at}, {threads} threads: {choice:?}");
+        if choice.sharpness > 0.0 {
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (logit, weight) in logits.iter().zip(weights) {
+                assert_eq!(
+                    exp((logit - most) * choice.sharpness).to_bits(),
+                    weight.to_bits()
+                );
+            }
+        }
     }
 }
 
@@ -130,6 +175,7 @@ fn choices() -> Vec<Choice> {
                 top_k,
                 top_p_milli,
                 min_p_milli,
+                ..Choice::GREEDY
             });
         }
     }
@@ -209,4 +255,80 @@ fn numbers_at_their_edges_are_chosen_as_by_the_reference_and_strange_ones_are_to
         (row, Choice { top_k: 3, ..DRAWN })
     });
     assert_eq!(chosen(64, &strange), [Chosen::Broken; 3]);
+}
+
+/// How each of six answers shifts and penalises, at a place.
+fn shifting(slot: usize, place: usize) -> Choice {
+    Choice {
+        sharpness: [0.0, 1.0][slot % 2],
+        drawn: mixed(slot as u64, place as u64),
+        presence_milli: [0, 700, 0, -900, 2000, 300][slot],
+        frequency_milli: [0, 0, 1200, 800, -50, 1][slot],
+        first: place == 0,
+        shifted: slot == 3 || slot == 5,
+        ..Choice::GREEDY
+    }
+}
+
+#[test]
+fn shifts_and_penalties_are_those_of_the_reference_over_an_answer_and_the_next_in_its_place() {
+    const PLACES: usize = 6;
+    // For slots 3 and 5, in steps 0 and 1; slot 4 has some that are another answer's.
+    let told = [3_u32, 4, 5].map(|slot| -> Vec<(u32, i32)> {
+        let of = |token: u32| (token * 2 % 263, (token as i32 * 37 % 200 - 100) * 20);
+        (0..if slot == 3 { 260 } else { 40 }).map(of).collect()
+    });
+    let tells = [
+        Some((3, &told[0])),
+        Some((4, &told[1])),
+        Some((5, &told[2])),
+    ];
+    // Few tokens stand out, so that they come again and again.
+    let base: Vec<f32> = (0..264)
+        .map(|at| [5.0, 4.6, 4.3, 4.0, -2.0][at.min(4)])
+        .collect();
+    let cases: Vec<Vec<Case>> = (0..2 * PLACES + 2)
+        .map(|step| {
+            let place = step.saturating_sub(2) % PLACES;
+            (0..6)
+                .map(|slot| (base.clone(), shifting(slot, place)))
+                .collect()
+        })
+        .collect();
+    let steps: Vec<Step<'_>> = (0..)
+        .zip(&cases)
+        .map(|(step, cases): (usize, _)| {
+            let told = tells.get(step).copied().flatten();
+            let shifts = told.map(|(slot, of)| Shifts { slot, of });
+            Step { shifts, cases }
+        })
+        .collect();
+    let left = run(64, &steps);
+    let mut again = 0;
+    // The first two steps only told of shifts.
+    for slot in 0..6 {
+        let mut counts = vec![0; 264];
+        for (step, left) in left.iter().enumerate().skip(2) {
+            let (logits, choice) = &cases[step][slot];
+            if choice.first {
+                counts.fill(0);
+            }
+            let mut logits = logits.clone();
+            let shifts = if choice.shifted {
+                &told[slot - 3]
+            } else {
+                &Vec::new()
+            };
+            shift(&mut logits, *choice, shifts, &counts);
+            let expected = sample(&logits, *choice);
+            assert_eq!(
+                left.chosen[slot],
+                Chosen::Token(expected),
+                "{slot}, step {step}"
+            );
+            counts[expected as usize] += 1;
+            again += u32::from(counts[expected as usize] > 1);
+        }
+    }
+    assert!(again > 20, "{again}");
 }

@@ -16,7 +16,7 @@ use engine_cuda::device::{Counters, Device, DeviceError};
 use engine_cuda::layout::{ARENAS, Arena, Layout, Region};
 use engine_cuda::plan::{self, Argument};
 use engine_cuda::shape::{BUCKETS, Limits, MAX_ROWS, Precision, Shape, bucket_of};
-use engine_cuda::step::{Choice, Chosen, INPUT_BYTES, OUTPUT_BYTES, Row, Source};
+use engine_cuda::step::{Choice, Chosen, INPUT_BYTES, OUTPUT_BYTES, Row, Shifts, Source};
 
 const LIMITS: Limits = Limits {
     slots: 256,
@@ -36,6 +36,10 @@ fn rows(count: u32) -> Vec<Row> {
         top_k: 40,
         top_p_milli: 900,
         min_p_milli: 50,
+        presence_milli: 300,
+        frequency_milli: -5,
+        first: true,
+        shifted: true,
     };
     let row = |slot| Row {
         slot,
@@ -64,7 +68,10 @@ fn every_bucket_is_one_copy_in_one_copy_out_one_launch_and_no_allocation() {
         for bucket in BUCKETS {
             for count in [bucket / 2 + 1, bucket] {
                 let before = decoder.counters();
-                decoder.launch(&rows(count), &[1, 2, 3]).unwrap();
+                let of = [(3, 500); 300];
+                let shifts = Shifts { slot: 1, of: &of };
+                let shifts = (count % 2 == 0).then_some(shifts);
+                decoder.launch(&rows(count), &[1, 2, 3], shifts).unwrap();
                 assert_eq!(decoder.collect().unwrap().len(), count as usize);
                 assert_eq!(decoder.counters().since(before), ONE_STEP, "{count} rows");
             }
@@ -76,11 +83,11 @@ fn every_bucket_is_one_copy_in_one_copy_out_one_launch_and_no_allocation() {
 fn two_steps_may_be_in_flight_and_a_third_may_not() {
     let mut decoder = Decoder::new(Mock::default(), layout(Precision::Bf16)).unwrap();
     let before = decoder.counters();
-    decoder.launch(&rows(1), &[]).unwrap();
-    decoder.launch(&rows(1), &[]).unwrap();
-    assert_eq!(decoder.launch(&rows(1), &[]), Err(DeviceError::Order));
+    decoder.launch(&rows(1), &[], None).unwrap();
+    decoder.launch(&rows(1), &[], None).unwrap();
+    assert_eq!(decoder.launch(&rows(1), &[], None), Err(DeviceError::Order));
     let first = decoder.collect().unwrap();
-    decoder.launch(&rows(1), &[]).unwrap();
+    decoder.launch(&rows(1), &[], None).unwrap();
     let second = decoder.collect().unwrap();
     // The mock's tokens count steps: each output is that of its own step.
     assert_eq!([first[0], second[0]], [0, 1].map(Chosen::Token));
@@ -92,7 +99,7 @@ fn two_steps_may_be_in_flight_and_a_third_may_not() {
 #[test]
 fn more_rows_than_the_largest_bucket_are_refused() {
     let mut decoder = Decoder::new(Mock::default(), layout(Precision::Bf16)).unwrap();
-    let refused = decoder.launch(&rows(MAX_ROWS + 1), &[]);
+    let refused = decoder.launch(&rows(MAX_ROWS + 1), &[], None);
     assert_eq!(refused, Err(DeviceError::Bounds));
     assert_eq!(bucket_of(MAX_ROWS + 1), None);
     assert_eq!(
@@ -204,7 +211,7 @@ fn the_toll_of_a_step_is_two_crossings_and_their_bytes() {
     let start = 7 * toll.allocation + toll.of(angles);
     assert_eq!(decoder.device().paid(), start);
     for _ in 0..3 {
-        decoder.launch(&rows(5), &[]).unwrap();
+        decoder.launch(&rows(5), &[], None).unwrap();
         decoder.collect().unwrap();
     }
     let step = toll.of(INPUT_BYTES) + toll.of(OUTPUT_BYTES);

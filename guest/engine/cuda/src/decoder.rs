@@ -7,7 +7,7 @@ use crate::device::{Counters, Device, DeviceError, Graph};
 use crate::layout::{Layout, Region};
 use crate::plan;
 use crate::shape::{BUCKETS, bucket_of};
-use crate::step::{self, Chosen, Row};
+use crate::step::{self, Chosen, Row, Shifts};
 
 /// What a launch does on the bus, whatever is in the step.
 pub const LAUNCHED: Counters = Counters {
@@ -112,12 +112,17 @@ impl<D: Device> Decoder<D> {
         self.device.counters()
     }
 
-    /// Sends a step on its way, with pages to wipe before it. At most two are in flight: the caller
-    /// collects the older one first.
+    /// Sends a step on its way, with pages to wipe before it and shifts of one slot from it on. At
+    /// most two are in flight: the caller collects the older one first.
     ///
     /// # Errors
     /// `Order` with two in flight, `Bounds` for more rows than the largest bucket.
-    pub fn launch(&mut self, rows: &[Row], wipes: &[u32]) -> Result<(), DeviceError> {
+    pub fn launch(
+        &mut self,
+        rows: &[Row],
+        wipes: &[u32],
+        shifts: Option<Shifts<'_>>,
+    ) -> Result<(), DeviceError> {
         if self.flying.len() >= DEPTH {
             return Err(DeviceError::Order);
         }
@@ -127,7 +132,7 @@ impl<D: Device> Decoder<D> {
         let graphs = at.and_then(|at| self.graphs.get(at));
         let [even, odd] = *graphs.ok_or(DeviceError::Bounds)?;
         let parity = self.parity;
-        let input = step::encode(rows, wipes);
+        let input = step::encode(rows, wipes, shifts);
         self.device
             .send(parity, of(self.layout.work.inputs, parity), &input)?;
         self.device

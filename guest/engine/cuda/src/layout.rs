@@ -81,6 +81,10 @@ pub struct Work {
     pub slot_positions: Region,
     /// For each slot: its pages.
     pub tables: Region,
+    /// For each slot: what is added to which logits, as it crossed.
+    pub shifts: Region,
+    /// For each slot and token: how often its answer has it, 16 bits; kept where that counts.
+    pub counts: Region,
     /// For each row: slot, position (or -1), token.
     pub slots: Region,
     /// See `slots`.
@@ -246,6 +250,8 @@ impl Work {
             last: room.take(4 * slots),
             slot_positions: room.take(4 * slots),
             tables: room.take(4 * slots * wide(limits.context.div_ceil(PAGE))),
+            shifts: room.take(step::SHIFTS_BYTES * slots),
+            counts: room.take(2 * slots * wide(shape.vocabulary)),
             slots: room.take(4 * rows),
             positions: room.take(4 * rows),
             tokens: room.take(4 * rows),

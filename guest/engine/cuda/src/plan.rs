@@ -211,6 +211,7 @@ fn begin(layout: &Layout, bucket: u32, input: Region) -> Launch {
         At(work.last),
         At(work.slot_positions),
         At(work.tables),
+        At(work.shifts),
         At(work.slots),
         At(work.positions),
         At(work.tokens),
@@ -241,10 +242,11 @@ pub fn sample(layout: &Layout, bucket: u32, input: Region, output: Region) -> La
         At(input),
         At(work.logits),
         At(work.positions),
+        At(work.shifts),
+        At(work.counts),
         At(work.last),
         At(output),
         Number(layout.shape.vocabulary),
-        Number(layout.limits.slots),
     ];
     launch("sample", [bucket, 1, 1], 1024, arguments)
 }

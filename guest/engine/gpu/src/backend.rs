@@ -13,9 +13,8 @@ use engine::backend::{Backend, BackendFailed, Fed, Given, PAGE, Pace, Row, Slot,
 use engine_cuda::decoder::{COLLECTED, DEPTH, Decoder, LAUNCHED, STEP};
 use engine_cuda::device::{Counters, Device, DeviceError};
 use engine_cuda::shape::MAX_ROWS;
-use engine_cuda::step::{self, Choice, Chosen, Source};
-use messages::engine_ipc::{Form, Start, StepFigures};
-use protocol::receipt::Sampling;
+use engine_cuda::step::{self, Choice, Chosen, SHIFTS, Shifts, Source};
+use messages::engine_ipc::{Form, MAX_BIASES, Start, StepFigures, TokenBias};
 
 use crate::pages::{Page, Pool};
 
@@ -28,6 +27,9 @@ const PACE: Pace = Pace {
 
 /// A position at which nothing is computed: a row that only tells of a page.
 const NOWHERE: u32 = u32::MAX;
+
+// Every answer's shifts have room in one step.
+const _: () = assert!(MAX_BIASES <= SHIFTS);
 
 /// A model on a device, with its sequences.
 #[derive(Debug)]
@@ -46,6 +48,10 @@ struct Sequence {
     pages: Vec<Page>,
     /// How many of them the device knows of.
     told: usize,
+    /// Tokens whose logits are shifted, with thousandths.
+    shifts: Vec<(u32, i32)>,
+    /// Whether the device knows of these.
+    shifts_told: bool,
     broken: Broken,
 }
 
@@ -141,6 +147,7 @@ impl<D: Device> GpuBackend<D> {
         &mut self,
         rows: &[step::Row],
         wipes: &[u32],
+        shifts: Option<Slot>,
         asked: Vec<Asked>,
     ) -> Result<(), Failed> {
         if self.failed {
@@ -150,7 +157,15 @@ impl<D: Device> GpuBackend<D> {
             self.collect()?;
         }
         let before = self.decoder.counters();
-        self.decoder.launch(rows, wipes)?;
+        let of = shifts.and_then(|slot| self.sequences.get(slot.0)?.as_ref());
+        let shifts = match (shifts, of) {
+            (Some(slot), Some(sequence)) => Some(Shifts {
+                slot: u32::try_from(slot.0).map_err(|_| Failed)?,
+                of: &sequence.shifts,
+            }),
+            (Some(_), None) | (None, _) => None,
+        };
+        self.decoder.launch(rows, wipes, shifts)?;
         self.flying.push_back(asked);
         match self.decoder.counters().since(before) == LAUNCHED {
             true => Ok(()),
@@ -202,18 +217,7 @@ impl<D: Device> GpuBackend<D> {
                 page: self.untold(row.slot)?,
             });
         }
-        let mut asked = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            let row = computed.get_mut(wanted.row).ok_or(Failed)?;
-            row.choice = Some(choice(wanted));
-            let of = rows.get(wanted.row).ok_or(Failed)?;
-            asked.push(Asked {
-                row: wanted.row,
-                position: of.position,
-                broken: Rc::clone(&self.sequence(of.slot)?.broken),
-                left: Left::default(),
-            });
-        }
+        let asked = self.asked(rows, wanted, &mut computed)?;
         let mut pages = Vec::new();
         for (at, row) in (0..).zip(rows) {
             while let Some(page) = self.untold(row.slot)? {
@@ -231,14 +235,67 @@ impl<D: Device> GpuBackend<D> {
         let most = usize::try_from(MAX_ROWS).map_err(|_| Failed)?;
         let beside = most.saturating_sub(computed.len());
         let before = pages.split_off(beside.min(pages.len()));
-        for rows in before.chunks(most) {
-            self.launch(rows, &wipes, Vec::new())?;
+        let mut shifts = self.shifts_to_tell(rows, wanted)?;
+        let last = shifts.pop();
+        let mut before = before.chunks(most);
+        let mut shifts = shifts.into_iter();
+        // Two answers whose shifts must be known in one step, or many kept pages: steps before it.
+        loop {
+            let (rows, slot) = (before.next(), shifts.next());
+            if rows.is_none() && slot.is_none() {
+                break;
+            }
+            self.launch(rows.unwrap_or_default(), &wipes, slot, Vec::new())?;
             wipes.clear();
         }
         computed.extend(pages);
         let left = asked.iter().map(|asked| asked.left.clone()).collect();
-        self.launch(&computed, &wipes, asked)?;
+        self.launch(&computed, &wipes, last, asked)?;
         Ok(left)
+    }
+
+    /// Has a token chosen after each wanted row.
+    fn asked(
+        &mut self,
+        rows: &[Row],
+        wanted: &[Wanted],
+        computed: &mut [step::Row],
+    ) -> Result<Vec<Asked>, Failed> {
+        let mut asked = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            let row = computed.get_mut(wanted.row).ok_or(Failed)?;
+            let of = rows.get(wanted.row).ok_or(Failed)?;
+            let sequence = self.sequence(of.slot)?;
+            row.choice = Some(Choice {
+                shifted: !sequence.shifts.is_empty(),
+                ..choice(wanted)
+            });
+            asked.push(Asked {
+                row: wanted.row,
+                position: of.position,
+                broken: Rc::clone(&sequence.broken),
+                left: Left::default(),
+            });
+        }
+        Ok(asked)
+    }
+
+    /// The sequences whose shifts the device must know of in a step, one for each step in front and
+    /// the last for itself: those of whose answers a token is chosen; else one that has a row.
+    fn shifts_to_tell(&mut self, rows: &[Row], wanted: &[Wanted]) -> Result<Vec<Slot>, Failed> {
+        let chosen = wanted.iter().filter_map(|wanted| rows.get(wanted.row));
+        let chosen: Vec<_> = chosen.map(|row| row.slot).collect();
+        let mut told = Vec::new();
+        let all = chosen.into_iter().chain(rows.iter().map(|row| row.slot));
+        for (at, slot) in all.enumerate() {
+            let must = at < wanted.len();
+            let sequence = self.sequence(slot)?;
+            if !sequence.shifts_told && (must || told.is_empty()) {
+                sequence.shifts_told = true;
+                told.push(slot);
+            }
+        }
+        Ok(told)
     }
 
     /// What a row left; waits for its step.
@@ -263,6 +320,7 @@ impl<D: Device> GpuBackend<D> {
 fn choice(wanted: &Wanted) -> Choice {
     let sampling = wanted.sampling;
     let milli = |milli| u16::try_from(milli).unwrap_or(u16::MAX);
+    let signed = |milli: i32| i16::try_from(milli).unwrap_or(0);
     Choice {
         sharpness: match milli(sampling.temperature_milli) {
             0 => 0.0,
@@ -272,6 +330,10 @@ fn choice(wanted: &Wanted) -> Choice {
         top_k: sampling.top_k,
         top_p_milli: milli(sampling.top_p_milli),
         min_p_milli: milli(sampling.min_p_milli),
+        presence_milli: signed(sampling.presence_milli),
+        frequency_milli: signed(sampling.frequency_milli),
+        first: wanted.place == 0,
+        shifted: false,
     }
 }
 
@@ -306,31 +368,21 @@ impl<D: Device> Backend for GpuBackend<D> {
     }
 
     fn unsupported(&self, start: &Start) -> Option<&'static str> {
-        let Sampling {
-            presence_milli,
-            frequency_milli,
-            ..
-        } = start.sampling;
         let form = match start.form {
             Form::Free => None,
             Form::Object | Form::Schema(_) => Some("response_format"),
             Form::Call(_) => Some("tool_choice"),
         };
-        let asked = [
-            (presence_milli != 0, "presence_penalty"),
-            (frequency_milli != 0, "frequency_penalty"),
-            (!start.biases.is_empty(), "logit_bias"),
-            (start.alternatives.is_some(), "logprobs"),
-        ];
-        let found = asked.into_iter().find(|(asked, _)| *asked);
-        found.map(|(_, parameter)| parameter).or(form)
+        start.alternatives.map(|_| "logprobs").or(form)
     }
 
-    fn open_after(&mut self, pages: Vec<Page>) -> Slot {
+    fn open_after(&mut self, pages: Vec<Page>, biases: &[TokenBias]) -> Slot {
         let free = self.sequences.iter().position(Option::is_none);
         let free = free.unwrap_or(self.sequences.len());
         let opened = Some(Sequence {
             pages,
+            shifts: biases.iter().map(|bias| (bias.token, bias.milli)).collect(),
+            shifts_told: biases.is_empty(),
             ..Sequence::default()
         });
         // The scheduler lets in as many as there are slots; a further one finds none in `step`.
@@ -367,7 +419,7 @@ impl<D: Device> Backend for GpuBackend<D> {
     fn rest(&mut self) -> Result<(), BackendFailed> {
         while self.pool.is_dirty() {
             let wipes = self.pool.wiped_next();
-            self.launch(&[], &wipes, Vec::new())?;
+            self.launch(&[], &wipes, None, Vec::new())?;
         }
         Ok(self.collect_all()?)
     }

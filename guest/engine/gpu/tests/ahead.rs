@@ -16,6 +16,7 @@ use engine_cuda::device::{Counters, Device};
 use engine_cuda::layout::Layout;
 use engine_cuda::shape::{BUCKETS, Limits, Precision, Shape};
 use engine_gpu::backend::GpuBackend;
+use messages::engine_ipc::TokenBias;
 use protocol::receipt::Sampling;
 
 const GREEDY: Sampling = Sampling {
@@ -29,19 +30,21 @@ const GREEDY: Sampling = Sampling {
     max_tokens: 12,
 };
 
-/// With all that narrows a draw.
+/// With all that narrows and shifts a draw.
 const NARROWED: Sampling = Sampling {
     temperature_milli: 700,
     top_p_milli: 900,
     top_k: 40,
     min_p_milli: 50,
+    presence_milli: 500,
+    frequency_milli: -20,
     ..GREEDY
 };
 
 /// Of every step, whatever is in it.
 const STEP: Counters = Counters {
     crossings: 2,
-    bytes: 12_544,
+    bytes: 15_976,
     allocations: 0,
     launches: 1,
 };
@@ -81,6 +84,7 @@ fn rows(slots: &[Slot], token: Fed, position: usize) -> (Vec<Row>, Vec<Wanted>) 
         } else {
             GREEDY
         },
+        place: 1,
         drawn: 1 << 60,
     };
     let rows: Vec<_> = slots.iter().map(row).collect();
@@ -95,7 +99,7 @@ fn in_every_bucket_the_next_step_is_launched_before_the_last_is_looked_at() {
         let journal = Journal::default();
         let mut backend = backend(Told::new(Mock::default(), journal.clone()));
         let slots: Vec<_> = (0..bucket)
-            .map(|_| backend.open_after(Vec::new()))
+            .map(|_| backend.open_after(Vec::new(), &[]))
             .collect();
         let before = backend.counters();
         let (all, wanted) = rows(&slots, Fed::Known(7), 0);
@@ -135,7 +139,7 @@ fn in_every_bucket_the_next_step_is_launched_before_the_last_is_looked_at() {
 fn two_steps_are_in_flight_at_most_whoever_asks_for_their_tokens() {
     let journal = Journal::default();
     let mut backend = backend(Told::new(Mock::default(), journal.clone()));
-    let slots = [backend.open_after(Vec::new())];
+    let slots = [backend.open_after(Vec::new(), &[])];
     for position in 0..5 {
         let (all, _) = rows(&slots, Fed::Known(1), position);
         backend.step(&all, &[]).unwrap();
@@ -154,7 +158,7 @@ fn two_steps_are_in_flight_at_most_whoever_asks_for_their_tokens() {
 
 /// A sequence with rows until a position, the last of which wants a token, in one step.
 fn until<D: Device>(backend: &mut GpuBackend<D>, from: usize, last: usize) -> Slot {
-    let slot = backend.open_after(Vec::new());
+    let slot = backend.open_after(Vec::new(), &[]);
     let row = |position| Row {
         slot,
         token: Fed::Known(1),
@@ -164,6 +168,7 @@ fn until<D: Device>(backend: &mut GpuBackend<D>, from: usize, last: usize) -> Sl
     let wanted = Wanted {
         row: all.len() - 1,
         sampling: GREEDY,
+        place: 0,
         drawn: 0,
     };
     backend.step(&all, &[wanted]).unwrap();
@@ -204,4 +209,36 @@ fn a_sequence_in_the_place_of_one_in_flight_is_not_broken_by_it() {
     assert_eq!(next, broken);
     backend.rest().unwrap();
     assert_eq!(backend.close_keeping(next, 1).len(), 1);
+}
+
+#[test]
+fn shifts_of_several_answers_in_one_step_are_told_one_a_step_and_once() {
+    let launched = |answers: usize, shifted: usize| {
+        let journal = Journal::default();
+        let mut backend = backend(Told::new(Mock::default(), journal.clone()));
+        let bias = TokenBias { token: 1, milli: 5 };
+        let open = |at: usize| {
+            let biases = if at < shifted {
+                vec![bias; 300]
+            } else {
+                Vec::new()
+            };
+            backend.open_after(Vec::new(), &biases)
+        };
+        let slots: Vec<_> = (0..answers).map(open).collect();
+        for position in 0..3 {
+            let (all, wanted) = rows(&slots, Fed::Known(1), position);
+            backend.step(&all, &wanted).unwrap();
+        }
+        backend.rest().unwrap();
+        let calls = journal.calls();
+        calls
+            .iter()
+            .filter(|call| matches!(call, Call::Launched(_)))
+            .count()
+    };
+    assert_eq!(launched(4, 0), 3);
+    // The first step tells one for itself.
+    assert_eq!(launched(4, 1), 3);
+    assert_eq!(launched(4, 3), 5);
 }

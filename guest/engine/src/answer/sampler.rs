@@ -52,6 +52,7 @@ impl Sampler {
         Wanted {
             row,
             sampling: self.sampling,
+            place,
             drawn: drawn(self.sampling.seed, place),
         }
     }

@@ -235,12 +235,12 @@ fn decode<D: Device>(
     };
     let first: Vec<Row> = (0..batch).map(|slot| row(slot, fed(slot))).collect();
     let rows: Vec<Row> = (0..batch).map(|slot| row(slot, Source::Chosen)).collect();
-    decoder.launch(&first, &[])?;
-    decoder.launch(&rows, &[])?;
+    decoder.launch(&first, &[], None)?;
+    decoder.launch(&rows, &[], None)?;
     decoder.collect()?;
     let start = Instant::now();
     for _ in 0..steps {
-        decoder.launch(&rows, &[])?;
+        decoder.launch(&rows, &[], None)?;
         decoder.collect()?;
     }
     let time = start.elapsed();

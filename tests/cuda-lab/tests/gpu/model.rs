@@ -84,7 +84,7 @@ fn prompt(decoder: &mut Decoder<Gpu>, slot: u32, tokens: &[u32]) -> Chosen {
         })
         .collect();
     for rows in rows.chunks(64) {
-        decoder.launch(rows, &[]).unwrap();
+        decoder.launch(rows, &[], None).unwrap();
         last = *decoder.collect().unwrap().last().unwrap();
     }
     last
@@ -135,7 +135,7 @@ fn tokens_and_logits_are_those_of_the_reference() {
                     source: Source::Chosen,
                     ..fed(3, position, 0, Some(Choice::GREEDY))
                 };
-                decoder.launch(&[row], &[]).unwrap();
+                decoder.launch(&[row], &[], None).unwrap();
                 next = decoder.collect().unwrap()[0];
                 found = logits(&mut decoder, 0);
                 position += 1;
@@ -176,7 +176,7 @@ fn a_row_has_the_same_logits_alone_and_in_every_batch_bit_for_bit() {
                 .zip(&tokens[..if slot == 0 { 140 } else { 1 + slot as usize }])
                 .map(|(at, token)| fed(slot, at, (*token + slot) % 1000, None))
                 .collect();
-            decoder.launch(&rows, &[]).unwrap();
+            decoder.launch(&rows, &[], None).unwrap();
             decoder.collect().unwrap();
         }
         let mut alone = None;
@@ -193,7 +193,7 @@ fn a_row_has_the_same_logits_alone_and_in_every_batch_bit_for_bit() {
                     )
                 })
                 .collect();
-            decoder.launch(&rows, &[]).unwrap();
+            decoder.launch(&rows, &[], None).unwrap();
             decoder.collect().unwrap();
             let bits: Vec<u32> = logits(&mut decoder, 0)
                 .iter()
@@ -219,7 +219,7 @@ fn a_step_launched_before_the_last_ones_output_was_read_goes_on_from_it() {
         let mut launched = 0;
         for at in 0..20 {
             while launched < 20 && launched < at + 1 + u32::from(ahead) {
-                decoder.launch(&[row(40 + launched)], &[]).unwrap();
+                decoder.launch(&[row(40 + launched)], &[], None).unwrap();
                 launched += 1;
             }
             found.extend(decoder.collect().unwrap());
@@ -239,7 +239,7 @@ fn a_step_is_one_copy_in_one_copy_out_one_launch_and_no_allocation() {
         let rows: Vec<Row> = (0..count)
             .map(|slot| fed(slot, 0, 5, Some(Choice::GREEDY)))
             .collect();
-        decoder.launch(&rows, &[]).unwrap();
+        decoder.launch(&rows, &[], None).unwrap();
         decoder.collect().unwrap();
         let expected = Counters {
             crossings: 2,
@@ -268,7 +268,7 @@ fn wiped_pages_are_zero_in_every_layer_and_no_others() {
             .unwrap();
     }
     let wiped = [0, 5, 17, PAGES - 1];
-    decoder.launch(&[], &wiped).unwrap();
+    decoder.launch(&[], &wiped, None).unwrap();
     decoder.collect().unwrap();
     for region in layers {
         let mut bytes = vec![0; region.bytes as usize];
@@ -295,7 +295,7 @@ fn a_row_with_a_number_that_is_not_finite_fails_alone() {
         let rows: Vec<Row> = (0..count)
             .map(|slot| fed(slot, 0, if slot == 1 { 3 } else { 4 }, Some(Choice::GREEDY)))
             .collect();
-        decoder.launch(&rows, &[]).unwrap();
+        decoder.launch(&rows, &[], None).unwrap();
         for (slot, chosen) in decoder.collect().unwrap().iter().enumerate() {
             assert_eq!(
                 *chosen == Chosen::Broken,

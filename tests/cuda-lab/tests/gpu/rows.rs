@@ -210,12 +210,13 @@ fn drawn_tokens_are_those_of_the_reference() {
                 top_k: [0, 40, 1000][slot as usize % 3],
                 top_p_milli: [1000, 900][slot as usize / 8 % 2],
                 min_p_milli: [0, 10][slot as usize / 16 % 2],
+                ..Choice::GREEDY
             }),
             page: None,
         })
         .collect();
     bench.put_floats(work.logits, &logits);
-    bench.put(work.inputs[0], &encode(&rows, &[]));
+    bench.put(work.inputs[0], &encode(&rows, &[], None));
     bench.put_numbers(work.positions, &(0..64).collect::<Vec<u32>>());
     let launch = plan::sample(&layout, 64, work.inputs[0], work.outputs[0]);
     bench.gpu.run(&[launch]).unwrap();

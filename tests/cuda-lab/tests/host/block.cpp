@@ -2,8 +2,8 @@
 // thread, and go on in turn wherever they wait for each other. Not a GPU: it shows what the source
 // computes, not what a compiler for GPUs makes of it, nor that threads wait wherever they must.
 //
-// In: words `threads, rows, vocabulary`, positions, rows of a step, logits. Out: two words a row,
-// then the token that each slot has now.
+// In: words `threads, rows, vocabulary`, then for each step its input and logits of its rows. Out,
+// for each step: two words a row, the token that each slot has now, what became of the logits.
 #include <setjmp.h>
 #include <stdio.h>
 #include <ucontext.h>
@@ -31,14 +31,17 @@ struct Thread {
 };
 Thread threads[MOST];
 ucontext_t home;
+// What a step works on; a slot for each row.
 struct {
-  const Row* rows;
-  float* logits;
-  const int32_t* positions;
-  uint32_t* last;
-  uint2* results;
-  uint32_t vocabulary, slots;
-} given;
+  Input input;
+  uint32_t vocabulary;
+  std::vector<float> logits;
+  std::vector<int32_t> slot_positions, positions;
+  std::vector<uint32_t> last, tables, slots, tokens;
+  std::vector<Shifts> shifts;
+  std::vector<uint16_t> counts;
+  std::vector<uint2> results;
+} work;
 
 // Goes on with another thread.
 void go(uint32_t to) {
@@ -55,8 +58,8 @@ void wait_for(uint32_t neighbours) {
 }
 
 void run() {
-  sample(given.rows, given.logits, given.positions, given.last, given.results, given.vocabulary,
-         given.slots);
+  sample(work.input.rows, work.logits.data(), work.positions.data(), work.shifts.data(),
+         work.counts.data(), work.last.data(), work.results.data(), work.vocabulary);
   threads[threadIdx.x].ended = true;
   for (uint32_t to = 0; to < blockDim.x; to++)
     if (!threads[to].ended) go(to);
@@ -64,15 +67,28 @@ void run() {
 }
 
 template <class T>
-std::vector<T> read(size_t count) {
-  std::vector<T> values(count);
-  if (fread(values.data(), sizeof(T), count, stdin) != count) exit(2);
-  return values;
+bool read(T* values, size_t count) {
+  return fread(values, sizeof(T), count, stdin) == count;
 }
 
 template <class T>
 void write(const std::vector<T>& values) {
   if (fwrite(values.data(), sizeof(T), values.size(), stdout) != values.size()) exit(2);
+}
+
+void start_threads() {
+  for (uint32_t at = 0; at < blockDim.x; at++) {
+    Thread& thread = threads[at];
+    thread.started = thread.ended = false;
+    getcontext(&thread.first);
+    thread.first.uc_stack.ss_sp = thread.stack.data();
+    thread.first.uc_stack.ss_size = thread.stack.size();
+    thread.first.uc_link = nullptr;
+    makecontext(&thread.first, run, 0);
+  }
+  threadIdx = {0, 0, 0};
+  threads[0].started = true;
+  swapcontext(&home, &threads[0].first);
 }
 }  // namespace
 
@@ -88,30 +104,28 @@ uint64_t exchanged(uint64_t mine, uint32_t distance) {
 
 int main() {
   alarm(120);  // threads that wait for one another for ever end as a failure
-  const auto head = read<uint32_t>(3);
-  const uint32_t count = head[1], vocabulary = head[2];
-  blockDim = {head[0], 1, 1}, gridDim = {count, 1, 1};
-  const auto positions = read<int32_t>(count);
-  const auto rows = read<Row>(count);
-  auto logits = read<float>((size_t)count * vocabulary);
-  std::vector<uint32_t> last(count, NONE);
-  std::vector<uint2> results(count);
-  given = {rows.data(),    logits.data(), positions.data(), last.data(),
-           results.data(), vocabulary,    count};
-  for (blockIdx.x = 0; blockIdx.x < count; blockIdx.x++) {
-    for (uint32_t at = 0; at < blockDim.x; at++) {
-      Thread& thread = threads[at];
-      thread.started = thread.ended = false;
-      getcontext(&thread.first);
-      thread.first.uc_stack.ss_sp = thread.stack.data();
-      thread.first.uc_stack.ss_size = thread.stack.size();
-      thread.first.uc_link = nullptr;
-      makecontext(&thread.first, run, 0);
-    }
-    threadIdx = {0, 0, 0};
-    threads[0].started = true;
-    swapcontext(&home, &threads[0].first);
+  uint32_t head[3];
+  if (!read(head, 3)) return 2;
+  const uint32_t width = head[0], count = head[1];
+  work.vocabulary = head[2];
+  // What nobody wrote is not zero.
+  work.logits.resize((size_t)count * work.vocabulary);
+  work.counts.assign((size_t)count * work.vocabulary, 77);
+  for (auto* words : {&work.last, &work.tables, &work.slots, &work.tokens}) words->assign(count, 9);
+  for (auto* places : {&work.slot_positions, &work.positions}) places->assign(count, 5);
+  work.shifts.resize(count);
+  work.results.resize(count);
+  while (read(&work.input, 1) && read(work.logits.data(), work.logits.size())) {
+    // No thread of this one waits for another.
+    blockDim = {256, 1, 1}, blockIdx = {0, 0, 0};
+    for (threadIdx = {0, 0, 0}; threadIdx.x < blockDim.x; threadIdx.x++)
+      begin(&work.input, work.last.data(), work.slot_positions.data(), work.tables.data(),
+            work.shifts.data(), work.slots.data(), work.positions.data(), work.tokens.data(), count,
+            1, count, 1 << 20, work.vocabulary);
+    blockDim = {width, 1, 1};
+    for (; blockIdx.x < count; blockIdx.x++) start_threads();
+    write(work.results);
+    write(work.last);
+    write(work.logits);
   }
-  write(results);
-  write(last);
 }
