@@ -120,6 +120,17 @@ fn chosen(threads: u32, cases: &[Case]) -> Vec<Chosen> {
     run(threads, &[Step { shifts, cases }]).remove(0).chosen
 }
 
+/// That a row's logits became their weights, to the bit, where a token was drawn.
+fn compare_weights(logits: &[f32], sharpness: f32, found: &[f32]) {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for (logit, found) in logits.iter().zip(found) {
+        if sharpness > 0.0 {
+            let expected = exp((logit - most) * sharpness);
+            assert_eq!(expected.to_bits(), found.to_bits());
+        }
+    }
+}
+
 fn compare(threads: u32, cases: &[Case]) {
     let shifts = None;
     let left = run(threads, &[Step { shifts, cases }]).remove(0);
@@ -127,15 +138,7 @@ fn compare(threads: u32, cases: &[Case]) {
     for (at, ((logits, choice), (weights, found))) in cases.iter().zip(found).enumerate() {
         let expected = Chosen::Token(sample(logits, *choice));
         assert_eq!(found, expected, "row {at}, {threads} threads: {choice:?}");
-        if choice.sharpness > 0.0 {
-            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for (logit, weight) in logits.iter().zip(weights) {
-                assert_eq!(
-                    exp((logit - most) * choice.sharpness).to_bits(),
-                    weight.to_bits()
-                );
-            }
-        }
+        compare_weights(logits, choice.sharpness, weights);
     }
 }
 
@@ -326,6 +329,8 @@ fn shifts_and_penalties_are_those_of_the_reference_over_an_answer_and_the_next_i
                 Chosen::Token(expected),
                 "{slot}, step {step}"
             );
+            let weights = &left.logits[slot * 264..][..264];
+            compare_weights(&logits, choice.sharpness, weights);
             counts[expected as usize] += 1;
             again += u32::from(counts[expected as usize] > 1);
         }
