@@ -31,9 +31,9 @@ pub(crate) use attention::{
 };
 pub(crate) use fine::{FineMatrix, FromSuperblocks, pack_superblocks};
 pub(crate) use float::{add, angle, exp};
+pub(crate) use packed::{Blocks, HALVED, PackedMatrix, ShapeMismatch, StoredLayout, TILE};
 #[cfg(test)]
-pub(crate) use packed::half_to_float;
-pub(crate) use packed::{Blocks, HALVED, PackedMatrix, ShapeMismatch, StoredLayout, TILE, to_half};
+pub(crate) use packed::{half_to_float, to_half};
 pub(crate) use superblock::SuperLayout;
 #[cfg(test)]
 pub(crate) use tests::vectors;
