@@ -2,12 +2,13 @@
 
 use mock_tee::tdx::QuoteVersion;
 use protocol::digest::Nonce;
+use protocol::tee::TeeKind;
 use verifier::{
-    Binding, Bundle, BundleAppraisal, BundleError, Decision, DocumentDigest, Pin, Rejection,
-    appraise_bundle,
+    Binding, Bundle, BundleAppraisal, BundleError, Decision, DocumentDigest, MeasuredRegisters,
+    Pin, Rejection, appraise_bundle,
 };
 
-use crate::world::World;
+use crate::world::{MEASUREMENT, REGISTERS, World};
 
 fn appraise(world: &World, bundle: &Bundle, pin: Pin<'_>) -> BundleAppraisal {
     appraise_bundle(bundle, pin, &world.policy, &world.anchors, world.at)
@@ -34,6 +35,26 @@ fn a_bundle_round_trips_and_gets_the_verdict_of_the_connection_but_for_the_bindi
         let (pinned, rest) = found.verdict.checks().split_first().unwrap();
         assert_eq!(pinned.check, Rejection::ReferencesNotPinned);
         assert_eq!(rest, own.checks());
+    }
+}
+
+#[test]
+fn what_a_report_claims_to_have_measured_is_read_of_its_own_kind_alone() {
+    let of = |world: World| world.evidence().report;
+    let (snp, tdx) = (of(World::genoa()), of(World::tdx(QuoteVersion::V5)));
+    let claimed = MeasuredRegisters::claimed;
+    let measured = MeasuredRegisters::SevSnp(MEASUREMENT);
+    assert_eq!(claimed(TeeKind::SevSnp, &snp), Some(measured));
+    let (mrtd, rtmrs) = (REGISTERS.mrtd, REGISTERS.rtmrs);
+    let measured = MeasuredRegisters::Tdx { mrtd, rtmrs };
+    assert_eq!(claimed(TeeKind::Tdx, &tdx), Some(measured));
+    for (tee, report) in [
+        (TeeKind::Tdx, snp.as_slice()),
+        (TeeKind::SevSnp, &tdx),
+        (TeeKind::SevSnp, &[]),
+        (TeeKind::Tdx, &[]),
+    ] {
+        assert_eq!(claimed(tee, report), None, "{tee:?}");
     }
 }
 

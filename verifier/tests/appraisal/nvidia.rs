@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use mock_tee::nvidia::{Board, DeviceLie};
+use protocol::digest::OcspNonce;
 use protocol::gpu_evidence::{DeviceKind, GpuEndorsements, GpuEvidence, GpuMode};
 use protocol::reference_values::{DeviceSet, Profile};
 use verifier::{
@@ -149,6 +150,15 @@ pub(crate) const CHANGES: &[Change] = &[
             change_set(w, |set| set.switches = 0);
         },
     ),
+    (
+        "GPUs that are said to be of two architectures",
+        Rejection::GpuArchitecture,
+        |w| {
+            let mut evidence = GpuEvidence::decode(&w.gpu_evidence).unwrap();
+            evidence.devices[1].kind = DeviceKind::Blackwell;
+            w.set_gpu_evidence(evidence.encode());
+        },
+    ),
     ("a shape with a GPU more", Rejection::GpuCount, |w| {
         change_set(w, |set| set.gpus += 1);
     }),
@@ -167,6 +177,12 @@ pub(crate) const CHANGES: &[Change] = &[
             w.gpu_endorsements = Some(stapled.encode());
         },
     ),
+    ("answers to another challenge", Rejection::OcspNonce, |w| {
+        w.policy.nvidia.ocsp = OcspRule::Nonce;
+        let other = Some(OcspNonce([1; 32]));
+        let stapled = board().endorsements(NOW, other).unwrap();
+        w.gpu_endorsements = Some(stapled.encode());
+    }),
     ("evidence of another boot", Rejection::GpuNonce, |w| {
         w.statement.boot_id.0[0] ^= 1;
     }),

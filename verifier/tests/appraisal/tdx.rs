@@ -9,8 +9,8 @@ use protocol::reference_values::{Profile, tdx_measurement_key};
 use protocol::tee::TeeKind;
 use sha2::{Digest as _, Sha256};
 use verifier::{
-    AcceptedLevel, Advisory, MrSeam, Rejection, SeamRule, TdxStatus, TrustAnchors, UnixTime,
-    Weakness, Xfam,
+    AcceptedLevel, Advisory, MrSeam, Outcome, Rejection, SeamRule, TdxStatus, TrustAnchors,
+    UnixTime, Weakness, Xfam,
 };
 
 use crate::binding::Change;
@@ -188,6 +188,23 @@ fn accepts_an_event_log_that_leads_to_the_registers() {
         let refused = world.appraise();
         assert_eq!(refused, Err(Rejection::EventLogReplay), "RTMR{number}");
     }
+    // Nor is anything written of a register that is not among them.
+    let end = CCEL.iter().rposition(|byte| *byte != 0xff).unwrap() + 1;
+    let known = EventLog::parse(CCEL).unwrap().events.len();
+    for register in [0_u32, 4] {
+        let head = [register, 0x0d, 1].map(u32::to_le_bytes).concat();
+        let event = [head.as_slice(), &0x0c_u16.to_le_bytes(), &[7; 48], &[0; 4]].concat();
+        let longer = [&CCEL[..end], &event].concat();
+        let parsed = EventLog::parse(&longer).unwrap();
+        assert_eq!(parsed.events.len(), known + 1);
+        log(&mut world, longer);
+        let refused = world.appraise();
+        assert_eq!(
+            refused,
+            Err(Rejection::EventLogReplay),
+            "register {register}"
+        );
+    }
 }
 
 #[test]
@@ -296,6 +313,24 @@ fn refuses_every_lie_for_its_own_reason_in_quotes_of_both_versions() {
             world.machine = world.machine.with(*lie);
             assert_eq!(world.appraise(), Err(*reason), "{lie} in {version:?}");
         }
+    }
+}
+
+#[test]
+fn an_attribute_fails_its_own_check_and_no_other() {
+    for (lie, check) in [
+        (Lie::Debug, Rejection::TdxDebug),
+        (Lie::Migratable, Rejection::TdxMigratable),
+        (Lie::PolicyBit, Rejection::TdxAttributes),
+    ] {
+        let mut world = World::tdx(QuoteVersion::V4);
+        world.machine = world.machine.with(lie);
+        let verdict = world.appraise_in_full(&world.evidence()).verdict;
+        let checks = verdict.checks().iter();
+        let own = checks.filter(|check| check.of.to_string() == "td-attributes");
+        let failed = own.filter(|check| check.outcome == Outcome::Failed);
+        let failed: Vec<_> = failed.map(|check| check.check).collect();
+        assert_eq!(failed, [check], "{lie}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! Single points: of a manifest's content, of a report's form, of the times of an answer, and of
 //! the bounds of XML. Each differs from a good one in one place, and no signature stands in front.
 
+use der::Encode as _;
 use mock_tee::nvidia::Board;
 use protocol::gpu_evidence::MAX_RIM_BYTES;
+use sha2::{Digest as _, Sha256};
 
 use super::super::opaque::OpaqueData;
 use super::*;
@@ -376,29 +378,60 @@ fn an_answer_holds_from_its_making_to_its_next_update_or_age() {
     }
 }
 
-#[test]
-fn an_answer_that_names_certificates_by_an_unknown_digest_is_about_none() {
+/// SHA-384's name but for its last byte.
+const SHA: [u8; 8] = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2];
+
+/// What an answer says of the certificate that it is about, and of that one's issuer, where
+/// something was changed in it from SHA-384's name on.
+fn said(
+    change: impl FnOnce(&mut Vec<u8>, usize, &ParsedCertificate<'_>),
+) -> Result<Option<UnixTime>, Rejection> {
     let board = Board::new(DeviceKind::Hopper, 1, 0, GpuMode::SinglePass);
-    let stapled = board.endorsements(NOW.0, None).unwrap();
+    let mut stapled = board.endorsements(NOW.0, None).unwrap();
     let evidence = board.evidence(&BootId([1; 32]), 0).unwrap();
     let chain = &evidence.devices[0].chain;
     let [subject, issuer] = [1, 2].map(|place| ParsedCertificate::parse(&chain[place]).unwrap());
     let (policy, anchors) = (AppraisalPolicy::strict(), simulated().1);
-    let named_by = |digest: u8| {
-        let mut answer = stapled.ocsp[0].clone();
-        let sha384 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
-        let at = answer.windows(9).position(|bytes| bytes == sha384).unwrap();
-        answer[at + 8] = digest;
-        let one = [answer];
-        let mut checks = Checks::by(&policy, &anchors, NOW);
-        let answers = Answers::parse(ANSWERS, &one, None, &mut checks);
-        answers.check(&subject, &issuer, checks.terms, &mut Signatures::default())
-    };
+    stapled.ocsp.truncate(1);
+    let answer = &mut stapled.ocsp[0];
+    let at = answer.windows(8).position(|bytes| bytes == SHA).unwrap();
+    change(answer, at, &issuer);
+    let mut checks = Checks::by(&policy, &anchors, NOW);
+    let answers = Answers::parse(ANSWERS, &stapled.ocsp, None, &mut checks);
+    answers.check(&subject, &issuer, checks.terms, &mut Signatures::default())
+}
+
+#[test]
+fn an_answer_that_names_certificates_by_an_unknown_digest_is_about_none() {
+    let named_by = |digest| said(|answer, at, _| answer[at + 8] = digest);
     assert!(matches!(named_by(2), Ok(Some(_))));
     // SHA-256, of which these are no digests; SHA-512; nobody's.
     for other in [1, 3, 99] {
         assert_eq!(named_by(other), Ok(None), "{other}");
     }
+}
+
+#[test]
+fn an_answer_may_name_certificates_by_sha_256() {
+    let named = |turn: bool| {
+        said(|answer, at, issuer| {
+            let tbs = &issuer.parsed.tbs_certificate;
+            let name = Sha256::digest(tbs.subject.to_der().unwrap());
+            let key = tbs.subject_public_key_info.subject_public_key.raw_bytes();
+            let mut digests = [name, Sha256::digest(key)];
+            if turn {
+                digests.reverse();
+            }
+            // As long as with SHA-384: the difference are parameters, which nobody reads.
+            let algorithm = [&[0x30, 43, 6, 9][..], &SHA, &[1, 4, 30], &[0; 30]].concat();
+            let digests = digests.map(|digest| [&[4, 32][..], &digest].concat());
+            let with = [algorithm, digests.concat()].concat();
+            answer.splice(at - 4..at - 4 + with.len(), with);
+        })
+    };
+    // It is about the certificate, and not as it was signed.
+    assert_eq!(named(false), Err(Rejection::OcspSignature));
+    assert_eq!(named(true), Ok(None));
 }
 
 #[test]
