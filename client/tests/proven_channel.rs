@@ -52,7 +52,22 @@ struct Stage {
     terms: ChannelTerms,
 }
 
+fn opening() -> Opening {
+    Opening {
+        payee: PAYEE,
+        jetton: None,
+        deposit: Nano::from_u64(DEPOSIT),
+        window: 3_600,
+    }
+}
+
 impl Stage {
+    async fn opened(&self, chain: &Chain) -> ChannelFile {
+        let (opening, key) = (opening(), Zeroizing::new(KEY));
+        let opened = self.purse.open_channel(chain, &opening, &key).await;
+        opened.unwrap()
+    }
+
     fn set() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(directory.path()).unwrap();
@@ -310,18 +325,7 @@ async fn a_channel_is_opened_through_lite_servers_alone() {
         }
         sent.lock().unwrap().len()
     });
-    let opening = Opening {
-        payee: PAYEE,
-        jetton: None,
-        deposit: Nano::from_u64(DEPOSIT),
-        window: 3_600,
-    };
-    let key = Zeroizing::new(KEY);
-    let opened = stage
-        .purse
-        .open_channel(&chain, &opening, &key)
-        .await
-        .unwrap();
+    let opened = stage.opened(&chain).await;
     assert_eq!(opened.channel, stage.channel());
     assert_eq!(opened.deposited, DEPOSIT.to_string());
     assert_eq!(opened.epoch, TIME - 1_000);
@@ -341,26 +345,15 @@ async fn a_channel_of_the_emulated_chain_is_opened_topped_up_and_closed_by_proof
         accounts: accounts(mirror.by.clone(), &stage.state).unwrap(),
         endpoint: None,
     };
-    let opening = Opening {
-        payee: PAYEE,
-        jetton: None,
-        deposit: Nano::from_u64(DEPOSIT),
-        window: 3_600,
-    };
-    let key = Zeroizing::new(KEY);
-    let opened = stage
-        .purse
-        .open_channel(&chain, &opening, &key)
-        .await
-        .unwrap();
+    let opened = stage.opened(&chain).await;
     assert_eq!(opened.deposited, DEPOSIT.to_string());
     let topped = stage
         .purse
-        .top_up(&chain, &opening.to(), Nano::from_u64(DEPOSIT))
+        .top_up(&chain, &opening().to(), Nano::from_u64(DEPOSIT))
         .await
         .unwrap();
     assert_eq!(topped.deposited, (2 * DEPOSIT).to_string());
-    let closing = stage.purse.close(&chain, &opening.to()).await.unwrap();
+    let closing = stage.purse.close(&chain, &opening().to()).await.unwrap();
     let Standing::Closing { until } = closing else {
         panic!("{closing:?}");
     };
@@ -370,7 +363,7 @@ async fn a_channel_of_the_emulated_chain_is_opened_topped_up_and_closed_by_proof
         Ok((chain.chain_time().await? >= until).then_some(()))
     });
     over.await.unwrap();
-    let closed = stage.purse.close(&chain, &opening.to()).await.unwrap();
+    let closed = stage.purse.close(&chain, &opening().to()).await.unwrap();
     assert_eq!(closed, Standing::Closed);
     let proven = chain.balance(&own).await.unwrap();
     assert_eq!(proven, node.chain.balance(&own).await.unwrap());

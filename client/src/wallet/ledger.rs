@@ -669,9 +669,9 @@ mod tests {
         drop(ledger);
         for (name, length) in [(VOUCHER, SIGNED_BYTES), (KEY, 32)] {
             let whole = state.read(name, length).unwrap().unwrap();
-            let flipped = (0..length * 8).map(|bit| {
+            let flipped = (0..length).map(|at| {
                 let mut bytes = whole.clone();
-                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes[at] ^= 1 << (at % 8);
                 bytes
             });
             let cut = (0..length).map(|end| whole[..end].to_vec());

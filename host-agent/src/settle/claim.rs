@@ -16,7 +16,7 @@ use protocol::voucher::{SignedVoucher, Voucher};
 use super::position::{brought_along, paid};
 use super::{Position, SettleError, Turn};
 use crate::clock::UnixSeconds;
-use crate::journal::{ClaimRecord, ClaimState, Journal};
+use crate::journal::{ClaimRecord, ClaimState, Journal, JournalError};
 use crate::wallet::{CHAIN_PATIENCE, Purse};
 
 /// What a contract that did not run has for an exit code here.
@@ -119,17 +119,27 @@ struct Start {
 }
 
 impl Start {
-    /// What was due for other epochs than the payment's: of that one the chain had counted so much
-    /// more than the books hold as paid.
-    fn due_for_others(&self, record: &ClaimRecord, before: &[ClaimRecord]) -> Option<Nano> {
-        let due = self.jettons.as_ref()?.due;
+    /// Claims of other epochs that come along with this payment once nothing is due: of its own
+    /// epoch the chain had counted so much more than the books hold as paid, the rest was theirs.
+    fn others_due(
+        &self,
+        journal: &Journal,
+        record: &ClaimRecord,
+    ) -> Result<Vec<ClaimRecord>, JournalError> {
+        let due = self.jettons.as_ref().map_or(Nano::ZERO, |own| own.due);
+        if due == Nano::ZERO {
+            return Ok(Vec::new());
+        }
+        let claims = journal.claims()?;
         let counted = match self.epoch {
             Some(epoch) if epoch == record.epoch => self.claimed,
             Some(_) | None => record.cumulative,
         };
-        let paid = paid(before, &record.channel, record.epoch);
+        let paid = paid(&claims, &record.channel, record.epoch);
         let own = counted.minus(paid).unwrap_or(Nano::ZERO);
-        due.minus(own).ok().filter(|others| *others > Nano::ZERO)
+        let others = due.minus(own).unwrap_or(Nano::ZERO);
+        let key = (&record.channel, record.epoch);
+        Ok(brought_along(&claims, key, others))
     }
 }
 
@@ -218,19 +228,20 @@ pub(super) async fn pay(
         ClaimState::Missing
     };
     record.fees = followed.as_ref().ok().map(Claimed::fees);
-    let before = journal.claims()?;
-    journal.append_claim(&record)?;
-    if let Some(due) = start.due_for_others(&record, &before).filter(|_| is_shown) {
-        let key = (&record.channel, record.epoch);
-        for older in brought_along(&before, key, due) {
-            journal.append_claim(&ClaimRecord {
-                state: ClaimState::Shown,
-                at: now,
-                fees: None,
-                ..older
-            })?;
-        }
+    let along = match is_shown {
+        true => start.others_due(journal, &record)?,
+        false => Vec::new(),
+    };
+    // Before its own: after a kill between the two, the next run writes down its own.
+    for older in along {
+        journal.append_claim(&ClaimRecord {
+            state: ClaimState::Shown,
+            at: now,
+            fees: None,
+            ..older
+        })?;
     }
+    journal.append_claim(&record)?;
     followed
 }
 

@@ -109,7 +109,7 @@ pub(super) fn brought_along(
     let all = last
         .iter()
         .try_fold(Nano::ZERO, |sum, (_, lacks)| sum.plus(*lacks));
-    if all == Ok(due) {
+    if due > Nano::ZERO && all == Ok(due) {
         return last.into_iter().map(|(claim, _)| *claim).collect();
     }
     let alone = |of_one: &Vec<(ClaimRecord, Nano)>| {

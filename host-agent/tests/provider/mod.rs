@@ -5,20 +5,21 @@
 //! Not here: any claim, and what a channel pays in.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+#[path = "../proven/guest.rs"]
+mod guest;
+
+use std::path::PathBuf;
 use std::process::Output;
 
 use contracts::channel::ChannelTerms;
 use contracts::wallet::Wallet;
 use ed25519_dalek::SigningKey;
-use messages::framing::frame;
-use messages::host_control::{GuestMessage, HostMessage, VoucherDecision};
 use protocol::digest::{PayerKey, ReceiptsRoot};
 use protocol::nano::Nano;
 use protocol::ton::{NetworkId, TonAddress};
 use protocol::voucher::{SignedVoucher, Voucher};
+
+pub(crate) use guest::Guest;
 
 use super::program::{self, Running};
 use super::testnode::TestNode;
@@ -131,31 +132,4 @@ pub(crate) fn voucher_of(channel: TonAddress, epoch: u32, total: u64) -> SignedV
         valid_until: VALID_UNTIL,
     };
     voucher.sign(&payer_key())
-}
-
-/// A guest at the control port of an agent.
-pub(crate) struct Guest(UnixStream);
-
-impl Guest {
-    /// Of the agent with that state directory.
-    pub(crate) fn dial(state: &Path) -> Self {
-        Self(UnixStream::connect(state.join("control")).unwrap())
-    }
-
-    /// The decision; none when the host is gone.
-    pub(crate) fn ask(&mut self, voucher: SignedVoucher) -> Option<VoucherDecision> {
-        let message = GuestMessage::VoucherQuestion {
-            question: 1,
-            voucher: Box::new(voucher),
-        };
-        self.0.write_all(&frame(&message.encode())).ok()?;
-        let mut header = [0; 4];
-        self.0.read_exact(&mut header).ok()?;
-        let mut payload = vec![0; u32::from_le_bytes(header) as usize];
-        self.0.read_exact(&mut payload).ok()?;
-        match HostMessage::decode(&payload).unwrap() {
-            HostMessage::VoucherAnswer { decision, .. } => Some(decision),
-            HostMessage::Endorsements(_) => panic!("not an answer"),
-        }
-    }
 }
