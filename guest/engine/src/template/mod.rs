@@ -82,12 +82,8 @@ impl Template {
         });
         environment.add_filter("trim", |value: Value| trimmed(&value));
         environment.add_filter("tojson", json::to_json);
-        // Transformers' mark of what the model says; transparent when rendering.
-        let source = source
-            .replace("{% generation %}", "")
-            .replace("{% endgeneration %}", "");
         environment
-            .add_template_owned(NAME, source)
+            .add_template_owned(NAME, without_marks(source))
             .map_err(|_| KEY)?;
         let mut template = Self {
             environment,
@@ -173,6 +169,19 @@ const SYNTAXES: [(CallSyntax, &str); 3] = [
         "<|end_header_id|>\n\n{\"name\": \"probe\", \"parameters\": {\"a\": \"b\"}}<|eot_id|>",
     ),
 ];
+
+/// Transformers' marks of what the model says change nothing in a rendering but the spaces around
+/// them, as other blocks do: so they become such blocks.
+fn without_marks(source: &str) -> String {
+    let mut source = source.to_owned();
+    for (mark, block) in [("generation", "if true"), ("endgeneration", "endif")] {
+        for (opens, closes) in [("{%", "%}"), ("{%-", "%}"), ("{%", "-%}"), ("{%-", "-%}")] {
+            let with = |inner: &str| format!("{opens} {inner} {closes}");
+            source = source.replace(&with(mark), &with(block));
+        }
+    }
+    source
+}
 
 /// Trims a text; marks a placeholder instead.
 fn trimmed(value: &Value) -> Value {

@@ -55,8 +55,8 @@ impl Splitter {
     /// The rule of that name in a GGUF file; none for unknown ones.
     pub(super) fn named(name: &str) -> Option<Self> {
         let rule = match name {
-            "gpt-2" => Rule::Gpt2,
-            "smollm" => Rule::SmolLm,
+            "gpt-2" | "mpt" => Rule::Gpt2,
+            "smollm" | "starcoder" | "refact" => Rule::SmolLm,
             "llama-bpe" => Rule::Llama3,
             "qwen2" => Rule::Qwen2,
             _ => return None,
