@@ -17,7 +17,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use messages::engine_ipc::{Content, EngineEvent, Input, TokenIds};
-use program::{event, fixture, holds, resident, start, vectors};
+use onlooker::{holds, resident};
+use program::{event, fixture, start, vectors};
 use serde_json::{Map, Value, json};
 
 /// Of the greatest element: see `tests/fixtures/models`.

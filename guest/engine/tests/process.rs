@@ -22,6 +22,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use messages::engine_ipc::{ClientKey, EngineEvent, EngineRequest, Start};
+use onlooker::processor_time;
 use program::{answer_of, event, fixture, send, start};
 use serde_json::{Value, json};
 
@@ -213,17 +214,6 @@ fn an_engine_holds_what_it_keeps_for_a_client_until_that_is_gone() {
     }
     drop(serve);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
-}
-
-/// What all threads of a process have spent on processors.
-fn processor_time(process: u32) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let spent = tasks.map(|task| {
-        let line = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
-        let first = line.split_whitespace().next().unwrap();
-        first.parse::<u64>().unwrap()
-    });
-    Duration::from_nanos(spent.sum())
 }
 
 #[test]

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use onlooker::{holds, process_of};
 use protocol::evidence::ALPN;
 use protocol::ton::NetworkId;
 use serde_json::json;
 use serve::Descriptors;
 use stage::client::{Client, Event, Payer, question};
-use stage::memory::{holds, program_holds};
 use stage::{MODEL, NETWORK, Scenery, WORDS, vector, word};
 use sys::process::{Child, Ended, Launch, spawn};
 
@@ -128,10 +128,11 @@ async fn once_a_connection_is_closed_nothing_of_its_prompt_and_answer_is_in_memo
 
 /// Waits until none of these texts is in the program's memory; they are in this one's.
 async fn forgotten(program: &Child, said: &[&str]) {
+    let process = process_of(program.as_fd());
     for said in said {
         assert!(holds("self", said.as_bytes()), "the search finds nothing");
         let asked = Instant::now();
-        while program_holds(program, said.as_bytes()) {
+        while holds(&process, said.as_bytes()) {
             assert!(asked.elapsed() < GONE, "{} bytes are left", said.len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

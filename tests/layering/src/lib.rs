@@ -102,6 +102,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("lite-server", &["contracts", "protocol"]),
     ("mock-tee", &["protocol", "messages"]),
     ("mutants", &[]),
+    ("onlooker", &[]),
     ("research-anchors", &["protocol", "verifier"]),
     (
         "init-research",
@@ -144,6 +145,8 @@ pub const EDGES: &[(&str, &[&str])] = &[
 /// Crates that may only be development dependencies of the named crates.
 pub const DEV_EDGES: &[(&str, &[&str])] = &[
     ("verifier", &["mock-tee", "research-anchors"]),
+    ("engine", &["onlooker"]),
+    ("serve", &["onlooker"]),
     ("engine-gpu", &["cuda-lab"]),
     ("contracts", &["lite-server"]),
     ("payment-machines", &["lite-server"]),

@@ -11,10 +11,8 @@
     reason = "tests state claims; a panic is the failure; not every test uses every part"
 )]
 
-use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -117,35 +115,4 @@ pub fn vectors(serve: &mut UnixStream, inputs: Vec<Input>) -> (u32, Vec<Vec<u8>>
             other => panic!("{other:?}"),
         }
     }
-}
-
-/// Whether any readable page of a process has these bytes.
-pub fn holds(process: u32, needle: &[u8]) -> bool {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{process}/mem")).unwrap();
-    maps.lines().any(|line| {
-        let mut words = line.split([' ', '-']);
-        let mut border = || u64::from_str_radix(words.next().unwrap(), 16).unwrap();
-        let (start, end) = (border(), border());
-        if !words.next().unwrap().starts_with('r') {
-            return false;
-        }
-        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-        // The kernel's own pages cannot be read.
-        memory.read_exact_at(&mut bytes, start).is_ok()
-            && bytes.windows(needle.len()).any(|window| window == needle)
-    })
-}
-
-/// Bytes of a process that are in memory.
-pub fn resident(process: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-    let kib: u64 = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kib << 10
 }

@@ -1,9 +1,9 @@
 //! The machine under the soak: both programs, what stands between them, scripted init and host.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Read as _;
 use std::net::Shutdown;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use sys::process::{Child, Ended};
 
 use crate::between::Between;
 use crate::programs::{start_engine, start_serve};
-use crate::stage::memory::process_of;
 use crate::stage::{self, Scenery};
 
 /// Streams at once: fewer than visitors, so that some are refused.
@@ -170,11 +169,7 @@ impl Machine {
 
 /// Resident memory of a program, in kilobytes; none of one that ended.
 fn resident(program: &Child) -> u64 {
-    let status = format!("/proc/{}/status", process_of(program));
-    let status = fs::read_to_string(status).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.map_or(0, |number| number.parse().unwrap())
+    onlooker::resident(onlooker::process_of(program.as_fd())) >> 10
 }
 
 /// Nobody speaks to the engine any more.

@@ -13,7 +13,6 @@
 )]
 
 pub mod client;
-pub mod memory;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -1,6 +1,7 @@
 //! The program engine, asked over its socket by nobody but this, and granted all at once.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
@@ -9,11 +10,11 @@ use messages::engine_ipc::{
     ClientKey, Content, EngineEvent, EngineRequest, Form, MAX_FRAME, Prompt, Start,
 };
 use messages::framing::{frame, payload_length};
+use onlooker::{process_of, processor_time};
 use protocol::receipt::Sampling;
 use sys::process::Child;
 
 use crate::programs::start_engine;
-use crate::stage::memory::{process_of, processor_time};
 use crate::{Load, Round, prompt};
 
 pub(crate) struct Alone {
@@ -38,7 +39,7 @@ impl Alone {
     }
 
     pub(crate) fn round(&mut self, load: Load, round: usize) -> Round {
-        let process = process_of(&self.engine);
+        let process = process_of(self.engine.as_fd());
         let before = [processor_time(&process), processor_time("self")];
         let began = Instant::now();
         // Which stream a request is of, and its number there.

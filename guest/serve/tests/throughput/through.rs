@@ -1,10 +1,12 @@
 //! Both programs, asked over TLS by as many clients as there are streams, each with a connection
 //! on which evidence was given, and a channel of its own from which it acknowledges what it got.
 
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use onlooker::{process_of, processor_time};
 use protocol::evidence::ALPN;
 use protocol::launch_configuration::{LaunchConfiguration, Limits};
 use protocol::serving::COMPLETIONS_PATH;
@@ -14,7 +16,6 @@ use sys::process::Child;
 
 use crate::programs::{start_engine, start_serve};
 use crate::stage::client::{Client, Event, Payer, code};
-use crate::stage::memory::{process_of, processor_time};
 use crate::stage::{self, MODEL, Scenery};
 use crate::{Load, Round, prompt};
 
@@ -78,8 +79,11 @@ impl Through {
     }
 
     pub(crate) fn round(&mut self, load: Load, round: usize) -> Round {
-        let processes = [process_of(&self.engine), process_of(&self.serve)];
-        let now = || [&processes[0], &processes[1], "self"].map(processor_time);
+        let processes = [
+            process_of(self.engine.as_fd()),
+            process_of(self.serve.as_fd()),
+        ];
+        let now = || [processes[0].as_str(), &processes[1], "self"].map(processor_time);
         let path = &self.scenery.path;
         self.runtime.block_on(async {
             for number in self.visitors.len()..load.streams {
