@@ -295,7 +295,7 @@ impl Kernels {
         with_vectors!(self, float, silu_times(gate, up));
     }
 
-    /// Floats as f16, as [`to_half`]; as many as there are, at most [`HALVED`].
+    /// Floats as f16, as [`packed::to_half`]; as many as there are, at most [`HALVED`].
     pub(crate) fn halve<'o>(self, values: &[f32], out: &'o mut [u16; HALVED]) -> &'o [u16] {
         self.halve_into(values, out);
         out.get(..values.len()).unwrap_or_default()
