@@ -66,7 +66,7 @@ impl AnswerRequest {
     /// A [`Refusal`] that names the member at fault.
     pub fn parse(kind: Kind, body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         let Json::Object(members) = bounded_json::parse(body, JSON)? else {
-            return Err(Refusal::JsonMalformed);
+            return Err(Refusal::JsonMalformed { member: None });
         };
         let mut fields = Fields::default();
         for (name, value) in members {
@@ -140,7 +140,7 @@ impl Fields {
     fn take_of_text(&mut self, name: &str, value: Json) -> Result<(), Refusal> {
         match (name, value) {
             ("prompt", Json::Text(text)) if text.len() > MAX_PROMPT_BYTES => {
-                return Err(Refusal::BodyTooLong);
+                return Err(Refusal::MemberTooLong { member: "prompt" });
             }
             ("prompt", Json::Text(text)) => self.text = Some(Content(text)),
             ("prompt", _) => return Err(Refusal::InvalidMember { member: "prompt" }),

@@ -335,6 +335,117 @@ fn no_error_repeats_a_value() {
     }
 }
 
+/// Milliseconds that this thread has computed.
+fn spent() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let spent: u64 = stat.split(' ').next().unwrap().parse().unwrap();
+    spent / 1_000_000
+}
+
+/// A request made to cost more than it weighs, with the code and the member of its refusal.
+type Bomb = (String, &'static str, &'static str);
+
+fn after(member: &str) -> String {
+    format!("{MESSAGES},{member}")
+}
+
+/// Values of the members that say how tokens are drawn, and of members that are not there.
+fn bombs_of_values() -> Vec<Bomb> {
+    let stops = |count: usize| after(&format!(r#""stop":[{}]"#, vec![r#""s""#; count].join(",")));
+    let long = format!(r#""stop":"{}""#, "s".repeat(257));
+    let seed = format!(r#""seed":{}"#, "9".repeat(500_000));
+    let seeds = vec![r#""seed":1"#; 4000].join(",");
+    let numbered: Vec<_> = (0..3000).map(|at| format!("\"m{at}\":1")).collect();
+    let biases: Vec<_> = (0..301).map(|at| format!("\"{at}\":1")).collect();
+    let biases = format!(r#""logit_bias":{{{}}}"#, biases.join(","));
+    let name = format!(r#""{}":1"#, "n".repeat(900_000));
+    vec![
+        (stops(100_000), "json-too-large", "stop"),
+        (stops(4000), "invalid-member", "stop"),
+        (after(&long), "invalid-member", "stop"),
+        (
+            after(r#""temperature":NaN"#),
+            "json-malformed",
+            "temperature",
+        ),
+        (after(r#""top_p":-1e400"#), "json-malformed", "top_p"),
+        (after(&seed), "json-malformed", "seed"),
+        (after(&seeds), "json-duplicate-member", "seed"),
+        (after(&biases), "invalid-member", "logit_bias"),
+        (after(&numbered.join(",")), "unsupported-member", "m0"),
+        (after(&name), "unsupported-member", ""),
+    ]
+}
+
+/// Texts and forms.
+fn bombs_of_texts() -> Vec<Bomb> {
+    let said = |text: &str| format!(r#""messages":[{{"role":"user","content":{text}}}]"#);
+    let marks = format!("\"{}x\"", "\u{0301}".repeat(MAX_PROMPT_BYTES / 2));
+    let endless = format!("\"{}", r"\u0301".repeat(170_000));
+    let form = |schema: &str| {
+        let schema = format!(r#"{{"name":"n","schema":{schema}}}"#);
+        let form = format!(r#"{{"type":"json_schema","json_schema":{schema}}}"#);
+        after(&format!(r#""response_format":{form}"#))
+    };
+    let nested = |count| {
+        form(&format!(
+            "{}1{}",
+            r#"{"a":"#.repeat(count),
+            "}".repeat(count)
+        ))
+    };
+    let pattern = format!(r#"{{"pattern":"{}"}}"#, "(a*)*".repeat(20_000));
+    vec![
+        (said(&marks), "body-too-long", "messages"),
+        (said(&endless), "json-malformed", "messages"),
+        (said(r#""\ud800""#), "json-malformed", "messages"),
+        (said(&"[".repeat(400_000)), "json-too-large", "messages"),
+        (nested(200), "json-too-large", "response_format"),
+        (nested(160_000), "json-too-large", "response_format"),
+        (form(&pattern), "body-too-long", "response_format"),
+    ]
+}
+
+#[test]
+fn what_is_made_to_cost_much_is_refused_by_its_name_at_little_cost() {
+    // Optimised; without, the same takes about ten times as long.
+    let most = if cfg!(debug_assertions) { 500 } else { 50 };
+    let bombs = bombs_of_values().into_iter().chain(bombs_of_texts());
+    for (at, (members, code, member)) in bombs.enumerate() {
+        let before = spent();
+        let found = parse(&members);
+        let took = spent() - before;
+        let member = (!member.is_empty()).then(|| member.to_owned());
+        assert_eq!(refused(found), (code, member), "bomb {at}");
+        assert!(took < most, "bomb {at}: {took} ms");
+    }
+}
+
+#[test]
+fn a_form_by_a_grammar_or_an_expression_is_refused_by_name() {
+    for member in [
+        "grammar",
+        "guided_grammar",
+        "guided_regex",
+        "structured_outputs",
+    ] {
+        assert_eq!(
+            refused(with(&format!(r#""{member}":"root ::= \"a\"""#))),
+            named("unsupported-member", member)
+        );
+    }
+    for form in [
+        r#"{"type":"grammar"}"#,
+        r#"{"type":"regex"}"#,
+        r#"{"type":"lark"}"#,
+    ] {
+        let refused = refused(with(&format!(r#""response_format":{form}"#)));
+        assert_eq!(refused, named("invalid-member", "response_format"));
+    }
+    let form = r#""response_format":{"type":"grammar","grammar":"start: \"a\""}"#;
+    assert_eq!(refused(with(form)), named("unsupported-member", "grammar"));
+}
+
 #[test]
 fn a_megabyte_of_marks_is_read_in_linear_time() {
     let marks = "\u{0301}".repeat(250_000);

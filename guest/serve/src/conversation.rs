@@ -52,7 +52,8 @@ pub(crate) fn check_length(messages: &[ChatMessage], tools: &[Tool]) -> Result<(
         .chain(tools);
     let together = all.fold(0, |sum: usize, one| sum.saturating_add(one.0.len()));
     if together > MAX_PROMPT_BYTES {
-        return Err(Refusal::BodyTooLong);
+        let member = "messages";
+        return Err(Refusal::MemberTooLong { member });
     }
     Ok(())
 }

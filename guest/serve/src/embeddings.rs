@@ -61,7 +61,7 @@ impl EmbeddingsRequest {
     /// A [`Refusal`] that names the member at fault.
     pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let Json::Object(members) = bounded_json::parse(body, JSON)? else {
-            return Err(Refusal::JsonMalformed);
+            return Err(Refusal::JsonMalformed { member: None });
         };
         let (mut model, mut inputs, mut dimensions) = (None, None, None);
         for (name, value) in members {
@@ -113,7 +113,7 @@ fn read_inputs(value: Json) -> Result<Vec<Input>, Refusal> {
     }
     let bytes = |sum: usize, input: &Input| sum.saturating_add(input.bytes());
     if inputs.iter().fold(0, bytes) > MAX_PROMPT_BYTES {
-        return Err(Refusal::BodyTooLong);
+        return Err(Refusal::MemberTooLong { member: INPUT });
     }
     Ok(inputs)
 }
@@ -277,11 +277,15 @@ mod tests {
         assert!(with(&texts(MAX_INPUTS + 1)).is_err());
         assert!(with(&tokens(MAX_PROMPT_BYTES / 4)).is_ok());
         let long = with(&tokens(MAX_PROMPT_BYTES / 4 + 1)).unwrap_err();
-        assert_eq!(long, Refusal::BodyTooLong);
+        assert_eq!(long, Refusal::MemberTooLong { member: INPUT });
         let long = format!("\"input\":\"{}\"", "x".repeat(MAX_PROMPT_BYTES + 1));
-        assert_eq!(with(&long).unwrap_err(), Refusal::BodyTooLong);
+        assert_eq!(
+            with(&long).unwrap_err(),
+            Refusal::MemberTooLong { member: INPUT }
+        );
         let deep = with("\"input\":[[[[1]]]]").unwrap_err();
-        assert_eq!(deep, Refusal::JsonTooLarge);
+        let member = Some(INPUT.to_owned());
+        assert_eq!(deep, Refusal::JsonTooLarge { member });
     }
 
     #[test]

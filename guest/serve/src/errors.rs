@@ -38,6 +38,12 @@ pub enum Refusal {
     /// The body exceeds its limit.
     #[error("the body is longer than its limit")]
     BodyTooLong,
+    /// What a member holds exceeds its limit.
+    #[error("`{member}` is longer than its limit")]
+    MemberTooLong {
+        /// The member.
+        member: &'static str,
+    },
     /// The body is compressed, or its type is not the path's.
     #[error("the body's type or encoding is not supported")]
     BodyType,
@@ -52,10 +58,16 @@ pub enum Refusal {
     },
     /// The body is not JSON.
     #[error("the body is not valid JSON")]
-    JsonMalformed,
+    JsonMalformed {
+        /// The request's own member in which it ends to be JSON, when that is an identifier.
+        member: Option<String>,
+    },
     /// The body nests deeper or holds more values than the limits allow.
     #[error("the body nests too deeply or holds too many values")]
-    JsonTooLarge,
+    JsonTooLarge {
+        /// The request's own member that does, when it is an identifier.
+        member: Option<String>,
+    },
     /// A member occurs twice in one object.
     #[error("a member occurs twice")]
     JsonDuplicate {
@@ -160,12 +172,12 @@ impl Refusal {
             Self::AttestUnavailable => (503, SERVER, "attest-unavailable"),
             Self::UnknownPath => (404, INVALID, "unknown-path"),
             Self::WrongMethod => (405, INVALID, "wrong-method"),
-            Self::BodyTooLong => (413, INVALID, "body-too-long"),
+            Self::BodyTooLong | Self::MemberTooLong { .. } => (413, INVALID, "body-too-long"),
             Self::BodyType => (415, INVALID, "body-type"),
             Self::BodyMissing => (408, INVALID, "body-missing"),
             Self::HeaderInvalid { .. } => (400, INVALID, "header-invalid"),
-            Self::JsonMalformed => (400, INVALID, "json-malformed"),
-            Self::JsonTooLarge => (400, INVALID, "json-too-large"),
+            Self::JsonMalformed { .. } => (400, INVALID, "json-malformed"),
+            Self::JsonTooLarge { .. } => (400, INVALID, "json-too-large"),
             Self::JsonDuplicate { .. } => (400, INVALID, "json-duplicate-member"),
             Self::UnsupportedMember { .. } => (400, INVALID, "unsupported-member"),
             Self::InvalidMember { .. } => (400, INVALID, "invalid-member"),
@@ -244,10 +256,13 @@ impl Refusal {
     pub fn param(&self) -> Option<&str> {
         match self {
             Self::HeaderInvalid { header } => Some(header),
-            Self::JsonDuplicate { member } | Self::UnsupportedMember { member } => {
-                member.as_deref()
-            }
-            Self::InvalidMember { member } | Self::MissingMember { member } => Some(member),
+            Self::JsonMalformed { member }
+            | Self::JsonTooLarge { member }
+            | Self::JsonDuplicate { member }
+            | Self::UnsupportedMember { member } => member.as_deref(),
+            Self::MemberTooLong { member }
+            | Self::InvalidMember { member }
+            | Self::MissingMember { member } => Some(member),
             Self::Schema { keyword } => Some(keyword.as_deref().unwrap_or("response_format")),
             Self::Parameters { keyword } => Some(keyword.as_deref().unwrap_or("tools")),
             Self::Parameter { name } => name.as_deref(),
@@ -275,8 +290,6 @@ impl Refusal {
             | Self::BodyTooLong
             | Self::BodyType
             | Self::BodyMissing
-            | Self::JsonMalformed
-            | Self::JsonTooLarge
             | Self::TooManyStreams
             | Self::EngineUnavailable
             | Self::VoucherMalformed
@@ -330,8 +343,12 @@ impl Refusal {
 impl From<JsonError> for Refusal {
     fn from(error: JsonError) -> Self {
         match error {
-            JsonError::Malformed => Self::JsonMalformed,
-            JsonError::TooLarge => Self::JsonTooLarge,
+            JsonError::Malformed(member) => Self::JsonMalformed {
+                member: member.as_deref().and_then(repeatable_name),
+            },
+            JsonError::TooLarge(member) => Self::JsonTooLarge {
+                member: member.as_deref().and_then(repeatable_name),
+            },
             JsonError::Duplicate(name) => Self::JsonDuplicate {
                 member: repeatable_name(&name),
             },

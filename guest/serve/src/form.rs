@@ -55,7 +55,7 @@ fn named(value: Json) -> Result<Form, Refusal> {
     };
     let text = serde_json::to_string(&schema).map_err(|_| REFUSED)?;
     if text.len() > MAX_SCHEMA_BYTES {
-        return Err(Refusal::BodyTooLong);
+        return Err(Refusal::MemberTooLong { member: MEMBER });
     }
     Ok(Form::Schema(Content(text)))
 }

@@ -140,7 +140,7 @@ impl Functions {
 fn written(schema: &Json) -> Result<Content, Refusal> {
     let text = serde_json::to_string(schema).map_err(|_| TOOLS)?;
     if text.len() > MAX_SCHEMA_BYTES {
-        return Err(Refusal::BodyTooLong);
+        return Err(Refusal::MemberTooLong { member: "tools" });
     }
     Ok(Content(text))
 }

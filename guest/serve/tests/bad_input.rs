@@ -73,10 +73,13 @@ async fn refuses_a_body_over_the_limit_and_one_that_is_not_json() {
     let stage = Stage::open();
     let mut client = Client::attested(&stage.path).await;
     let voucher = Payer::new(9).voucher(0);
-    let request = chat_request(&voucher, vec![b' '; MAX_REQUEST_BYTES + 1]);
-    let (status, body) = client.whole(request).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(code(&body), "body-too-long");
+    let spaces = vec![b' '; MAX_REQUEST_BYTES + 1];
+    let marks = "\u{0301}".repeat(5_000_000).into_bytes();
+    for body in [spaces, marks] {
+        let (status, body) = client.whole(chat_request(&voucher, body)).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(code(&body), "body-too-long");
+    }
     for (header, value) in [("content-encoding", "gzip"), ("content-type", "text/plain")] {
         let mut request = chat_request(&voucher, b"{}".to_vec());
         request.headers_mut().insert(header, value.parse().unwrap());

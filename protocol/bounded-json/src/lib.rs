@@ -33,16 +33,17 @@ pub struct Limits {
     pub values: u32,
 }
 
-/// Why a document is not read.
+/// Why a document is not read. Where it is an object, `Malformed` and `TooLarge` come with its own
+/// member in which that was found. Names of members are content: they do not print.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// Not one JSON document, or a number that is not finite.
     #[error("not one JSON document")]
-    Malformed,
+    Malformed(Option<String>),
     /// Deeper or larger than its limits.
     #[error("deeper or larger than its limits")]
-    TooLarge,
-    /// A member occurs twice. Its name is content: it does not print.
+    TooLarge(Option<String>),
+    /// A member, of whatever object, occurs twice.
     #[error("a member occurs twice")]
     Duplicate(String),
 }
@@ -86,6 +87,8 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Json, JsonError> {
     let depth = limits.depth;
     let limits = Reading {
         values: Cell::new(limits.values),
+        depth,
+        member: RefCell::new(None),
         offence: RefCell::new(None),
     };
     let mut from = serde_json::Deserializer::from_slice(bytes);
@@ -97,17 +100,34 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Json, JsonError> {
         from.end()?;
         Ok(value)
     });
-    parsed.map_err(|_| limits.offence.take().unwrap_or(JsonError::Malformed))
+    parsed.map_err(|_| {
+        let member = limits.member.take();
+        match limits.offence.take() {
+            Some(Offence::Repeats(name)) => JsonError::Duplicate(name),
+            Some(Offence::TooLarge) => JsonError::TooLarge(member),
+            None => JsonError::Malformed(member),
+        }
+    })
 }
 
 struct Reading {
     values: Cell<u32>,
-    offence: RefCell<Option<JsonError>>,
+    /// Of the whole document.
+    depth: u32,
+    /// The document's own member that is being read.
+    member: RefCell<Option<String>>,
+    offence: RefCell<Option<Offence>>,
+}
+
+/// What the text's own reader does not see.
+enum Offence {
+    TooLarge,
+    Repeats(String),
 }
 
 impl Reading {
-    fn refuse<E: Error>(&self, refusal: JsonError) -> E {
-        self.offence.replace(Some(refusal));
+    fn refuse<E: Error>(&self, offence: Offence) -> E {
+        self.offence.replace(Some(offence));
         E::custom("refused")
     }
 }
@@ -121,7 +141,7 @@ struct Seed<'a> {
 impl Seed<'_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
-        let depth = depth.ok_or_else(|| self.limits.refuse(JsonError::TooLarge))?;
+        let depth = depth.ok_or_else(|| self.limits.refuse(Offence::TooLarge))?;
         Ok(Self { depth, ..self })
     }
 }
@@ -131,7 +151,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
         let left = self.limits.values.get().checked_sub(1);
-        let left = left.ok_or_else(|| self.limits.refuse(JsonError::TooLarge))?;
+        let left = left.ok_or_else(|| self.limits.refuse(Offence::TooLarge))?;
         self.limits.values.set(left);
         from.deserialize_any(self)
     }
@@ -164,7 +184,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         if value.is_finite() {
             Ok(Json::Real(value))
         } else {
-            Err(self.limits.refuse(JsonError::Malformed))
+            Err(E::custom("not finite"))
         }
     }
 
@@ -186,14 +206,21 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let is_whole = self.depth == self.limits.depth;
         let inner = self.deeper()?;
         let mut object: Vec<(String, Json)> = Vec::new();
         let mut names = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if !names.insert(name.clone()) {
-                return Err(self.limits.refuse(JsonError::Duplicate(name)));
+                return Err(self.limits.refuse(Offence::Repeats(name)));
+            }
+            if is_whole {
+                self.limits.member.replace(Some(name.clone()));
             }
             let value = members.next_value_seed(inner)?;
+            if is_whole {
+                self.limits.member.replace(None);
+            }
             object.push((name, value));
         }
         Ok(Json::Object(object))
@@ -233,8 +260,8 @@ mod tests {
     fn code(text: &str) -> &'static str {
         match parse(text.as_bytes(), LIMITS) {
             Ok(_) => "taken",
-            Err(JsonError::Malformed) => "json-malformed",
-            Err(JsonError::TooLarge) => "json-too-large",
+            Err(JsonError::Malformed(_)) => "json-malformed",
+            Err(JsonError::TooLarge(_)) => "json-too-large",
             Err(JsonError::Duplicate(_)) => "json-duplicate-member",
         }
     }
@@ -264,8 +291,33 @@ mod tests {
         }
         assert!(matches!(
             parse(b"\"\xff\"", LIMITS),
-            Err(JsonError::Malformed)
+            Err(JsonError::Malformed(None))
         ));
+    }
+
+    #[test]
+    fn names_the_documents_own_member_in_which_it_ended() {
+        let deep = format!(r#"{{"a":1,"b":{{"c":{}"#, "[".repeat(99));
+        let many = format!(r#"{{"a":1,"b":[{}0]}}"#, "0,".repeat(5000));
+        for (text, expected) in [
+            (deep.as_str(), JsonError::TooLarge(Some("b".to_owned()))),
+            (&many, JsonError::TooLarge(Some("b".to_owned()))),
+            (r#"{"a":NaN}"#, JsonError::Malformed(Some("a".to_owned()))),
+            (r#"{"a":1e999}"#, JsonError::Malformed(Some("a".to_owned()))),
+            (
+                r#"{"a":{"b":"\ud800"}}"#,
+                JsonError::Malformed(Some("a".to_owned())),
+            ),
+            (r#"{"a":1,b}"#, JsonError::Malformed(None)),
+            (r#"{"a":1} x"#, JsonError::Malformed(None)),
+            (r#"[{"a":NaN}]"#, JsonError::Malformed(None)),
+        ] {
+            assert_eq!(
+                parse(text.as_bytes(), LIMITS).err(),
+                Some(expected),
+                "{text:.40}"
+            );
+        }
     }
 
     #[test]
