@@ -21,8 +21,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use messages::engine_ipc::{ClientKey, EngineEvent, EngineRequest, Start};
-use onlooker::processor_time;
+use messages::engine_ipc::{ClientKey, EngineEvent, EngineRequest, Form, Start};
+use onlooker::{processor_time, resident};
 use program::{answer_of, event, fixture, send, start};
 use serde_json::{Value, json};
 
@@ -212,6 +212,62 @@ fn an_engine_holds_what_it_keeps_for_a_client_until_that_is_gone() {
         send(&mut serve, &EngineRequest::Forget { client });
         assert_eq!(held(&mut serve), [0, 0, left, left]);
     }
+    drop(serve);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+/// Answers at once, of texts of many lengths; some must have a form, some are cancelled on the way.
+/// All have ended, and their clients are gone.
+fn crowd(serve: &mut UnixStream, number: u64) {
+    const AT_ONCE: u64 = 8;
+    let client = |at: u64| [at as u8 + 1; 16];
+    let first = number * AT_ONCE;
+    for at in 0..AT_ONCE {
+        let text = "A".repeat(1 + ((number * 31 + at * 13) % 120) as usize);
+        let form = if at % 4 == 1 {
+            Form::Object
+        } else {
+            Form::Free
+        };
+        let start = Start {
+            form,
+            ..answer_of(first + at, client(at), text, 24)
+        };
+        send(serve, &EngineRequest::Start(start));
+    }
+    for at in (0..AT_ONCE).step_by(3) {
+        let request = first + at;
+        send(serve, &EngineRequest::Cancel { request });
+    }
+    let mut left = AT_ONCE;
+    while left > 0 {
+        match event(serve) {
+            EngineEvent::Finished { .. } => left -= 1,
+            EngineEvent::Refused { refusal, .. } => panic!("{refusal:?}"),
+            _ => {}
+        }
+    }
+    for at in 0..AT_ONCE {
+        let client = ClientKey(client(at));
+        send(serve, &EngineRequest::Forget { client });
+    }
+    assert_eq!(held(serve), [0; 4]);
+}
+
+#[test]
+fn an_engine_is_as_large_after_many_answers_as_after_some() {
+    let place = tempfile::tempdir().unwrap();
+    let names = lay_out("llama", false, place.path());
+    let (child, mut serve) = start(place.path(), &names);
+    event(&mut serve);
+    let mut after = |numbers: std::ops::Range<u64>| {
+        numbers.for_each(|number| crowd(&mut serve, number));
+        resident(child.id())
+    };
+    let before = after(0..20);
+    let later = after(20..120);
+    // 800 answers in between; a large page is two megabytes.
+    assert!(later < before + (3 << 20), "{before} bytes, then {later}");
     drop(serve);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
 }

@@ -412,6 +412,12 @@ mod tests {
     }
 
     #[test]
+    fn a_program_leaves_no_core_and_writes_no_file() {
+        let script = "test $(ulimit -c) = 0 && test $(ulimit -f) = 0";
+        assert_eq!(run(&["sh", "-c", script], || Ok(())), Ok(Ended::Exited(0)));
+    }
+
+    #[test]
     fn a_program_has_no_environment_and_no_capabilities() {
         let script = "test \"$(tr -d '\\0' </proc/self/environ | grep -c SECRET)\" = 0 && \
              test \"$(grep -c -E '^Cap(Inh|Prm|Eff|Bnd|Amb):.0+$' /proc/self/status)\" = 5 && \
