@@ -1,8 +1,13 @@
-//! A door for tests of other rooms: parsers of what makers of models wrote, for hostile bytes. What
-//! comes out says that something was taken, and what it promises; nobody can compute with it.
+//! A door for tests of other rooms: parsers of what makers of models and clients wrote, for hostile
+//! bytes. What comes out says that something was taken, and what it promises; nobody can compute
+//! with it.
 
+use messages::engine_ipc::{ChatMessage, Tool};
+
+use crate::format::{Follower, Grammar};
 use crate::model::Shape;
 use crate::refusal::ModelError;
+use crate::template::Template;
 use crate::tokenizer::{Described, Piece, Settings, Tokenizer, Wants};
 
 /// What the shape of a `config.json` promises to whoever computes with it.
@@ -85,4 +90,58 @@ pub fn tokenizer(
         forges: found.any(|token| tokenizer.is_named_only(*token)),
         tokens,
     })
+}
+
+/// What a template makes of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Bytes of what it wrote itself.
+    pub written: usize,
+    /// The texts of the chat, in the order in which it shows them.
+    pub shown: Vec<String>,
+}
+
+/// Reads a chat template as the engine does, and renders a chat with it; none where it refuses the
+/// chat.
+///
+/// # Errors
+/// `Key`, as the engine refuses it.
+pub fn template(
+    source: &str,
+    messages: &[ChatMessage],
+    tools: &[Tool],
+) -> Result<Option<Rendered>, ModelError> {
+    let template = Template::compile(source, [Some("<s>"), Some("</s>")])?;
+    let Ok(skeleton) = template.skeleton(messages, tools) else {
+        return Ok(None);
+    };
+    let mut rendered = Rendered {
+        written: 0,
+        shown: Vec::new(),
+    };
+    for piece in skeleton.pieces() {
+        match piece {
+            Piece::Skeleton(text) => rendered.written = rendered.written.saturating_add(text.len()),
+            Piece::Content(text) => rendered.shown.push(text.to_owned()),
+        }
+    }
+    Ok(Some(rendered))
+}
+
+/// A schema that no answer is led by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer can be led by this schema")]
+pub struct NoForm;
+
+/// Reads a JSON Schema as the engine does, and says how much of an answer may be written after it.
+///
+/// # Errors
+/// [`NoForm`], where the engine refuses the schema.
+pub fn form(schema: &str, answer: &[u8]) -> Result<usize, NoForm> {
+    let mut follower = Follower::new(Grammar::of_schema(schema).map_err(|_| NoForm)?);
+    let taken = answer.iter().take_while(|byte| {
+        let one = std::slice::from_ref(*byte);
+        follower.take(one).is_ok()
+    });
+    Ok(taken.count())
 }

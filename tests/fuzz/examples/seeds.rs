@@ -16,6 +16,7 @@ use ed25519_dalek::SigningKey;
 use fuzz_targets::honest::{self, Machine};
 use fuzz_targets::pieces::join;
 use fuzz_targets::releases::log_key;
+use fuzz_targets::requests;
 use fuzz_targets::{corpus_folder, hostile, vocabularies};
 use measurements::transparency::log::ReleaseLog;
 use measurements::transparency::record::{FileDigest, Flavour, ReleaseRecord};
@@ -246,6 +247,9 @@ fn models(seeds: &mut Seeds) {
     }
     for (name, input) in vocabularies::all() {
         seeds.put("tokenizer", name, &input);
+    }
+    for (target, name, input) in requests::seeds() {
+        seeds.put(target, name, &input);
     }
     // Angles as transformers wrote them before version 5.
     let older = br#"{"model_type":"llama","hidden_size":64,"intermediate_size":128,

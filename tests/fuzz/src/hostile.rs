@@ -8,6 +8,7 @@ mod evidence;
 mod images;
 mod models;
 mod releases;
+mod requests;
 mod sockets;
 mod wallets;
 
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Hostile> {
         images::ALL,
         models::ALL,
         releases::ALL,
+        requests::ALL,
         evidence::ALL,
         chain::ALL,
         sockets::ALL,

@@ -25,6 +25,7 @@ pub mod logs;
 pub mod models;
 pub mod pieces;
 pub mod releases;
+pub mod requests;
 pub mod sockets;
 pub mod vocabularies;
 pub mod wallets;
@@ -68,8 +69,9 @@ pub struct Target {
     pub run: fn(&[u8]) -> Outcome,
 }
 
-/// Every target: first what an image and a release are made of, then what a verifier is handed,
-/// then what a server of the chain says, and a wallet on a phone.
+/// Every target: first what an image and a release are made of, with models and what clients ask of
+/// them, then what a verifier is handed, then what a server of the chain says, and a wallet on a
+/// phone.
 /// A new one is a row here, a program beside the others, and a folder of seeds.
 pub const TARGETS: &[Target] = &[
     target("firmware", images::firmware),
@@ -81,6 +83,9 @@ pub const TARGETS: &[Target] = &[
     target("model_directory", models::directory),
     target("model_config", models::config),
     target("tokenizer", models::vocabulary),
+    target("chat_template", requests::template),
+    target("answer_schema", requests::schema),
+    target("request", requests::request),
     target("documents", releases::documents),
     target("transparency", releases::transparency),
     target("described_release", releases::described_release),

@@ -84,6 +84,7 @@ pub const EDGES: &[(&str, &[&str])] = &[
             "gpu-evidence",
             "mock-tee",
             "research-anchors",
+            "serve",
         ],
     ),
     ("hardening", &[]),

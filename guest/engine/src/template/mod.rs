@@ -31,7 +31,8 @@ use crate::refusal::ModelError;
 
 const MAX_SOURCE: usize = 256 << 10;
 const MAX_SKELETON: usize = 1 << 20;
-const FUEL: u64 = 2_000_000;
+/// An instruction costs one, and so do 64 bytes that one makes: a template takes less than 64 MiB.
+const FUEL: u64 = 1_000_000;
 const RECURSION: usize = 64;
 const NAME: &str = "chat";
 const KEY: ModelError = ModelError::Key {
