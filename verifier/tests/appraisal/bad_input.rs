@@ -371,6 +371,40 @@ fn an_issuer_chain_of_the_collateral_with_a_certificate_too_many_is_rejected() {
     }
 }
 
+#[test]
+fn an_issuer_chain_of_the_collateral_that_ends_elsewhere_is_rejected() {
+    let world = World::tdx(QuoteVersion::V4);
+    let good = world.evidence();
+    let whole = good
+        .endorsements
+        .get(EndorsementKind::TdxCollateral)
+        .unwrap();
+    let honest: serde_json::Value = serde_json::from_slice(whole).unwrap();
+    let pem = |member: &str| {
+        let text = honest[member].as_str().unwrap();
+        let end = "-----END CERTIFICATE-----\n";
+        let (first, second) = text.split_once(end).unwrap();
+        [format!("{first}{end}"), second.to_owned()]
+    };
+    let lists = "pck_crl_issuer_chain";
+    let [signer, root] = pem("tcb_info_issuer_chain");
+    let [authority, _] = pem(lists);
+    // Genuine certificates all, each in the place of another.
+    for (member, chain) in [
+        ("tcb_info_issuer_chain", [&signer, &authority]),
+        ("qe_identity_issuer_chain", [&signer, &authority]),
+        (lists, [&authority, &signer]),
+        (lists, [&signer, &root]),
+    ] {
+        let mut document = honest.clone();
+        document[member] = chain.map(String::as_str).concat().into();
+        let bytes = serde_json::to_vec(&document).unwrap();
+        let verdict = judge(&world, &good.report, &collateral(bytes));
+        let issuer = Rejection::CertificateIssuer;
+        assert_eq!(verdict.rejection(), Some(issuer), "{member}");
+    }
+}
+
 /// DER that is small to send and would be large, deep or endless to read.
 fn der_bombs() -> Vec<Vec<u8>> {
     let mut nested = Vec::new();
