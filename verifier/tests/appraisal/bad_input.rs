@@ -342,7 +342,7 @@ fn a_pck_chain_in_any_other_order_or_with_a_certificate_twice_is_rejected() {
 }
 
 #[test]
-fn an_issuer_chain_of_the_collateral_with_a_certificate_too_many_is_rejected() {
+fn an_issuer_chain_of_the_collateral_with_certificates_too_few_or_many_is_rejected() {
     let world = World::tdx(QuoteVersion::V4);
     let good = world.evidence();
     let whole = good
@@ -358,7 +358,14 @@ fn an_issuer_chain_of_the_collateral_with_a_certificate_too_many_is_rejected() {
         let text = document[member].as_str().unwrap().to_owned();
         let (first, _) = text.split_once("-----END").unwrap();
         let one = format!("{first}-----END CERTIFICATE-----\n");
-        for chain in [format!("{one}{text}"), one.clone(), format!("{one}{one}")] {
+        let few = [
+            String::new(),
+            "\n".to_owned(),
+            "\r\n\r".to_owned(),
+            one.clone(),
+        ];
+        let many = [format!("{one}{text}"), format!("{one}{one}")];
+        for chain in few.into_iter().chain(many) {
             document[member] = chain.into();
             let bytes = serde_json::to_vec(&document).unwrap();
             let verdict = judge(&world, &good.report, &collateral(bytes));
