@@ -32,6 +32,8 @@ fn no_seed_crashes_its_target_and_every_target_takes_one_of_its_seeds() {
 
 /// Seeds that are refused behind the parser, beside those of [`LIES`] and of `src/hostile`.
 const REFUSED: &[(&str, &str)] = &[
+    // A chain of nothing.
+    ("pem_chain", "nothing"),
     // Of a real machine, in the place of that part of a simulated one's evidence.
     ("snp_report", "milan-real"),
     ("snp_certificates", "milan-real"),
